@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * libshmclient: share state through the segment of a shm-manager.
+ *
+ *     struct shmc_options options = { .size = sizeof options, .worker = "temp-driver" };
+ *     shmc *segment;
+ *     shmc_section *temps;
+ *     if (shmc_attach(&segment, &options) < 0 || shmc_open(&temps, segment, "temps", NULL) < 0)
+ *         ...
+ *     shmc_publish(temps, &state, sizeof state);
+ *
+ * There are two kinds of handle: `shmc`, an attached segment, and `shmc_section`, a section that
+ * was opened in it.  A reader attaches with no worker name, needs no running manager, and maps
+ * everything read-only.  A worker attaches by the name that the table gives it and holds a lease,
+ * which lasts exactly as long as its address space: at most one live process is a given worker,
+ * and only it may write the sections whose owner that worker is.  All but its own arenas is mapped
+ * read-only, so that a stray store faults in the program that made it.
+ *
+ * Answers.  A call returns 0, a count or an index, or a negative errno; outputs stay untouched on
+ * failure, but for struct shmc_value, where what is known is filled in on failures too.
+ *
+ *     -EACCES           not your worker, or not your section to write
+ *     -EAGAIN           nothing new and no time given; or lapped beyond reason
+ *     -EBADF            the handle was detached
+ *     -EBADMSG          the shared memory holds nonsense; shmc_last_error() names the field
+ *     -EBUSY            held by another process (it is named), or by another thread's publish
+ *     -ECHILD           used after fork; the child attaches for itself
+ *     -EIDRM            the section was removed, or the segment replaced: attach anew
+ *     -EKEYREVOKED      the lease was taken back; what this process writes reaches nobody
+ *     -EINVAL           an argument makes no sense
+ *     -EMSGSIZE         larger than the section, or than the buffer given
+ *     -ENOENT           no such segment, worker or section
+ *     -ENOTCONN         no manager answers, and this call needs one
+ *     -ENODATA          nothing was published yet
+ *     -EPROTONOSUPPORT  the segment or the manager is of an ABI that this library can't use
+ *     -EPROTOTYPE       another `format`, kind or size than expected
+ *     -ETIME            the newest value is older than the section's stale_ms
+ *     -ETIMEDOUT        the time given ran out
+ *
+ * Time limits are in milliseconds: 0 = do not wait, -1 = for ever.  A wait that a signal interrupts
+ * goes on until its deadline; a program that must leave early uses shmc_fd() and its own loop.
+ *
+ * Threads.  A `shmc` may be used by any number of threads.  A `shmc_section` belongs to one thread
+ * at a time; threads open their own.  A second publish of one section while one is under way, by
+ * another thread or a signal handler, gives -EBUSY.  Publishing, reading and shmc_valid() are
+ * async-signal-safe; nothing else is.
+ *
+ * Fork.  The child has neither the lease nor the writable memory: its calls give -ECHILD (a read
+ * too), and it attaches for itself.  shmc_close() and shmc_detach() are allowed in it and free what
+ * the child inherited.  exec gives the lease up, unless SHMC_LEASE_FD was asked for.
+ *
+ * The library starts no thread unless shmc_fd() is called, logs nothing, installs no signal handler
+ * and never ends its host.  dlclose() is safe once every handle was detached.
+ */
+#ifndef SHMCLIENT_H
+#define SHMCLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SHMC_DEFAULT_KEY 0x53484d31u
+#define SHMC_NAME_BYTES 64
+
+typedef struct shmc shmc;
+typedef struct shmc_section shmc_section;
+
+/* ---- attaching -------------------------------------------------------------------------- */
+
+/* The lease is kept as an open file descriptor that exec passes on (see shmc_lease_fd()). */
+#define SHMC_LEASE_FD 0x1u
+
+struct shmc_options {
+    size_t size;             /* sizeof (struct shmc_options) */
+    const char *worker;      /* who we are; NULL: a reader */
+    uint32_t key;            /* 0: $SHMC_KEY, else SHMC_DEFAULT_KEY */
+    uint32_t flags;          /* SHMC_LEASE_FD */
+    const char *runtime_dir; /* NULL: $SHMC_RUNTIME_DIR, else /run/shm-manager */
+    int timeout_ms;          /* for the segment to appear, the manager to answer, a holder to go */
+    pid_t *holder;           /* on -EBUSY: the process that holds the worker; may be NULL */
+    char *error;             /* the text of a failed attach; may be NULL */
+    size_t error_bytes;
+};
+
+/* Attaches to the segment; `options` may be NULL for a reader on the default key.  The environment
+ * is not looked at in set-uid programs.
+ *
+ *   -ENOENT           no segment has this key (no manager ever started), or the table has no such
+ *                     worker
+ *   -EAGAIN           the segment is being made at this moment
+ *   -EPROTONOSUPPORT  it, or the manager, is of another ABI
+ *   -EBADMSG          it is damaged; a running manager repairs it within about a second
+ *   -EPERM            neither root nor the manager's user made it
+ *   -EACCES           you may not attach, or not as this worker
+ *   -EBUSY            the worker is held: *holder, and the text, say by which process
+ *   -ENOTCONN         a worker needs the manager, and it doesn't answer
+ *   -ETIMEDOUT        `timeout_ms` ran out in the midst of the hand-shake
+ *   -EINVAL           the options make no sense
+ *
+ * With a `timeout_ms`, the first, second, fourth, sixth and seventh are waited out. */
+int shmc_attach(shmc **ret, const struct shmc_options *options);
+
+/* Closes what is still open of it, gives the lease up (last of all) and frees `segment`.  NULL is
+ * allowed. */
+void shmc_detach(shmc *segment);
+
+/* What went wrong last in this segment's calls, one line; "" when nothing did.  Valid until the
+ * next failure in any thread that uses `segment`. */
+const char *shmc_last_error(const shmc *segment);
+
+/* The lease's descriptor, without FD_CLOEXEC, for a process that passes it on over exec; -ENOENT
+ * without SHMC_LEASE_FD.  The environment variable SHMC_LEASE, set by the caller to the text that
+ * shmc_lease_env() writes ("key:worker:attachment:epoch:fd"), lets an attach in the new program
+ * take the lease over.  The lease lasts until the last copy of the descriptor is closed. */
+int shmc_lease_fd(const shmc *segment);
+int shmc_lease_env(const shmc *segment, char *text, size_t bytes);
+
+/* ---- looking around ----------------------------------------------------------------------- */
+
+enum shmc_kind { SHMC_RAW = 1, SHMC_SNAPSHOT = 2, SHMC_SLOTS = 3, SHMC_QUEUE = 4 };
+
+/* Does the process live that may write?  UNKNOWN: the manager is away, and can't say. */
+enum shmc_alive { SHMC_GONE = 0, SHMC_ALIVE = 1, SHMC_UNKNOWN = 2 };
+
+struct shmc_section_info {
+    char name[SHMC_NAME_BYTES];
+    char owner[SHMC_NAME_BYTES];
+    char format[SHMC_NAME_BYTES];
+    enum shmc_kind kind;
+    enum shmc_alive writer;
+    uint64_t section_id;
+    uint64_t incarnation;
+    uint64_t generation; /* in which it last changed */
+    uint64_t offset;     /* of its extent in the segment */
+    uint64_t bytes;      /* reserved in all */
+    uint64_t size;       /* largest value; raw: bytes of data */
+    uint32_t count;
+    bool persist, shared, pinned, own;
+    uint64_t stale_ms;
+    uint64_t version;     /* of the newest value; 0 = none (snapshot) */
+    uint64_t length;      /* of the newest value */
+    uint64_t real_ns;     /* when it was published; 0 = unknown */
+    uint64_t age_ns;      /* UINT64_MAX = unknown */
+    bool stale;
+    uint64_t aborted, wakes, wake_errors;
+    uint64_t reserved[8];
+};
+
+struct shmc_worker_info {
+    char name[SHMC_NAME_BYTES];
+    enum shmc_alive state; /* GONE: free */
+    bool granted;          /* sent, not yet acknowledged */
+    uint64_t epoch;        /* counts its leases */
+    pid_t pid;             /* of the holder, else of the last one; 0 = none */
+    uid_t uid;
+    uint64_t since_real_ns;
+    uint64_t ended_real_ns;
+    uint32_t end_reason; /* enum shm_end of <shm-manager/layout.h> */
+    uint32_t end_detail;
+    uint32_t attachment;
+    uint64_t reserved[4];
+};
+
+struct shmc_segment_info {
+    uint32_t key;
+    int id; /* sysv: shmid */
+    uint32_t abi;
+    uint32_t backend;        /* enum shm_backend of <shm-manager/layout.h> */
+    const char *protection;  /* "cooperative (sysv)" */
+    uint64_t bytes;          /* of the segment */
+    uint64_t arena_bytes;    /* of that, in arenas */
+    uint64_t generation;
+    uint32_t sections;
+    uint32_t workers;
+    uint32_t state;          /* enum shm_state of <shm-manager/layout.h> */
+    bool manager_alive;      /* its heartbeat is young */
+    pid_t manager_pid;
+    uint64_t heartbeat_age_ns;
+    uint64_t created_real_ns;
+    const void *base;        /* where it is mapped; offsets count from here */
+    uint64_t reserved[8];
+};
+
+int shmc_segment(const shmc *segment, struct shmc_segment_info *ret);
+
+/* Arrays sorted by name, in one allocation that the caller frees with free(). */
+int shmc_sections(shmc *segment, struct shmc_section_info **ret, size_t *n);
+int shmc_workers(shmc *segment, struct shmc_worker_info **ret, size_t *n);
+
+/* One section or worker; -ENOENT. */
+int shmc_inspect(shmc *segment, const char *name, struct shmc_section_info *ret);
+int shmc_inspect_worker(shmc *segment, const char *name, struct shmc_worker_info *ret);
+
+/* ---- sections ------------------------------------------------------------------------------- */
+
+/* What the caller relies on; checked at open, and again whenever the table changes. */
+struct shmc_expect {
+    size_t size;         /* sizeof (struct shmc_expect) */
+    enum shmc_kind kind; /* 0: any */
+    uint32_t reserved;
+    const char *format;  /* NULL: any */
+    uint64_t min_size;   /* of the section's `size`; 0: any */
+};
+
+/* Opens a section; `expect` may be NULL.
+ *   -ENOENT      the segment has no section of that name
+ *   -EPROTOTYPE  it isn't as expected; the text says both
+ *   -EBADMSG     its descriptor or control line is damaged */
+int shmc_open(shmc_section **ret, shmc *segment, const char *name, const struct shmc_expect *expect);
+
+/* Frees `section`; a value that was begun and not committed is aborted.  NULL is allowed. */
+void shmc_close(shmc_section *section);
+
+int shmc_section_info(shmc_section *section, struct shmc_section_info *ret);
+
+/* ---- raw: bytes at an offset, no protocol ---------------------------------------------------- */
+
+/* The section's memory.  shmc_raw() is for reading; shmc_raw_writable() is the same address, for
+ * the owner: -EACCES for others. */
+int shmc_raw(shmc_section *section, const void **data, size_t *bytes);
+int shmc_raw_writable(shmc_section *section, void **data, size_t *bytes);
+
+/* Copies; both return the bytes copied, or -EINVAL when offset + bytes is beyond the section. */
+ssize_t shmc_raw_read(shmc_section *section, size_t offset, void *buffer, size_t bytes);
+ssize_t shmc_raw_write(shmc_section *section, size_t offset, const void *data, size_t bytes);
+
+/* ---- snapshot: the newest complete value ------------------------------------------------------ */
+
+/* What is known about a value; filled in on failures as far as it is known. */
+struct shmc_value {
+    uint64_t version; /* 0 = nothing published yet */
+    uint64_t length;
+    uint64_t missed;  /* versions between the one this section object returned before, and this */
+    uint64_t real_ns; /* when it was published; 0 with stamp `none` */
+    uint64_t age_ns;  /* since then; UINT64_MAX = unknown */
+    enum shmc_alive writer;
+    bool stale;            /* older than stale_ms */
+    uint64_t incarnation;  /* versions compare only within one */
+    uint64_t reserved[4];
+};
+
+/* Publishes `bytes` of `data` as the next version.  It becomes visible whole, at once, or not at
+ * all, whenever this process is killed.
+ *   -EACCES   the section's owner is another worker
+ *   -EMSGSIZE larger than the section's size
+ *   -EBUSY    a publish of this section is under way
+ *   -EIDRM    the section is gone, or the lease was revoked (-EKEYREVOKED) */
+int shmc_publish(shmc_section *section, const void *data, size_t bytes);
+
+/* The same in place: begin gives `room` writable bytes (their content is undefined), which nobody
+ * sees until commit.  Between the two the section is busy.  Abort gives up; it never fails. */
+int shmc_begin(shmc_section *section, void **data, size_t *room);
+int shmc_commit(shmc_section *section, size_t bytes);
+void shmc_abort(shmc_section *section);
+
+/* Copies the newest value into `buffer` and returns its length.  `value` may be NULL.
+ *   -ENODATA  nothing was published yet
+ *   -EMSGSIZE the buffer is too small; value->length says what it takes
+ *   -EAGAIN   lapped again and again: raise the section's count */
+ssize_t shmc_read(shmc_section *section, void *buffer, size_t bytes, struct shmc_value *value);
+
+/* The same in place: *data points into the shared memory.  What was read there counts only if
+ * shmc_valid() says so afterwards: 1 = it was the whole value, 0 = the writer came round. */
+int shmc_view(shmc_section *section, const void **data, size_t *bytes, struct shmc_value *value);
+int shmc_valid(shmc_section *section);
+
+/* Waits for a value newer than the last one that this section object returned (by any of read,
+ * view, next, follow), copies the newest and returns its length.  One answer says all: the value,
+ * how many were missed, its age, and whether the writer lives.
+ *   -ETIME     no newer value, and the last one has become older than stale_ms; said once per value
+ *   -ETIMEDOUT (-EAGAIN with timeout 0) no newer value in that time */
+ssize_t shmc_next(shmc_section *section, void *buffer, size_t bytes, int timeout_ms,
+                  struct shmc_value *value);
+
+/* As shmc_next(), but goes through the versions in order, as far as they are still there (a section
+ * keeps its last count - 1); value->missed says exactly how many were not. */
+ssize_t shmc_follow(shmc_section *section, void *buffer, size_t bytes, int timeout_ms,
+                    struct shmc_value *value);
+
+/* Waits until one of `n` sections has a newer value, and returns its index. */
+int shmc_wait_any(shmc_section *const *sections, unsigned n, int timeout_ms);
+
+/* Spin for this long before sleeping in a wait, in microseconds; 0 by default. */
+int shmc_set_spin(shmc_section *section, unsigned microseconds);
+
+/* A descriptor for poll and epoll: readable while there may be a value newer than the last one
+ * returned.  On readable, call shmc_next() or shmc_follow() with timeout 0 until it gives -EAGAIN,
+ * which also clears the descriptor.  It belongs to `section`; do not close or read it.  The first
+ * call in a segment starts one helper thread (all signals blocked).  At most 127 sections of a
+ * segment can have one (-EMFILE). */
+int shmc_fd(shmc_section *section);
+
+/* ---- the manager -------------------------------------------------------------------------------- */
+
+/* Asks the manager; needs no attachment.  `request` is one of
+ *     "status"        the manager, its table, clients and workers
+ *     "plan"          what the table as it stands would change
+ *     "history [N]"   the last N edits (20)
+ *     "reload"        apply the table now            (root, the manager's user, group shm-admin)
+ *     "destroy"       remove the segment and stop    (the same)
+ * Returns 0 or the outcome's negative errno; *reply, when not NULL, gets a JSON object that the
+ * caller frees with free() (also on failures that the manager reports).  Of `options` the key,
+ * runtime_dir, timeout_ms and error buffer count.
+ *   -ENOTCONN no manager answers; -EPERM not allowed; -EINVAL unknown request, or a table that was
+ *   rejected (the reply says why) */
+int shmc_manager(const struct shmc_options *options, const char *request, char **reply);
+
+/* "0.1.0" */
+const char *shmc_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
