@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reading the header and the directory out of a segment that anybody may have damaged: copied
+ * once, checked, then used.  A reader is never wrong about what it returns: what was copied counts
+ * only when the generation is the same behind it as before it.
+ */
+#ifndef SHM_CORE_DIRECTORY_H
+#define SHM_CORE_DIRECTORY_H
+
+#include "layout.h"
+
+/* A mapped segment and a checked copy of its constant lines. */
+struct directory {
+    const uint8_t *base;
+    uint64_t bytes; /* mapped */
+    struct shm_header header;
+};
+
+/* Checks the header of a mapping.  -EAGAIN: its magic isn't there yet (being made);
+ * -EPROTONOSUPPORT: another ABI, byte order, page size or unknown incompatible feature;
+ * -EBADMSG: damaged.  On failures *field names what was wrong ("header.abi"), and ret->header is the
+ * copy as it was found. */
+int directory_open(struct directory *ret, const void *base, uint64_t bytes, const char **field);
+
+/* The constant lines once more, as they are now: 0, or -EBADMSG and the field. */
+int directory_recheck(const struct directory *directory, const char **field);
+
+/* Generation in force; one load, with acquire: everything of that generation is visible behind it. */
+uint64_t directory_generation(const struct directory *directory);
+
+/* enum shm_state; the id of the bell segment (-1 = none). */
+uint32_t directory_state(const struct directory *directory);
+int directory_bell_id(const struct directory *directory);
+
+/* Is the manager's heartbeat young (less than 3 intervals old)?  *age_ns and *pid may be NULL. */
+bool directory_manager_alive(const struct directory *directory, uint64_t *age_ns, uint32_t *pid);
+
+/* The descriptor of a name.  -ENOENT: there is none; -EBADMSG: the directory is damaged, *field says
+ * where.  *generation is the one under which it holds. */
+int directory_find(const struct directory *directory, const char *name, struct shm_section *ret,
+                   uint64_t *generation, const char **field);
+
+/* The whole directory as a layout; RETIRED and QUARANTINED places included.  -EBADMSG, -ENOMEM. */
+int directory_load(const struct directory *directory, struct layout *ret, const char **field);
+
+/* Worker and attachment records, consistent; -ENOENT: index out of range or unused; -EBADMSG. */
+int directory_worker(const struct directory *directory, uint32_t index, struct shm_worker *ret);
+int directory_attachment(const struct directory *directory, uint32_t index,
+                         struct shm_attachment *ret);
+
+/* The commit words alone, with acquire; 0 when the index is out of range. */
+uint64_t directory_worker_word(const struct directory *directory, uint32_t index);
+uint64_t directory_attachment_word(const struct directory *directory, uint32_t index);
+
+static inline uint64_t lease_word(uint64_t epoch, enum shm_lease_state state) {
+    return epoch << 8 | (uint64_t)state;
+}
+static inline uint64_t lease_word_epoch(uint64_t word) {
+    return word >> 8;
+}
+static inline enum shm_lease_state lease_word_state(uint64_t word) {
+    return (enum shm_lease_state)(word & 0xff);
+}
+
+#endif

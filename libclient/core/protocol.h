@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The messages on the manager's socket (SOCK_SEQPACKET, one message a packet).
+ *
+ *   manager                       client
+ *   HELLO            ------>
+ *                    <------      CLAIM worker
+ *   WAITING          ------>      (held by another, and the client said that it waits)
+ *   GRANT + lease fd ------>
+ *                    <------      ACK             (the lease is mapped)
+ *   LEASED           ------>      (the header says so too, and that is what counts)
+ *
+ *                    <------      REQUEST "status"
+ *   REPLY, REPLY...  ------>      (pieces of a JSON text)
+ *   DONE result      ------>
+ *
+ *   REFUSED result   ------>      (instead of GRANT, or of a reply; the connection ends)
+ */
+#ifndef SHM_CORE_PROTOCOL_H
+#define SHM_CORE_PROTOCOL_H
+
+#include <shm-manager/layout.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/un.h>
+
+#define PROTOCOL_MAGIC 0x43534d53u /* "SMSC" */
+#define PROTOCOL_VERSION 1u
+#define PROTOCOL_TEXT_BYTES 400u
+#define PROTOCOL_REQUEST_BYTES 256u
+#define PROTOCOL_PIECE_BYTES 16384u
+#define PROTOCOL_REPLY_MAX (64u << 20) /* a client takes no longer reply */
+
+enum protocol_type {
+    PROTOCOL_HELLO = 1,
+    PROTOCOL_CLAIM,
+    PROTOCOL_WAITING,
+    PROTOCOL_GRANT,
+    PROTOCOL_ACK,
+    PROTOCOL_LEASED,
+    PROTOCOL_REFUSED,
+    PROTOCOL_REQUEST,
+    PROTOCOL_REPLY,
+    PROTOCOL_DONE,
+};
+
+/* First bytes of each message. */
+struct protocol_head {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t type;
+    uint32_t bytes; /* of the whole message */
+    int32_t result; /* 0 or a negative errno */
+};
+
+struct protocol_hello {
+    struct protocol_head head;
+    uint32_t abi;
+    uint32_t key;
+    uint32_t manager_pid; /* the listener may be systemd */
+    uint32_t reserved;
+    uint64_t segment_id;
+};
+
+#define PROTOCOL_CLAIM_WAIT 0x1u
+struct protocol_claim {
+    struct protocol_head head;
+    char worker[SHM_NAME_BYTES];
+    uint32_t flags;
+    uint32_t reserved;
+};
+
+/* WAITING and REFUSED */
+struct protocol_refused {
+    struct protocol_head head;
+    uint32_t holder; /* pid, with -EBUSY; 0 = not known */
+    uint32_t reserved;
+    char text[PROTOCOL_TEXT_BYTES];
+};
+
+struct protocol_grant {
+    struct protocol_head head;
+    char worker[SHM_NAME_BYTES]; /* the instance that was chosen, with instances */
+    uint32_t worker_index;
+    uint32_t attachment;
+    uint64_t worker_epoch;
+    uint64_t attachment_epoch;
+};
+
+/* ACK and LEASED */
+struct protocol_ack {
+    struct protocol_head head;
+    uint32_t attachment;
+    uint32_t reserved;
+    uint64_t attachment_epoch;
+};
+
+struct protocol_request {
+    struct protocol_head head;
+    char text[PROTOCOL_REQUEST_BYTES];
+};
+
+struct protocol_piece {
+    struct protocol_head head;
+    char text[PROTOCOL_PIECE_BYTES]; /* head.bytes says how much of it */
+};
+
+union protocol_message {
+    struct protocol_head head;
+    struct protocol_hello hello;
+    struct protocol_claim claim;
+    struct protocol_refused refused;
+    struct protocol_grant grant;
+    struct protocol_ack ack;
+    struct protocol_request request;
+    struct protocol_piece piece;
+};
+
+/* Fills the head of a message of `bytes` bytes. */
+void protocol_fill(struct protocol_head *head, enum protocol_type type, size_t bytes, int result);
+
+/* Is what was received (`bytes` of it) a message of its type, whole, its texts ended?  0, -EBADMSG, or
+ * -EPROTONOSUPPORT for another version. */
+int protocol_check(const union protocol_message *message, size_t bytes);
+
+/* Sends a message, with a descriptor when fd >= 0.  Returns 0, or a negative errno (-EAGAIN: the peer
+ * doesn't read). */
+int protocol_send(int socket, const union protocol_message *message, int fd);
+
+/* Receives one; 0, -EAGAIN, -ECONNRESET (ended), -EBADMSG, -EPROTONOSUPPORT.  `fd` NULL: none is
+ * taken (the kernel then has nothing to install); else *fd is the one that came, or -1. */
+int protocol_receive(int socket, union protocol_message *ret, int *fd);
+
+/* RUNTIME_DIR/KEY.sock; -ENAMETOOLONG. */
+int protocol_address(struct sockaddr_un *ret, const char *runtime_dir, uint32_t key);
+
+#endif
