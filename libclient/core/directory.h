@@ -18,14 +18,15 @@ struct directory {
 
 /* Checks the header of a mapping.  -EAGAIN: its magic isn't there yet (being made);
  * -EPROTONOSUPPORT: another ABI, byte order, page size or unknown incompatible feature;
- * -EBADMSG: damaged.  On failures *field names what was wrong ("header.abi"), and ret->header is the
- * copy as it was found. */
+ * -EBADMSG: damaged.  On failures *field names what was wrong ("header.abi"), and ret->header is
+ * the copy as it was found. */
 int directory_open(struct directory *ret, const void *base, uint64_t bytes, const char **field);
 
 /* The constant lines once more, as they are now: 0, or -EBADMSG and the field. */
 int directory_recheck(const struct directory *directory, const char **field);
 
-/* Generation in force; one load, with acquire: everything of that generation is visible behind it. */
+/* Generation in force; one load, with acquire: everything of that generation is visible behind it.
+ */
 uint64_t directory_generation(const struct directory *directory);
 
 /* enum shm_state; the id of the bell segment (-1 = none). */
@@ -35,8 +36,8 @@ int directory_bell_id(const struct directory *directory);
 /* Is the manager's heartbeat young (less than 3 intervals old)?  *age_ns and *pid may be NULL. */
 bool directory_manager_alive(const struct directory *directory, uint64_t *age_ns, uint32_t *pid);
 
-/* The descriptor of a name.  -ENOENT: there is none; -EBADMSG: the directory is damaged, *field says
- * where.  *generation is the one under which it holds. */
+/* The descriptor of a name.  -ENOENT: there is none; -EBADMSG: the directory is damaged, *field
+ * says where.  *generation is the one under which it holds. */
 int directory_find(const struct directory *directory, const char *name, struct shm_section *ret,
                    uint64_t *generation, const char **field);
 

@@ -41,11 +41,12 @@ void image_reveal(struct image *image);
 
 /* Takes over what stands in the segment as right: header, records, both directories as far as they
  * hold. */
-void image_adopt(struct image *image, const struct directory *directory, const struct layout *layout);
+void image_adopt(struct image *image, const struct directory *directory,
+                 const struct layout *layout);
 
 /* Publishes a layout whose generation follows the one in force: fills the idle directory, then
- * flips. */
-void image_publish(struct image *image, const struct layout *next, uint64_t real_ns);
+ * flips.  -ENOMEM: nothing was touched. */
+int image_publish(struct image *image, const struct layout *next, uint64_t real_ns);
 
 /* The words of line 2 and 3 that change by themselves. */
 void image_state(struct image *image, enum shm_state state);

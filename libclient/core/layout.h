@@ -49,6 +49,9 @@ uint64_t layout_directory_bytes(uint32_t sections, uint32_t arenas);
 /* How many sections (and as many arenas) fit a directory of so many bytes. */
 uint32_t layout_directory_capacity(uint64_t bytes);
 
+/* Fills in capacity, arenas_capacity and the offsets of a directory with that capacity. */
+void layout_directory_offsets(uint32_t capacity, struct shm_directory *ret);
+
 /* Bytes that a section of this kind needs, control block included, a multiple of SHM_LINE; 0 when
  * that overflows or the kind isn't known. */
 uint64_t layout_section_bytes(uint32_t kind, uint64_t size, uint32_t count);

@@ -34,8 +34,8 @@ struct lease_record {
 
 /* ---- the manager */
 
-/* Makes the file ATTACHMENT.EPOCH (-EEXIST when there is one), and two descriptions: *keep to probe,
- * *grant (read-only, locked) to hand over.  record->magic and crc are filled in. */
+/* Makes the file ATTACHMENT.EPOCH (-EEXIST when there is one), and two descriptions: *keep to
+ * probe, *grant (read-only, locked) to hand over.  record->magic and crc are filled in. */
 int lease_create(int dir_fd, const struct lease_record *record, int *keep, int *grant);
 
 /* 1: held; 0: free; or a negative errno.  `keep` is a description that carries no lock. */

@@ -7,8 +7,8 @@
 
 #include <stdint.h>
 
-/* Start time of a process (field 22 of /proc/PID/stat, clock ticks since boot); 0 = no such process, or
- * it can't be seen. */
+/* Start time of a process (field 22 of /proc/PID/stat, clock ticks since boot); 0 = no such
+ * process, or it can't be seen. */
 uint64_t process_start(uint32_t pid);
 
 /* Is that very process still there?  1, 0, or -errno when it can't be said. */
@@ -20,8 +20,8 @@ void process_name(uint32_t pid, char name[32]);
 /* This boot's id; 0 or a negative errno. */
 int process_boot_id(uint8_t ret[16]);
 
-/* How the process behind a pidfd ended: enum shm_end and its detail; SHM_END_UNKNOWN where the kernel
- * doesn't tell (before Linux 6.15); SHM_END_RELEASED while it still runs. */
+/* How the process behind a pidfd ended: enum shm_end and its detail; SHM_END_UNKNOWN where the
+ * kernel doesn't tell (before Linux 6.15); SHM_END_RELEASED while it still runs. */
 uint32_t process_end(int pidfd, uint32_t *detail);
 
 #endif

@@ -20,16 +20,17 @@
 #define SHM_CORE_PROTOCOL_H
 
 #include <shm-manager/layout.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/un.h>
 
-#define PROTOCOL_MAGIC 0x43534d53u /* "SMSC" */
-#define PROTOCOL_VERSION 1u
-#define PROTOCOL_TEXT_BYTES 400u
+#define PROTOCOL_MAGIC         0x43534d53u /* "SMSC" */
+#define PROTOCOL_VERSION       1u
+#define PROTOCOL_TEXT_BYTES    400u
 #define PROTOCOL_REQUEST_BYTES 256u
-#define PROTOCOL_PIECE_BYTES 16384u
-#define PROTOCOL_REPLY_MAX (64u << 20) /* a client takes no longer reply */
+#define PROTOCOL_PIECE_BYTES   16384u
+#define PROTOCOL_REPLY_MAX     (64u << 20) /* a client takes no longer reply */
 
 enum protocol_type {
     PROTOCOL_HELLO = 1,
@@ -119,12 +120,12 @@ union protocol_message {
 /* Fills the head of a message of `bytes` bytes. */
 void protocol_fill(struct protocol_head *head, enum protocol_type type, size_t bytes, int result);
 
-/* Is what was received (`bytes` of it) a message of its type, whole, its texts ended?  0, -EBADMSG, or
- * -EPROTONOSUPPORT for another version. */
+/* Is what was received (`bytes` of it) a message of its type, whole, its texts ended?  0, -EBADMSG,
+ * or -EPROTONOSUPPORT for another version. */
 int protocol_check(const union protocol_message *message, size_t bytes);
 
-/* Sends a message, with a descriptor when fd >= 0.  Returns 0, or a negative errno (-EAGAIN: the peer
- * doesn't read). */
+/* Sends a message, with a descriptor when fd >= 0.  Returns 0, or a negative errno (-EAGAIN: the
+ * peer doesn't read). */
 int protocol_send(int socket, const union protocol_message *message, int fd);
 
 /* Receives one; 0, -EAGAIN, -ECONNRESET (ended), -EBADMSG, -EPROTONOSUPPORT.  `fd` NULL: none is

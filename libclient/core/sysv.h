@@ -29,8 +29,8 @@ int sysv_remove(int id);
 /* Is the segment marked for removal (somebody's ipcrm)? */
 bool sysv_removed(const struct shmid_ds *stat);
 
-/* Maps [offset, offset + bytes) of an attached segment writable or not, and sets what a fork and a core
- * dump get of it: the own arena is dumped and not forked, all else is not dumped. */
+/* Maps [offset, offset + bytes) of an attached segment writable or not, and sets what a fork and a
+ * core dump get of it: the own arena is dumped and not forked, all else is not dumped. */
 int sysv_protect(void *base, uint64_t offset, uint64_t bytes, bool own);
 
 #endif
