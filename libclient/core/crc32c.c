@@ -9,9 +9,9 @@
 
 #define POLYNOMIAL 0x82f63b78u
 
-uint32_t crc32c_portable(const void *data, size_t bytes) {
+static uint32_t more_portable(uint32_t crc, const void *data, size_t bytes) {
     const uint8_t *p = data;
-    uint32_t crc = UINT32_MAX;
+    crc = ~crc;
     for (size_t i = 0; i < bytes; i++) {
         crc ^= p[i];
         for (int bit = 0; bit < 8; bit++)
@@ -20,10 +20,15 @@ uint32_t crc32c_portable(const void *data, size_t bytes) {
     return ~crc;
 }
 
+uint32_t crc32c_portable(const void *data, size_t bytes) {
+    return more_portable(0, data, bytes);
+}
+
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(const void *data, size_t bytes) {
+__attribute__((target("sse4.2"))) static uint32_t more_sse42(uint32_t start, const void *data,
+                                                             size_t bytes) {
     const uint8_t *p = data;
-    uint64_t crc = UINT32_MAX;
+    uint64_t crc = ~start;
     for (; bytes >= 8; bytes -= 8, p += 8) {
         uint64_t word;
         memcpy(&word, p, 8);
@@ -36,10 +41,14 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(const void *data,
 }
 #endif
 
-uint32_t crc32c(const void *data, size_t bytes) {
+uint32_t crc32c_more(uint32_t crc, const void *data, size_t bytes) {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("sse4.2"))
-        return crc32c_sse42(data, bytes);
+        return more_sse42(crc, data, bytes);
 #endif
-    return crc32c_portable(data, bytes);
+    return more_portable(crc, data, bytes);
+}
+
+uint32_t crc32c(const void *data, size_t bytes) {
+    return crc32c_more(0, data, bytes);
 }

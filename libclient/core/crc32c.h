@@ -10,6 +10,9 @@
 
 uint32_t crc32c(const void *data, size_t bytes);
 
+/* The sum of what `crc` is the sum of, and these bytes behind it. */
+uint32_t crc32c_more(uint32_t crc, const void *data, size_t bytes);
+
 /* The version without it, which the tests compare with it. */
 uint32_t crc32c_portable(const void *data, size_t bytes);
 

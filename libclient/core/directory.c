@@ -196,15 +196,17 @@ static int view_get(const struct directory *directory, const struct view *view, 
 
 /* A miss is an answer only if the index is whole. */
 static int view_index_ok(const struct view *view, const char **field) {
-    uint32_t count = view->head.index_count;
+    const uint8_t *index = view->at + view->head.index_off;
+    uint64_t bytes = view->head.index_count * sizeof(uint32_t), n;
+    uint32_t crc = 0;
+    for (uint64_t at = 0; at < bytes; at += n) {
+        uint8_t copy[1024];
+        n = bytes - at < sizeof copy ? bytes - at : sizeof copy;
+        shared_copy_from(copy, index + at, n);
+        crc = crc32c_more(crc, copy, n);
+    }
     *field = "directory.index";
-    uint32_t *copy = malloc((size_t)count * sizeof *copy + 1);
-    if (copy == NULL)
-        return -ENOMEM;
-    shared_copy_from(copy, view->at + view->head.index_off, (size_t)count * sizeof *copy);
-    bool ok = crc32c(copy, (size_t)count * sizeof *copy) == view->head.index_crc;
-    free(copy);
-    return ok ? -ENOENT : -EBADMSG;
+    return crc == view->head.index_crc ? -ENOENT : -EBADMSG;
 }
 
 static int view_find(const struct directory *directory, const struct view *view, const char *name,
@@ -229,8 +231,46 @@ static int view_find(const struct directory *directory, const struct view *view,
     return view_index_ok(view, field);
 }
 
-int directory_find(const struct directory *directory, const char *name, struct shm_section *ret,
-                   uint64_t *generation, const char **field) {
+/* A section that isn't there is an answer only if each that the index lists is whole. */
+static int view_miss(const struct directory *directory, const struct view *view,
+                     const char **field) {
+    for (uint32_t at = 0; at < view->head.index_count; at++) {
+        struct shm_section found;
+        int r = view_get(directory, view, at, &found, field);
+        if (r < 0)
+            return r;
+    }
+    return view_index_ok(view, field);
+}
+
+/* 1: the section is in force in that slot; 0: it isn't; -EBADMSG. */
+static int view_has_id(const struct directory *directory, const struct view *view, uint32_t slot,
+                       uint64_t section_id, struct shm_section *ret, const char **field) {
+    if (slot >= view->head.slots_used ||
+        shared_load_relaxed64(&view_section(view, slot)->section_id) != section_id)
+        return 0;
+    shared_copy_from(ret, view_section(view, slot), sizeof *ret);
+    if (ret->state == SHM_PLACE_FREE)
+        return 0;
+    int r = check_section(directory, ret, field);
+    return r < 0 ? r : layout_place_in_force(ret->state) && ret->section_id == section_id;
+}
+
+static int view_find_id(const struct directory *directory, const struct view *view,
+                        uint64_t section_id, uint32_t *slot, struct shm_section *ret,
+                        const char **field) {
+    int r = view_has_id(directory, view, *slot, section_id, ret, field);
+    for (uint32_t at = 0; r == 0 && at < view->head.slots_used; at++) {
+        r = view_has_id(directory, view, at, section_id, ret, field);
+        if (r > 0)
+            *slot = at;
+    }
+    return r > 0 ? 0 : r < 0 ? r : view_miss(directory, view, field);
+}
+
+/* By name, or by id when `name` is NULL. */
+static int find(const struct directory *directory, const char *name, uint64_t section_id,
+                uint32_t *slot, struct shm_section *ret, uint64_t *generation, const char **field) {
     for (int try = 0; try < TRIES; try++) {
         uint64_t before = directory_generation(directory);
         int r = directory_recheck(directory, field);
@@ -240,7 +280,8 @@ int directory_find(const struct directory *directory, const char *name, struct s
         struct shm_section found;
         r = view_open(directory, before, &view, field);
         if (r == 0)
-            r = view_find(directory, &view, name, &found, field);
+            r = name != NULL ? view_find(directory, &view, name, &found, field)
+                             : view_find_id(directory, &view, section_id, slot, &found, field);
         /* Whatever was copied, also a miss and a wrong checksum, counts only if no flip came
          * meanwhile: pairs with the release fence before the idle directory is filled. */
         shared_fence_acquire();
@@ -254,6 +295,43 @@ int directory_find(const struct directory *directory, const char *name, struct s
     }
     *field = "header.generation";
     return -EBADMSG;
+}
+
+int directory_find(const struct directory *directory, const char *name, struct shm_section *ret,
+                   uint64_t *generation, const char **field) {
+    return find(directory, name, 0, NULL, ret, generation, field);
+}
+
+int directory_find_id(const struct directory *directory, uint64_t section_id, uint32_t *slot,
+                      struct shm_section *ret, uint64_t *generation, const char **field) {
+    return find(directory, NULL, section_id, slot, ret, generation, field);
+}
+
+int directory_arena(const struct directory *directory, uint64_t generation, uint32_t index,
+                    struct shm_arena *ret, const char **field) {
+    struct view view;
+    struct shm_arena found;
+    int r = view_open(directory, generation, &view, field);
+    if (r == 0 && index >= view.head.arenas_used)
+        r = -ERANGE;
+    if (r == 0) {
+        shared_copy_from(&found, view.at + view.head.arenas_off + index * sizeof found,
+                         sizeof found);
+        uint64_t end = directory->header.segment_bytes;
+        *field = "arena.crc";
+        if (found.state == SHM_PLACE_FREE)
+            r = -ENOENT;
+        else if (found.crc != CRC32C_OF(&found) || found.offset % SHM_PAGE != 0 ||
+                 found.bytes % SHM_PAGE != 0 || found.offset < directory->header.arena_start ||
+                 found.offset > end || found.bytes > end - found.offset)
+            r = -EBADMSG;
+    }
+    shared_fence_acquire(); /* as in find() */
+    if (directory_generation(directory) != generation)
+        return -EAGAIN;
+    if (r == 0)
+        *ret = found;
+    return r;
 }
 
 static int load_sections(const struct directory *directory, const struct view *view,
@@ -339,7 +417,7 @@ int directory_load(const struct directory *directory, struct layout *ret, const 
         int r = directory_recheck(directory, field);
         if (r == 0)
             r = load_once(directory, before, &layout, field);
-        shared_fence_acquire(); /* as in directory_find() */
+        shared_fence_acquire(); /* as in find() */
         bool same = directory_generation(directory) == before;
         if (r == 0 && same) {
             *ret = layout;

@@ -41,6 +41,17 @@ bool directory_manager_alive(const struct directory *directory, uint64_t *age_ns
 int directory_find(const struct directory *directory, const char *name, struct shm_section *ret,
                    uint64_t *generation, const char **field);
 
+/* The descriptor of a section_id, whatever its name is now.  *slot is where it was found before
+ * (SHM_NONE: not known), and is set to where it is.  Like directory_find() it allocates nothing, as
+ * a signal handler may publish. */
+int directory_find_id(const struct directory *directory, uint64_t section_id, uint32_t *slot,
+                      struct shm_section *ret, uint64_t *generation, const char **field);
+
+/* An arena of that generation's directory.  -ENOENT: the index is unused; -ERANGE: there are no
+ * more; -EAGAIN: the generation isn't in force any more; -EBADMSG. */
+int directory_arena(const struct directory *directory, uint64_t generation, uint32_t index,
+                    struct shm_arena *ret, const char **field);
+
 /* The whole directory as a layout; RETIRED and QUARANTINED places included.  -EBADMSG, -ENOMEM. */
 int directory_load(const struct directory *directory, struct layout *ret, const char **field);
 
