@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * shmtool: looks into a segment, and asks its manager.  It uses the public API and the databases,
+ * as any user's program could.
+ */
+#include "tool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define NEAR_DISTANCE 2
+#define NAMES_MAX     64
+
+const struct verb verbs[] = {
+    {"status", "", "", 0, 0, "the manager, the segment and the table in force",
+     "Without a manager it says what the segment itself tells.\n", verb_status},
+    {"list", "r", "[GLOB...]", 0, -1, "the sections, with version, age and writer",
+     "A section's writer is alive, gone, or unknown while no manager runs.\n", verb_list},
+    {"get", "oxfnt", "NAME", 1, 1, "print a section's value",
+     "With --follow goes on with each new value, in order, and says how many it missed; with\n"
+     "--output as well, FILE has the newest value, always whole.\n",
+     verb_get},
+    {"put", "iw", "NAME", 1, 1, "write a section's value, as its owner",
+     "Takes the owner's lease for that moment, or says who holds it.  Under shmtool run, as the\n"
+     "owner, that lease is used.\n",
+     verb_put},
+    {"run", "Ww", "--worker NAME [--wait MS] -- COMMAND...", 1, -1,
+     "take a worker's lease and execute a command with it",
+     "The lease lasts until the command, and whatever child inherited its descriptor, has ended.\n",
+     verb_run},
+    {"workers", "", "", 0, 0, "the workers: who holds them, how they last ended", "", verb_workers},
+    {"plan", "", "", 0, 0, "what a reload would change", "", verb_plan},
+    {"reload", "", "", 0, 0, "apply the table now, whole or not at all", "", verb_reload},
+    {"history", "", "[N]", 0, 1, "the last N (20) edits and their outcome",
+     "Without a manager its state.db is read.\n", verb_history},
+    {"destroy", "y", "", 0, 0, "remove the segment and stop the manager",
+     "Asks first, when there is a terminal to ask on.\n", verb_destroy},
+    {"table show", "", "[NAME]", 0, 1, "print the section table, or one row of it", "",
+     verb_table_show},
+    {"table add", "l", "NAME OWNER SIZE [COLUMN=VALUE...]", 3, -1, "add a section",
+     "Columns: kind (snapshot, raw) count offset persist shared stale_ms format stamp notify\n"
+     "read_group write_group.  Sizes may end in K, M or G.\n",
+     verb_table_add},
+    {"table set", "l", "NAME COLUMN=VALUE...", 2, -1, "change a section's columns",
+     "Columns: name owner kind size count offset persist shared stale_ms format stamp notify\n"
+     "read_group write_group.  Sizes may end in K, M or G; COLUMN= takes a value away.\n",
+     verb_table_set},
+    {"table rm", "l", "NAME", 1, 1, "remove a section", "", verb_table_rm},
+    {"table init", "", "", 0, 0, "make an empty table where there is none", "", verb_table_init},
+    {"table example", "", "", 0, 0, "print an example as SQL, with comments",
+     "Try it: shmtool table example | sqlite3 FILE\n", verb_table_example},
+    {"help", "", "[VERB]", 0, 2, "this text, or a verb's", "", verb_help},
+};
+const size_t verbs_n = sizeof verbs / sizeof *verbs;
+
+static unsigned least(unsigned a, unsigned b) {
+    return a < b ? a : b;
+}
+
+/* Levenshtein's, on names of sensible length; swapped neighbours count two. */
+static unsigned distance(const char *a, const char *b) {
+    unsigned row[SHMC_NAME_BYTES + 1];
+    size_t n = strlen(b);
+    if (n > SHMC_NAME_BYTES || strlen(a) > SHMC_NAME_BYTES)
+        return UINT32_MAX;
+    for (unsigned j = 0; j <= n; j++)
+        row[j] = j;
+    for (unsigned i = 1; *a; i++, a++) {
+        unsigned corner = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= n; j++) {
+            unsigned above = row[j];
+            row[j] = least(least(above, row[j - 1]) + 1, corner + (*a != b[j - 1]));
+            corner = above;
+        }
+    }
+    return row[n];
+}
+
+const char *nearest(const char *typed, const char *const *names, size_t n) {
+    const char *near = NULL;
+    unsigned best = NEAR_DISTANCE + 1;
+    for (size_t i = 0; i < n; i++) {
+        bool begins = strlen(typed) >= 2 && strncmp(typed, names[i], strlen(typed)) == 0;
+        unsigned far = begins ? 0 : distance(typed, names[i]);
+        if (far < best && far < strlen(typed)) {
+            best = far;
+            near = names[i];
+        }
+    }
+    return near;
+}
+
+static void print_usage(void) {
+    puts("usage: shmtool VERB [OPTION...] [OPERAND...]\n");
+    for (size_t i = 0; i < verbs_n; i++)
+        printf("  %-14s %s\n", verbs[i].name, verbs[i].summary);
+    puts("\noptions of every verb:");
+    options_help(OPTIONS_COMMON);
+    puts("\nExit status: 0 yes, 1 the answer is no, 2 usage, 3 no manager or no segment.");
+}
+
+static void print_version(void) {
+    printf("shmtool %s (libshmclient %s)\n", SHM_VERSION, shmc_version());
+}
+
+static void print_verb(const struct verb *verb) {
+    printf("usage: shmtool %s %s\n%s.\n", verb->name, verb->operands, verb->summary);
+    if (*verb->help)
+        printf("\n%s", verb->help);
+    puts("\noptions:");
+    if (*verb->options)
+        options_help(verb->options);
+    options_help(OPTIONS_COMMON);
+}
+
+static const struct verb *find(const char *name) {
+    for (size_t i = 0; i < verbs_n; i++)
+        if (strcmp(verbs[i].name, name) == 0)
+            return &verbs[i];
+    return NULL;
+}
+
+static int unknown_verb(const struct tool *tool, const char *name) {
+    const char *names[NAMES_MAX];
+    for (size_t i = 0; i < verbs_n; i++)
+        names[i] = verbs[i].name;
+    const char *near = nearest(name, names, verbs_n);
+    if (near)
+        return fail(tool, TOOL_USAGE, "unknown verb '%s'; did you mean '%s'?", name, near);
+    return fail(tool, TOOL_USAGE, "unknown verb '%s'; shmtool --help lists them", name);
+}
+
+int verb_help(const struct tool *tool) {
+    char name[64] = "";
+    if (tool->argc == 0) {
+        print_usage();
+        return TOOL_OK;
+    }
+    snprintf(name, sizeof name, tool->argc > 1 ? "%s %s" : "%s", tool->argv[0],
+             tool->argc > 1 ? tool->argv[1] : "");
+    const struct verb *verb = find(name);
+    if (!verb)
+        return unknown_verb(tool, name);
+    print_verb(verb);
+    return TOOL_OK;
+}
+
+/* Takes options and the verb's one or two words off the front; the rest is the verb's. */
+static int find_verb(struct tool *tool, int argc, char **argv) {
+    char name[64];
+    int code = options_parse(tool, OPTIONS_COMMON, true, argc, argv);
+    if (code != TOOL_OK || tool->argc == 0)
+        return code;
+    snprintf(name, sizeof name, "%s", tool->argv[0]);
+    if (strcmp(name, "table") == 0 && tool->argc > 1) {
+        code = options_parse(tool, OPTIONS_COMMON, true, tool->argc, tool->argv);
+        if (code != TOOL_OK || tool->argc == 0)
+            return code;
+        snprintf(name, sizeof name, "table %s", tool->argv[0]);
+    }
+    tool->verb = find(name);
+    return tool->verb || tool->help ? TOOL_OK : unknown_verb(tool, name);
+}
+
+static int run_verb(struct tool *tool) {
+    const struct verb *verb = tool->verb;
+    char letters[64];
+    snprintf(letters, sizeof letters, "%s%s", OPTIONS_COMMON, verb->options);
+    int code = options_parse(tool, letters, verb->run == verb_run, tool->argc, tool->argv);
+    if (code != TOOL_OK)
+        return code;
+    if (tool->help || tool->version) {
+        tool->version ? print_version() : print_verb(verb);
+        return TOOL_OK;
+    }
+    if (tool->argc < verb->least || (verb->most >= 0 && tool->argc > verb->most))
+        return fail(tool, TOOL_USAGE, "%s operands; usage: shmtool %s %s",
+                    tool->argc < verb->least ? "too few" : "too many", verb->name, verb->operands);
+    return verb->run(tool);
+}
+
+int main(int argc, char **argv) {
+    struct tool tool = {.seconds = 1};
+    int code = find_verb(&tool, argc, argv);
+    if (code != TOOL_OK)
+        return code;
+    if (tool.verb)
+        return run_verb(&tool);
+    tool.version ? print_version() : print_usage();
+    return tool.version || tool.help ? TOOL_OK : TOOL_USAGE;
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Attaching, asking the manager, and the verbs that are no more than a question to it: plan,
+ * history, reload, destroy.
+ */
+#include "tool.h"
+
+#include "state_db.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct shmc_options options_for(const struct tool *tool, char *error, size_t error_bytes) {
+    return (struct shmc_options){
+        .size = sizeof(struct shmc_options),
+        .key = tool->key,
+        .runtime_dir = tool->runtime_dir,
+        .timeout_ms = TOOL_MANAGER_MS,
+        .error = error,
+        .error_bytes = error_bytes,
+    };
+}
+
+/* -ENOENT has two meanings for a worker: no segment, or no such worker in it. */
+static bool segment_exists(struct shmc_options options) {
+    shmc *segment;
+    options.worker = NULL;
+    options.timeout_ms = 0;
+    options.error = NULL;
+    if (shmc_attach(&segment, &options) < 0)
+        return false;
+    shmc_detach(segment);
+    return true;
+}
+
+int attach(const struct tool *tool, const char *worker, uint32_t flags, int timeout_ms,
+           shmc **ret) {
+    char error[512] = "";
+    struct shmc_options options = options_for(tool, error, sizeof error);
+    options.worker = worker;
+    options.flags = flags;
+    options.timeout_ms = timeout_ms;
+    int r = shmc_attach(ret, &options);
+    if (r >= 0)
+        return TOOL_OK;
+    bool no = r == -EBUSY || r == -EACCES || (r == -ENOENT && worker && segment_exists(options));
+    return fail(tool, no ? TOOL_NO : TOOL_ABSENT, "%s", *error ? error : strerror(-r));
+}
+
+int ask_quietly(const struct tool *tool, const char *request, json_t **reply, char *error,
+                size_t error_bytes) {
+    struct shmc_options options = options_for(tool, error, error_bytes);
+    char *text = NULL;
+    *error = '\0';
+    int r = shmc_manager(&options, request, &text);
+    *reply = text ? json_loads(text, 0, NULL) : NULL;
+    free(text);
+    if (*reply && !json_is_object(*reply)) {
+        json_decref(*reply);
+        *reply = NULL;
+    }
+    if (r >= 0 && !*reply)
+        r = -EBADMSG;
+    if (!*error)
+        snprintf(error, error_bytes, "the manager: %s", strerror(-r));
+    return r;
+}
+
+int ask(const struct tool *tool, const char *request, json_t **reply) {
+    char error[512];
+    int r = ask_quietly(tool, request, reply, error, sizeof error);
+    if (*reply && field_true(*reply, NULL, "ok"))
+        return TOOL_OK;
+    int code = TOOL_ABSENT;
+    if (*reply && json_object_get(*reply, "error"))
+        code = fail(tool, TOOL_NO, "%s", field_text(*reply, NULL, "error"));
+    else
+        code = fail(tool, r == -EPERM || r == -EINVAL ? TOOL_NO : TOOL_ABSENT, "%s", error);
+    json_decref(*reply);
+    return code;
+}
+
+static const json_t *field(const json_t *object, const char *group, const char *name) {
+    return json_object_get(group ? json_object_get(object, group) : object, name);
+}
+
+const char *field_text(const json_t *object, const char *group, const char *name) {
+    const char *text = json_string_value(field(object, group, name));
+    return text ? text : "?";
+}
+
+uint64_t field_number(const json_t *object, const char *group, const char *name) {
+    json_int_t value = json_integer_value(field(object, group, name));
+    return value > 0 ? (uint64_t)value : 0;
+}
+
+bool field_true(const json_t *object, const char *group, const char *name) {
+    return json_is_true(field(object, group, name));
+}
+
+void print_changes(const json_t *reply) {
+    static const char *const titles[] = {"ACTION", "NAME", "WHAT"};
+    const json_t *changes = json_object_get(reply, "changes"), *change;
+    struct grid grid;
+    size_t i;
+    if (json_array_size(changes) == 0)
+        return;
+    grid_start(&grid, titles, 3);
+    json_array_foreach(changes, i, change) {
+        const char *action = field_text(change, NULL, "action");
+        grid_cell(&grid, strcmp(action, "remove") == 0 ? RED : GREEN, "%s", action);
+        grid_cell(&grid, PLAIN, "%s", field_text(change, NULL, "name"));
+        grid_cell(&grid, PLAIN, "%s", field_text(change, NULL, "what"));
+    }
+    grid_print(&grid);
+}
+
+int verb_plan(const struct tool *tool) {
+    json_t *reply;
+    char before[TEXT_BYTES], after[TEXT_BYTES];
+    int code = ask(tool, "plan", &reply);
+    if (code != TOOL_OK)
+        return code;
+    if (tool->json) {
+        print_json(reply);
+        return TOOL_OK;
+    }
+    print_changes(reply);
+    if (json_array_size(json_object_get(reply, "changes")) == 0)
+        printf("nothing to do: generation %lu is as the table says\n",
+               field_number(reply, NULL, "generation"));
+    else
+        printf("would be generation %lu, using %s (now %s); apply it with: shmtool reload\n",
+               field_number(reply, NULL, "generation"),
+               text_bytes(after, field_number(reply, NULL, "used_after")),
+               text_bytes(before, field_number(reply, NULL, "used_before")));
+    json_decref(reply);
+    return TOOL_OK;
+}
+
+int verb_reload(const struct tool *tool) {
+    json_t *reply;
+    int code = ask(tool, "reload", &reply);
+    if (code != TOOL_OK)
+        return code;
+    if (tool->json) {
+        print_json(reply);
+        return TOOL_OK;
+    }
+    print_changes(reply);
+    printf("generation %lu is in force%s\n", field_number(reply, NULL, "generation"),
+           json_array_size(json_object_get(reply, "changes")) == 0 ? "; nothing had changed" : "");
+    json_decref(reply);
+    return TOOL_OK;
+}
+
+/* Without a manager its database is asked, where this user may read it. */
+static int read_history(const struct tool *tool, unsigned limit, json_t **ret) {
+    struct state_db *db;
+    char path[PATH_BYTES], error[512] = "";
+    int code = state_path(tool, path);
+    if (code != TOOL_OK)
+        return code;
+    if (access(path, R_OK | W_OK) < 0)
+        return fail(tool, TOOL_ABSENT, "no manager answers, and its history %s can't be read: %s",
+                    path, strerror(errno));
+    int r = state_db_open(&db, path, error, sizeof error);
+    if (r < 0)
+        return fail(tool, TOOL_ABSENT, "no manager answers; %s", *error ? error : strerror(-r));
+    r = state_db_history(db, limit, ret);
+    state_db_close(db);
+    if (r < 0)
+        return fail(tool, TOOL_NO, "%s: %s", path, strerror(-r));
+    json_object_set_new(*ret, "ok", json_true());
+    return TOOL_OK;
+}
+
+static void print_history(const json_t *reply) {
+    static const char *const titles[] = {">EDIT", "TIME", "WHO", "OUTCOME", ">GENERATION", "WHAT"};
+    const json_t *edit;
+    struct grid grid;
+    size_t i;
+    grid_start(&grid, titles, 6);
+    json_array_foreach(json_object_get(reply, "edits"), i, edit) {
+        const char *outcome = field_text(edit, NULL, "outcome");
+        const char *error = json_string_value(json_object_get(edit, "error"));
+        enum paint paint = strcmp(outcome, "applied") == 0    ? GREEN
+                           : strcmp(outcome, "rejected") == 0 ? RED
+                                                              : YELLOW;
+        grid_cell(&grid, PLAIN, "%lu", field_number(edit, NULL, "edit"));
+        grid_cell(&grid, PLAIN, "%s", field_text(edit, NULL, "time"));
+        grid_cell(&grid, PLAIN, "%s", field_text(edit, NULL, "who"));
+        grid_cell(&grid, paint, "%s", outcome);
+        grid_cell(&grid, PLAIN, "%lu", field_number(edit, NULL, "generation"));
+        grid_cell(&grid, PLAIN, "%s", error ? error : field_text(edit, NULL, "what"));
+    }
+    grid_print(&grid);
+}
+
+int verb_history(const struct tool *tool) {
+    char request[48], error[512];
+    uint64_t limit = 20;
+    json_t *reply;
+    if (tool->argc > 0 && (!parse_bytes(tool->argv[0], &limit) || limit == 0 || limit > 1000000))
+        return fail(tool, TOOL_USAGE, "'%s' is no number of edits", tool->argv[0]);
+    snprintf(request, sizeof request, "history %lu", limit);
+    int code = TOOL_OK;
+    if (ask_quietly(tool, request, &reply, error, sizeof error) == -ENOTCONN)
+        code = read_history(tool, (unsigned)limit, &reply);
+    else if (!reply || !field_true(reply, NULL, "ok"))
+        code = fail(tool, TOOL_NO, "%s", reply ? field_text(reply, NULL, "error") : error);
+    if (code != TOOL_OK)
+        return code;
+    if (tool->json) {
+        print_json(reply);
+        return TOOL_OK;
+    }
+    print_history(reply);
+    json_decref(reply);
+    return TOOL_OK;
+}
+
+static int confirm(const struct tool *tool) {
+    char answer[16];
+    if (!isatty(STDIN_FILENO))
+        return fail(tool, TOOL_USAGE,
+                    "this ends the segment and all values in it; say so with --yes");
+    fprintf(stderr, "Remove the segment, all values in it, and stop the manager? [y/N] ");
+    if (!fgets(answer, sizeof answer, stdin) || (*answer != 'y' && *answer != 'Y'))
+        return fail(tool, TOOL_NO, "nothing was done");
+    return TOOL_OK;
+}
+
+int verb_destroy(const struct tool *tool) {
+    json_t *reply;
+    int code = tool->yes ? TOOL_OK : confirm(tool);
+    if (code == TOOL_OK)
+        code = ask(tool, "destroy", &reply);
+    if (code != TOOL_OK)
+        return code;
+    if (tool->json) {
+        print_json(reply);
+        return TOOL_OK;
+    }
+    puts("the segment is gone, and the manager has stopped");
+    json_decref(reply);
+    return TOOL_OK;
+}

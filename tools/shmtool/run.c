@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * shmtool run: becomes the worker, then the command.  The lease is an open descriptor that goes on
+ * over exec, so that a program which knows nothing of all this (a PHP script with shmop) owns its
+ * sections for as long as it, or a child that it left behind, lives.
+ */
+#include "tool.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { RUN_CANNOT_EXECUTE = 126, RUN_NOT_FOUND = 127 };
+
+/* So that the command, and a shmtool in it, find the segment which the options named. */
+static int pass_on(const struct tool *tool, const shmc *segment) {
+    struct shmc_segment_info info;
+    char lease[256], key[16];
+    int r = shmc_lease_env(segment, lease, sizeof lease);
+    if (r >= 0)
+        r = shmc_segment(segment, &info);
+    if (r < 0)
+        return r;
+    snprintf(key, sizeof key, "0x%08x", info.key);
+    if (setenv("SHMC_LEASE", lease, 1) < 0 || setenv("SHMC_KEY", key, 1) < 0 ||
+        (tool->runtime_dir && setenv("SHMC_RUNTIME_DIR", tool->runtime_dir, 1) < 0))
+        return -errno;
+    return 0;
+}
+
+int verb_run(const struct tool *tool) {
+    shmc *segment;
+    if (!tool->worker)
+        return fail(
+            tool, TOOL_USAGE,
+            "which worker? shmtool run --worker NAME -- COMMAND (shmtool workers lists them)");
+    int code = attach(tool, tool->worker, SHMC_LEASE_FD, tool->wait_ms, &segment);
+    if (code != TOOL_OK)
+        return code;
+    int r = pass_on(tool, segment);
+    if (r < 0) {
+        code = fail(tool, TOOL_NO, "the lease of '%s' can't be handed on: %s", tool->worker,
+                    strerror(-r));
+        shmc_detach(segment);
+        return code;
+    }
+    execvp(tool->argv[0], tool->argv);
+    code = errno == ENOENT ? RUN_NOT_FOUND : RUN_CANNOT_EXECUTE;
+    fail(tool, code, "%s: %s", tool->argv[0], strerror(errno));
+    shmc_detach(segment);
+    return code;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * status: what the manager says of itself; where none answers, what the segment says.
+ */
+#include "tool.h"
+
+#include <errno.h>
+#include <shm-manager/layout.h>
+#include <stdarg.h>
+#include <string.h>
+
+__attribute__((format(printf, 3, 4))) static void line(const char *title, enum paint paint,
+                                                       const char *format, ...) {
+    va_list arguments;
+    printf("%s%-11s%s ", paint_on(BOLD), title, paint_off());
+    fputs(paint_on(paint), stdout);
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    printf("%s\n", paint == PLAIN ? "" : paint_off());
+}
+
+static void table_line(const json_t *reply) {
+    const char *path = field_text(reply, "manager", "table");
+    const char *outcome = field_text(reply, "table", "outcome");
+    if (strcmp(outcome, "applied") != 0)
+        line("table", RED, "%s %s: %s; the last good one runs", path, outcome,
+             field_text(reply, "table", "error"));
+    else if (field_true(reply, "table", "differs"))
+        line("table", YELLOW, "%s was edited since; see: shmtool plan, apply: shmtool reload",
+             path);
+    else
+        line("table", PLAIN, "%s, applied", path);
+}
+
+static void print_status(const json_t *reply) {
+    char up[TEXT_BYTES], size[TEXT_BYTES], used[TEXT_BYTES];
+    line("manager", GREEN, "pid %lu, version %s, up %s", field_number(reply, "manager", "pid"),
+         field_text(reply, "manager", "version"),
+         text_ago(up, field_number(reply, "manager", "since_ns")));
+    line("segment", PLAIN, "key %s, shmid %lu, %s (%s in arenas), mode %s, group %s",
+         field_text(reply, "segment", "key"), field_number(reply, "segment", "id"),
+         text_bytes(size, field_number(reply, "segment", "bytes")),
+         text_bytes(used, field_number(reply, "segment", "arena_bytes")),
+         field_text(reply, "segment", "mode"), field_text(reply, "segment", "group"));
+    line("protection", PLAIN, "%s", field_text(reply, "segment", "protection"));
+    line("generation", PLAIN, "%lu: %lu sections, %lu workers (%lu leased)",
+         field_number(reply, NULL, "generation"), field_number(reply, NULL, "sections"),
+         field_number(reply, NULL, "workers"), field_number(reply, NULL, "leased"));
+    table_line(reply);
+    line("clients", PLAIN, "%lu connected, %lu waiting; %lu grants, %lu refused",
+         field_number(reply, "clients", "connected"), field_number(reply, "clients", "waiting"),
+         field_number(reply, "counters", "grants"), field_number(reply, "counters", "refused"));
+    if (field_number(reply, "counters", "repairs") > 0)
+        line("repairs", RED, "the header was repaired %lu times; the journal names who wrote there",
+             field_number(reply, "counters", "repairs"));
+}
+
+static const char *state_name(uint32_t state) {
+    static const char *const names[] = {"?", "serving", "stopped", "replaced"};
+    return state < sizeof names / sizeof *names ? names[state] : "?";
+}
+
+static void print_segment_json(const struct shmc_segment_info *info) {
+    char key[16];
+    snprintf(key, sizeof key, "0x%08x", info->key);
+    print_json(json_pack(
+        "{s:b, s:n, s:{s:s, s:i, s:s, s:I, s:I, s:s, s:I, s:o}, s:I, s:I, s:I}", "ok", 1, "manager",
+        "segment", "key", key, "id", info->id, "protection", info->protection, "bytes",
+        (json_int_t)info->bytes, "arena_bytes", (json_int_t)info->arena_bytes, "state",
+        state_name(info->state), "manager_pid", (json_int_t)info->manager_pid, "heartbeat_age_ns",
+        json_age(info->heartbeat_age_ns), "generation", (json_int_t)info->generation, "sections",
+        (json_int_t)info->sections, "workers", (json_int_t)info->workers));
+}
+
+static void print_segment(const struct shmc_segment_info *info, const char *error) {
+    char age[TEXT_BYTES], size[TEXT_BYTES], used[TEXT_BYTES];
+    text_span(age, info->heartbeat_age_ns);
+    if (info->manager_alive)
+        line("manager", YELLOW, "pid %d runs, but does not answer: %s", info->manager_pid, error);
+    else if (info->state == SHM_STATE_STOPPED)
+        line("manager", YELLOW, "stopped %s ago; readers and workers go on", age);
+    else
+        line("manager", RED, "not running; last heartbeat %s ago; readers and workers go on", age);
+    line("segment", PLAIN, "key 0x%08x, shmid %d, %s (%s in arenas)", info->key, info->id,
+         text_bytes(size, info->bytes), text_bytes(used, info->arena_bytes));
+    line("protection", PLAIN, "%s", info->protection);
+    line("generation", PLAIN, "%lu: %u sections, %u workers", info->generation, info->sections,
+         info->workers);
+}
+
+static int status_of_segment(const struct tool *tool, const char *error) {
+    struct shmc_segment_info info;
+    shmc *segment;
+    int code = attach(tool, NULL, 0, 0, &segment);
+    if (code != TOOL_OK)
+        return code;
+    if (shmc_segment(segment, &info) < 0)
+        code = fail(tool, TOOL_ABSENT, "%s", shmc_last_error(segment));
+    else if (tool->json)
+        print_segment_json(&info);
+    else
+        print_segment(&info, error);
+    shmc_detach(segment);
+    return code;
+}
+
+int verb_status(const struct tool *tool) {
+    char error[512];
+    json_t *reply;
+    int r = ask_quietly(tool, "status", &reply, error, sizeof error);
+    if (r < 0 || !field_true(reply, NULL, "ok")) {
+        json_decref(reply);
+        return status_of_segment(tool, error);
+    }
+    if (tool->json) {
+        print_json(reply);
+    } else {
+        print_status(reply);
+        json_decref(reply);
+    }
+    return TOOL_OK;
+}

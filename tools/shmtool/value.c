@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * get and put: a section's value out to a file, and in from one.
+ */
+#include "tool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct copy {
+    char *data;
+    size_t room;
+    ssize_t length;
+    struct shmc_value value;
+};
+
+static int write_all(int fd, const char *data, size_t bytes) {
+    while (bytes > 0) {
+        ssize_t n = write(fd, data, bytes);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n > 0)
+            data += n, bytes -= (size_t)n;
+    }
+    return 0;
+}
+
+static int save_in_place(const char *path, const char *data, size_t bytes) {
+    int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int r = write_all(fd, data, bytes);
+    return close(fd) < 0 && r == 0 ? -errno : r;
+}
+
+/* Whoever reads the file meanwhile sees the old value or the new one, whole. */
+static int save_whole(const char *path, const char *data, size_t bytes) {
+    char temporary[PATH_BYTES];
+    struct stat st;
+    if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return save_in_place(path, data, bytes);
+    if (snprintf(temporary, sizeof temporary, "%s.XXXXXX", path) >= (int)sizeof temporary)
+        return -ENAMETOOLONG;
+    int fd = mkostemp(temporary, O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    mode_t mask = umask(0);
+    umask(mask);
+    int r = write_all(fd, data, bytes);
+    if (r == 0 && fchmod(fd, 0666 & ~mask) < 0)
+        r = -errno;
+    if (close(fd) < 0 && r == 0)
+        r = -errno;
+    if (r == 0 && rename(temporary, path) < 0)
+        r = -errno;
+    if (r < 0)
+        unlink(temporary);
+    return r;
+}
+
+static json_t *base64(const unsigned char *data, size_t bytes) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char *text = malloc((bytes + 2) / 3 * 4 + 1), *to = text;
+    if (!text)
+        return json_null();
+    for (size_t i = 0; i < bytes; i += 3) {
+        size_t left = bytes - i;
+        unsigned triple = (unsigned)data[i] << 16 | (left > 1 ? (unsigned)data[i + 1] << 8 : 0) |
+                          (left > 2 ? data[i + 2] : 0u);
+        *to++ = digits[triple >> 18];
+        *to++ = digits[triple >> 12 & 63];
+        *to++ = left > 1 ? digits[triple >> 6 & 63] : '=';
+        *to++ = left > 2 ? digits[triple & 63] : '=';
+    }
+    json_t *string = json_stringn(text, (size_t)(to - text));
+    free(text);
+    return string;
+}
+
+static json_t *value_json(const struct shmc_section_info *info, const struct copy *copy) {
+    size_t length = (size_t)copy->length;
+    bool text = is_plain_text(copy->data, length);
+    json_t *value =
+        text ? json_stringn(copy->data, length) : base64((const unsigned char *)copy->data, length);
+    return json_pack("{s:b, s:o, s:o, s:I, s:I, s:I, s:o, s:s, s:b, s:s, s:o}", "ok", 1, "section",
+                     json_text(info->name), "format", json_text(info->format), "version",
+                     (json_int_t)copy->value.version, "missed", (json_int_t)copy->value.missed,
+                     "length", (json_int_t)length, "age_ns", json_age(copy->value.age_ns), "writer",
+                     alive_name(copy->value.writer), "stale", copy->value.stale, "encoding",
+                     text ? "text" : "base64", "value", value);
+}
+
+/* To a terminal goes only what it shows; into a pipe the bytes as they are. */
+static void print_value(const struct tool *tool, const struct copy *copy) {
+    size_t length = (size_t)copy->length;
+    bool terminal = isatty(STDOUT_FILENO);
+    if (tool->hex || (terminal && !is_plain_text(copy->data, length))) {
+        print_hex(copy->data, length);
+    } else {
+        fwrite(copy->data, 1, length, stdout);
+        if ((terminal || tool->follow) && length > 0 && copy->data[length - 1] != '\n')
+            putchar('\n');
+    }
+    fflush(stdout);
+}
+
+static int deliver(const struct tool *tool, const struct shmc_section_info *info,
+                   const struct copy *copy) {
+    if (copy->value.missed > 0 && tool->follow)
+        note(tool, "%lu values before version %lu were missed", copy->value.missed,
+             copy->value.version);
+    if (tool->output) {
+        int r = save_whole(tool->output, copy->data, (size_t)copy->length);
+        return r == 0 ? TOOL_OK : fail(tool, TOOL_NO, "%s: %s", tool->output, strerror(-r));
+    }
+    if (tool->json)
+        (tool->follow ? print_json_line : print_json)(value_json(info, copy));
+    else
+        print_value(tool, copy);
+    if (ferror(stdout))
+        return fail(tool, TOOL_NO, "stdout: %s", strerror(errno));
+    return TOOL_OK;
+}
+
+/* The newest value, or when there is none yet the first one in time; with --follow the next. */
+static ssize_t fetch(const struct tool *tool, shmc_section *section, struct copy *copy) {
+    for (;;) {
+        ssize_t r = tool->follow ? shmc_follow(section, copy->data, copy->room, tool->timeout_ms,
+                                               &copy->value)
+                                 : shmc_read(section, copy->data, copy->room, &copy->value);
+        if (r == -ENODATA && !tool->follow && tool->timeout_ms != 0)
+            r = shmc_next(section, copy->data, copy->room, tool->timeout_ms, &copy->value);
+        if (r != -EMSGSIZE)
+            return r;
+        char *more = realloc(copy->data, copy->value.length);
+        if (!more)
+            return -ENOMEM;
+        copy->data = more;
+        copy->room = copy->value.length;
+    }
+}
+
+static int get_failed(const struct tool *tool, shmc *segment, const struct shmc_section_info *info,
+                      const struct copy *copy) {
+    if (copy->length == -ENODATA)
+        return fail(tool, TOOL_NO,
+                    "section '%s': nothing was published yet; wait for it with "
+                    "--timeout MS",
+                    info->name);
+    if (copy->length == -ETIMEDOUT || copy->length == -EAGAIN)
+        return fail(tool, TOOL_NO, "section '%s': no newer value in %d ms; its writer (%s) is %s",
+                    info->name, tool->timeout_ms, info->owner, alive_name(copy->value.writer));
+    return fail(tool, TOOL_NO, "%s", shmc_last_error(segment));
+}
+
+static int get_snapshot(const struct tool *tool, shmc *segment, shmc_section *section,
+                        const struct shmc_section_info *info) {
+    struct copy copy = {.data = malloc(info->size + 1), .room = info->size};
+    uint64_t values = 0;
+    int code = TOOL_OK;
+    if (!copy.data)
+        return fail(tool, TOOL_NO, "out of memory");
+    do {
+        char age[TEXT_BYTES];
+        copy.length = fetch(tool, section, &copy);
+        if (copy.length == -ETIME && tool->follow) {
+            note(tool, "no newer value; the last is %s old (stale after %lu ms), its writer is %s",
+                 text_span(age, copy.value.age_ns), info->stale_ms, alive_name(copy.value.writer));
+            continue;
+        }
+        code =
+            copy.length < 0 ? get_failed(tool, segment, info, &copy) : deliver(tool, info, &copy);
+        values++;
+    } while (code == TOOL_OK && tool->follow && values != tool->count);
+    free(copy.data);
+    return code;
+}
+
+static int get_raw(const struct tool *tool, shmc *segment, shmc_section *section,
+                   const struct shmc_section_info *info) {
+    struct copy copy = {.data = malloc(info->size + 1)};
+    int code;
+    copy.value.age_ns = UINT64_MAX;
+    copy.value.writer = info->writer;
+    if (!copy.data)
+        return fail(tool, TOOL_NO, "out of memory");
+    copy.length = shmc_raw_read(section, 0, copy.data, info->size);
+    if (copy.length < 0)
+        code = fail(tool, TOOL_NO, "%s", shmc_last_error(segment));
+    else
+        code = deliver(tool, info, &copy);
+    free(copy.data);
+    return code;
+}
+
+static int get_section(const struct tool *tool, shmc *segment, shmc_section *section) {
+    struct shmc_section_info info;
+    if (shmc_section_info(section, &info) < 0)
+        return fail(tool, TOOL_NO, "%s", shmc_last_error(segment));
+    if (info.kind == SHMC_SNAPSHOT)
+        return get_snapshot(tool, segment, section, &info);
+    if (info.kind != SHMC_RAW)
+        return fail(tool, TOOL_NO, "section '%s' is of kind %s; get reads raw and snapshot",
+                    info.name, kind_name(info.kind));
+    if (tool->follow)
+        return fail(tool, TOOL_USAGE, "section '%s' is raw, and has no versions to follow",
+                    info.name);
+    return get_raw(tool, segment, section, &info);
+}
+
+/* -ENOENT, with the name that was perhaps meant. */
+static int no_section(const struct tool *tool, shmc *segment, const char *name) {
+    struct shmc_section_info *sections;
+    const char *names[256], *near = NULL;
+    size_t n = 0;
+    if (shmc_sections(segment, &sections, &n) < 0)
+        return fail(tool, TOOL_NO, "no section '%s'", name);
+    for (size_t i = 0; i < n && i < 256; i++)
+        names[i] = sections[i].name;
+    near = nearest(name, names, n < 256 ? n : 256);
+    int code =
+        near ? fail(tool, TOOL_NO, "no section '%s'; did you mean '%s'?", name, near)
+             : fail(tool, TOOL_NO, "no section '%s'; shmtool list shows those there are", name);
+    free(sections);
+    return code;
+}
+
+int verb_get(const struct tool *tool) {
+    shmc_section *section;
+    shmc *segment;
+    struct tool filled = *tool;
+    if (!tool->timeout_given)
+        filled.timeout_ms = tool->follow ? -1 : 0;
+    int code = attach(tool, NULL, 0, 0, &segment);
+    if (code != TOOL_OK)
+        return code;
+    int r = shmc_open(&section, segment, tool->argv[0], NULL);
+    if (r == -ENOENT) {
+        code = no_section(tool, segment, tool->argv[0]);
+    } else if (r < 0) {
+        code = fail(tool, TOOL_NO, "%s", shmc_last_error(segment));
+    } else {
+        code = get_section(&filled, segment, section);
+        shmc_close(section);
+    }
+    shmc_detach(segment);
+    return code;
+}
+
+/* Reads one byte more than fits, to tell that there is more. */
+static int read_input(const struct tool *tool, size_t size, char **ret, size_t *length) {
+    const char *name = tool->input ? tool->input : "stdin";
+    int fd = tool->input ? open(tool->input, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
+    char *data = malloc(size + 1);
+    size_t n = 0;
+    ssize_t r = fd < 0 || !data ? -1 : 1;
+    while (r > 0 && n <= size) {
+        r = read(fd, data + n, size + 1 - n);
+        n += r > 0 ? (size_t)r : 0;
+    }
+    int error = errno;
+    if (fd > STDIN_FILENO)
+        close(fd);
+    *ret = data;
+    *length = n;
+    return r < 0 ? fail(tool, TOOL_NO, "%s: %s", name, strerror(error)) : TOOL_OK;
+}
+
+static int put_value(const struct tool *tool, shmc *segment, const char *name, const char *data,
+                     size_t length) {
+    struct shmc_section_info info = {0};
+    shmc_section *section;
+    int code = TOOL_OK;
+    if (shmc_open(&section, segment, name, NULL) < 0)
+        return fail(tool, TOOL_NO, "%s", shmc_last_error(segment));
+    ssize_t r = shmc_section_info(section, &info);
+    if (r == 0 && info.kind == SHMC_RAW)
+        r = shmc_raw_write(section, 0, data, length);
+    else if (r == 0)
+        r = shmc_publish(section, data, length);
+    if (r < 0)
+        code = fail(tool, TOOL_NO, "%s", shmc_last_error(segment));
+    else if (tool->json && shmc_section_info(section, &info) == 0)
+        print_json(json_pack("{s:b, s:s, s:I, s:I}", "ok", 1, "section", name, "length",
+                             (json_int_t)length, "version", (json_int_t)info.version));
+    shmc_close(section);
+    return code;
+}
+
+/* Who must write it, and does the value fit? */
+static int look_up(const struct tool *tool, const char *name, struct shmc_section_info *ret) {
+    shmc *segment;
+    int code = attach(tool, NULL, 0, 0, &segment);
+    if (code != TOOL_OK)
+        return code;
+    int r = shmc_inspect(segment, name, ret);
+    if (r == -ENOENT)
+        code = no_section(tool, segment, name);
+    else if (r < 0)
+        code = fail(tool, TOOL_NO, "%s", shmc_last_error(segment));
+    else if (ret->kind != SHMC_RAW && ret->kind != SHMC_SNAPSHOT)
+        code = fail(tool, TOOL_NO, "section '%s' is of kind %s; put writes raw and snapshot", name,
+                    kind_name(ret->kind));
+    shmc_detach(segment);
+    return code;
+}
+
+int verb_put(const struct tool *tool) {
+    const char *name = tool->argv[0];
+    struct shmc_section_info info;
+    shmc *segment;
+    char *data = NULL;
+    size_t length = 0;
+    int code = look_up(tool, name, &info);
+    if (code == TOOL_OK)
+        code = read_input(tool, info.size, &data, &length);
+    if (code == TOOL_OK && length > info.size)
+        code = fail(tool, TOOL_NO,
+                    "the value is larger than section '%s', which takes %lu bytes; "
+                    "enlarge it: shmtool table set %s size=N",
+                    name, info.size, name);
+    if (code == TOOL_OK)
+        code = attach(tool, info.owner, 0, tool->wait_ms, &segment);
+    if (code == TOOL_OK) {
+        code = put_value(tool, segment, name, data, length);
+        shmc_detach(segment);
+    }
+    free(data);
+    return code;
+}
