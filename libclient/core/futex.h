@@ -7,6 +7,7 @@
 #define SHM_CORE_FUTEX_H
 
 #include <stdint.h>
+#include <time.h>
 
 #define FUTEX_WAIT_ANY_MAX 128u
 
@@ -15,7 +16,8 @@ struct futex_word {
     uint32_t value; /* sleep only while the word has this value */
 };
 
-/* 0: woken, or the word had changed already; -ETIMEDOUT; -EINTR: a signal. */
+/* 0: woken, or the word had changed already; -ETIMEDOUT; -EINTR: a signal.  A deadline of
+ * UINT64_MAX is for ever. */
 int futex_wait(const uint32_t *word, uint32_t value, uint64_t deadline_ns);
 
 /* As above, on up to FUTEX_WAIT_ANY_MAX words; where the kernel has no futex_waitv, or forbids it,
@@ -25,7 +27,8 @@ int futex_wait_any(const struct futex_word *words, unsigned n, uint64_t deadline
 /* Wakes all; the number woken, or a negative errno. */
 int futex_wake(const uint32_t *word);
 
-/* CLOCK_MONOTONIC and CLOCK_REALTIME in nanoseconds. */
+/* A clock in nanoseconds; CLOCK_MONOTONIC and CLOCK_REALTIME have names of their own. */
+uint64_t clock_read_ns(clockid_t clock);
 uint64_t clock_mono_ns(void);
 uint64_t clock_real_ns(void);
 

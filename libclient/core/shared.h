@@ -105,6 +105,15 @@ static inline void shared_fence_nontemporal(void) {
 #endif
 }
 
+/* In a loop that waits for somebody's store. */
+static inline void shared_relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+}
+
 #ifdef SHARED_WORDWISE
 static inline void shared_copy_words(void *to, const void *from, size_t bytes, bool store) {
     uint8_t *t = (uint8_t *)to;
