@@ -15,7 +15,7 @@
 struct snapshot {
     struct shm_snapshot *shared; /* mapped read-only in a reader */
     uint8_t *buffers;
-    struct shm_bell *bell; /* NULL: none can be written; sleepers poll */
+    struct shm_bell *bell; /* NULL: none can be written; sleepers poll, the writer wakes nobody */
     uint64_t stride;
     uint64_t room; /* largest value: stride less the buffer's header */
     uint64_t size; /* largest value that the table allows */
@@ -35,10 +35,10 @@ struct snapshot_value {
     uint32_t buffer;
 };
 
-#define SNAPSHOT_HINT_READS 64u     /* a lapped reader announces itself before so many reads */
-#define SNAPSHOT_HINT_PUBLISHES 64u /* a hint is honoured for at most so many publishes */
-#define SNAPSHOT_LAPS_MAX 100000u   /* then a read gives up with -EAGAIN */
-#define SNAPSHOT_EMPTY_WAKES 8u     /* then a sleeper sleeps plainly for the bound */
+#define SNAPSHOT_HINT_READS     64u     /* a lapped reader announces itself before so many reads */
+#define SNAPSHOT_HINT_PUBLISHES 64u     /* a hint is honoured for at most so many publishes */
+#define SNAPSHOT_LAPS_MAX       100000u /* then a read gives up with -EAGAIN */
+#define SNAPSHOT_EMPTY_WAKES    8u      /* then a sleeper sleeps plainly for the bound */
 
 /* ---- the manager: makes one in zeroed memory that nobody else uses yet */
 void snapshot_format(void *memory, const struct shm_section *section);
@@ -69,10 +69,11 @@ struct snapshot_writer {
 };
 
 /* Takes the section over from whoever wrote it before: zeroes every sequence beyond the head's, so
- * that a value that was finished but not published is never found.  -EBADMSG: the head is nonsense. */
+ * that a value that was finished but not published is never found.  -EBADMSG: the head is
+ * nonsense. */
 int snapshot_take_over(struct snapshot_writer *ret, struct snapshot *snapshot, uint64_t epoch);
 
-/* 0, -EMSGSIZE, -EBUSY. */
+/* 0, -EMSGSIZE, -EBUSY: another thread's, or this signal's interrupted one, is under way. */
 int snapshot_publish(struct snapshot_writer *writer, const void *data, size_t bytes);
 
 /* The same in place; *room is the table's size.  begin: 0 or -EBUSY; commit: 0, -EMSGSIZE (the
@@ -97,13 +98,14 @@ ssize_t snapshot_read(struct snapshot_reader *reader, void *buffer, size_t bytes
                       struct snapshot_value *value);
 
 /* Copies that very version; -ESTALE: its buffer was taken for a newer one; -ENODATA: not yet
- * published. */
+ * published; -EINVAL: version 0.  With the first two value->version says which is the newest. */
 ssize_t snapshot_read_version(struct snapshot_reader *reader, uint64_t version, void *buffer,
                               size_t bytes, struct snapshot_value *value);
 
-/* The newest value in place.  It counts if snapshot_valid() says so after it was used. */
+/* The newest value in place.  It counts if snapshot_valid() says so after it was used; when not,
+ * the reader asks the writer to spare what it views next. */
 int snapshot_view(struct snapshot_reader *reader, const void **data, struct snapshot_value *value);
-bool snapshot_valid(const struct snapshot_reader *reader, const struct snapshot_value *value);
+bool snapshot_valid(struct snapshot_reader *reader, const struct snapshot_value *value);
 
 /* Sleeps until the newest version isn't `version` any more: 0, or -ETIMEDOUT (at `deadline_ns` of
  * CLOCK_MONOTONIC, or after SHM_SLEEP_BOUND_MS at the latest: the caller looks around and comes
@@ -111,8 +113,9 @@ bool snapshot_valid(const struct snapshot_reader *reader, const struct snapshot_
 int snapshot_wait(struct snapshot_reader *reader, uint64_t version, uint64_t deadline_ns,
                   uint64_t spin_ns);
 
-/* The same for several: the caller arms each (sets its doorbell and says what its futex word must be),
- * sleeps with futex_wait_any(), and looks at each again.  False: there is something newer already. */
+/* The same for several: the caller arms each (sets its doorbell and says what its futex word must
+ * be), sleeps with futex_wait_any(), and looks at each again.  False: there is something newer
+ * already. */
 struct futex_word;
 bool snapshot_arm(const struct snapshot_reader *reader, uint64_t version, struct futex_word *ret);
 

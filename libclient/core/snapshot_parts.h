@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the snapshot's writer, reader and waiter share: where things stand, and what the head says.
+ */
+#ifndef SHM_CORE_SNAPSHOT_PARTS_H
+#define SHM_CORE_SNAPSHOT_PARTS_H
+
+#include "mutant.h"
+#include "shared.h"
+#include "snapshot.h"
+
+static inline uint64_t head_version(uint64_t head) {
+    return (head >> SHM_HEAD_VERSION_SHIFT) & SHM_VERSION_MAX;
+}
+
+static inline uint32_t head_buffer(uint64_t head) {
+    return (uint32_t)(head >> SHM_HEAD_BUFFER_SHIFT);
+}
+
+static inline struct shm_buffer *buffer_at(const struct snapshot *snapshot, uint32_t index) {
+    return (struct shm_buffer *)(void *)(snapshot->buffers + index * snapshot->stride);
+}
+
+static inline uint8_t *buffer_data(struct shm_buffer *buffer) {
+    return (uint8_t *)buffer + SHM_LINE;
+}
+
+#endif

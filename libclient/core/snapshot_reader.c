@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The snapshot's reader.  It writes nothing but the hint, waits for nobody, and trusts nothing that
+ * it reads.  A value counts when its buffer had exactly the sequence 2 * version before and after:
+ * the usual test, "even and unchanged", lets a reader that was lapped return a value which wasn't
+ * published yet, and which the writer's death then un-happens.
+ */
+#include "snapshot_parts.h"
+
+#include <errno.h>
+
+void snapshot_reader_init(struct snapshot_reader *ret, const struct snapshot *snapshot) {
+    *ret = (struct snapshot_reader){.snapshot = snapshot};
+}
+
+/* Has the buffer kept that version until now?  The fence keeps the loads of the value before this
+ * one of the sequence, and pairs with the writer's between an odd sequence and the value. */
+static bool unchanged(struct shm_buffer *buffer, uint64_t version) {
+    shared_fence_acquire();
+    return MUTANT(NO_SECOND_CHECK) || shared_load_relaxed64(&buffer->seq) == 2 * version;
+}
+
+static void announce(const struct snapshot_reader *reader, uint32_t index, uint64_t version) {
+    if (reader->hints > 0 && reader->snapshot->bell != NULL)
+        shared_store_relaxed64(&reader->snapshot->bell->hint, version << 8 | index);
+}
+
+static void lapped(struct snapshot_reader *reader) {
+    reader->laps++;
+    reader->hints = SNAPSHOT_HINT_READS;
+}
+
+/* Copies `version` out of that buffer, or only looks at it when `to` is NULL.  Its length; or
+ * -EMSGSIZE; -ESTALE: the buffer hasn't got it, or not any more; -EBADMSG. */
+static ssize_t copy_version(struct snapshot_reader *reader, uint32_t index, uint64_t version,
+                            void *to, size_t bytes, struct snapshot_value *ret) {
+    struct shm_buffer *buffer = buffer_at(reader->snapshot, index);
+    announce(reader, index, version);
+    /* Acquire pairs with the writer's store of the even sequence behind the value. */
+    if (shared_load_acquire64(&buffer->seq) != 2 * version)
+        return -ESTALE;
+    const struct snapshot_value found = {
+        .version = version,
+        .length = shared_load_relaxed64(&buffer->len),
+        .mono_ns = shared_load_relaxed64(&buffer->mono_ns),
+        .real_ns = shared_load_relaxed64(&buffer->real_ns),
+        .epoch = shared_load_relaxed32(&buffer->epoch),
+        .buffer = index,
+    };
+    const bool sane = found.length <= reader->snapshot->room;
+    if (to != NULL && sane && found.length <= bytes)
+        shared_copy_from(to, buffer_data(buffer), found.length);
+    if (!unchanged(buffer, version))
+        return -ESTALE;
+    if (!sane)
+        return -EBADMSG;
+    *ret = found;
+    return found.length <= bytes ? (ssize_t)found.length : -EMSGSIZE;
+}
+
+/* The newest value, copied or looked at. */
+static ssize_t newest(struct snapshot_reader *reader, void *to, size_t bytes,
+                      struct snapshot_value *ret) {
+    const struct snapshot *snapshot = reader->snapshot;
+    uint64_t before = 0;
+    bool moved = false;
+    for (uint32_t lap = 0; lap < SNAPSHOT_LAPS_MAX; lap++) {
+        /* Acquire pairs with the writer's exchange: the buffer's sequence is at least as new. */
+        const uint64_t head = shared_load_acquire64(&snapshot->shared->head);
+        *ret = (struct snapshot_value){.version = head_version(head), .buffer = head_buffer(head)};
+        if (ret->version == 0)
+            return -ENODATA;
+        if (ret->buffer >= snapshot->count)
+            return -EBADMSG;
+        const ssize_t n = copy_version(reader, ret->buffer, ret->version, to, bytes, ret);
+        if (n != -ESTALE) {
+            reader->hints -= reader->hints > 0;
+            return n;
+        }
+        lapped(reader);
+        moved = moved || (lap > 0 && head != before);
+        before = head;
+    }
+    /* A buffer that isn't what a resting head says was not lapped: it is damaged. */
+    return moved ? -EAGAIN : -EBADMSG;
+}
+
+ssize_t snapshot_read(struct snapshot_reader *reader, void *buffer, size_t bytes,
+                      struct snapshot_value *value) {
+    struct snapshot_value found;
+    const ssize_t n = newest(reader, buffer, bytes, &found);
+    if (value != NULL)
+        *value = found;
+    return n;
+}
+
+/* Which buffer has this version, SHM_NONE for none?  Mostly they are used in turn, so the search
+ * starts where it would be then. */
+static uint32_t find_version(const struct snapshot *snapshot, uint64_t head, uint64_t version) {
+    const uint64_t behind = head_version(head) - version;
+    const uint32_t count = snapshot->count;
+    const uint32_t guess = (uint32_t)((head_buffer(head) + count - behind % count) % count);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t index = (guess + i) % count;
+        if (shared_load_relaxed64(&buffer_at(snapshot, index)->seq) == 2 * version)
+            return index;
+    }
+    return SHM_NONE;
+}
+
+ssize_t snapshot_read_version(struct snapshot_reader *reader, uint64_t version, void *buffer,
+                              size_t bytes, struct snapshot_value *value) {
+    /* Acquire pairs with the writer's exchange, and so with all that a successor zeroed before it:
+     * up to this head's version every sequence that is found was published. */
+    const uint64_t head = shared_load_acquire64(&reader->snapshot->shared->head);
+    struct snapshot_value found = {.version = head_version(head), .buffer = head_buffer(head)};
+    ssize_t n = -ESTALE;
+    if (version == 0)
+        n = -EINVAL;
+    else if (version > found.version && !MUTANT(FOLLOWS_AHEAD))
+        n = -ENODATA;
+    else if (found.buffer >= reader->snapshot->count)
+        n = -EBADMSG;
+    const uint32_t index = n == -ESTALE ? find_version(reader->snapshot, head, version) : SHM_NONE;
+    if (index != SHM_NONE) {
+        n = copy_version(reader, index, version, buffer, bytes, &found);
+        if (n == -ESTALE)
+            lapped(reader);
+        else
+            reader->hints -= reader->hints > 0;
+    }
+    if (value != NULL)
+        *value = found;
+    return n;
+}
+
+int snapshot_view(struct snapshot_reader *reader, const void **data, struct snapshot_value *value) {
+    const ssize_t n = newest(reader, NULL, SIZE_MAX, value);
+    if (n < 0)
+        return (int)n;
+    *data = buffer_data(buffer_at(reader->snapshot, value->buffer));
+    return 0;
+}
+
+bool snapshot_valid(struct snapshot_reader *reader, const struct snapshot_value *value) {
+    const bool valid = value->version > 0 && value->buffer < reader->snapshot->count &&
+                       unchanged(buffer_at(reader->snapshot, value->buffer), value->version);
+    if (!valid)
+        lapped(reader);
+    return valid;
+}

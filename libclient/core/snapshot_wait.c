@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Waiting for a snapshot's next version.  The futex is the low half of the head, which every
+ * publish changes; nothing is decided by it, though: whether there is something new is always read
+ * from the whole head.  2^31 publishes between looking and sleeping would make the half equal
+ * again, and the sleeper then sleeps until the next one, or the bound.
+ *
+ * Every sleep is bounded.  The doorbell and the futex can be played with by whoever may attach, and
+ * that may cost a sleeper time, but never more than the bound.
+ */
+#include "futex.h"
+#include "snapshot_parts.h"
+
+#include <errno.h>
+
+#define BOUND_NS (SHM_SLEEP_BOUND_MS * UINT64_C(1000000))
+#define POLL_NS  UINT64_C(4000000) /* between two looks of a reader for whom nobody rings */
+#define SPINS    64u /* between two looks at the clock, which costs as much as these */
+
+static bool newer(const struct snapshot_reader *reader, uint64_t version) {
+    return snapshot_version(reader->snapshot) != version;
+}
+
+bool snapshot_arm(const struct snapshot_reader *reader, uint64_t version, struct futex_word *ret) {
+    const struct snapshot *snapshot = reader->snapshot;
+    /* The exchange is a full barrier: store want, load head here pairs with store head, load want
+     * in the writer. */
+    if (snapshot->bell != NULL)
+        shared_exchange32(&snapshot->bell->want, 1);
+    const uint64_t head = shared_load_acquire64(&snapshot->shared->head);
+    *ret = (struct futex_word){
+        .word = (const uint32_t *)&snapshot->shared->head,
+        .value = (uint32_t)head,
+    };
+    return head_version(head) == version;
+}
+
+static bool spin(const struct snapshot_reader *reader, uint64_t version, uint64_t until_ns) {
+    while (clock_mono_ns() < until_ns) {
+        for (unsigned i = 0; i < SPINS; i++) {
+            if (newer(reader, version))
+                return true;
+            shared_relax();
+        }
+    }
+    return newer(reader, version);
+}
+
+static bool rung_for(const struct snapshot *snapshot) {
+    return (snapshot->flags & SHM_SECTION_NOTIFY_ALWAYS) != 0 ||
+           (snapshot->bell != NULL && (snapshot->flags & SHM_SECTION_NOTIFY_NEVER) == 0);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+/* Somebody plays with the futex: a sleep that he can't end. */
+static void sleep_plainly(struct snapshot_reader *reader, uint64_t until_ns) {
+    const struct timespec until = {
+        .tv_sec = (time_t)(until_ns / 1000000000),
+        .tv_nsec = (long)(until_ns % 1000000000),
+    };
+    if (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == 0)
+        reader->empty_wakes = 0;
+}
+
+/* One sleep, until about `until_ns` at most. */
+static void sleep_once(struct snapshot_reader *reader, uint64_t version, uint64_t until_ns) {
+    struct futex_word word;
+    if (reader->empty_wakes >= SNAPSHOT_EMPTY_WAKES) {
+        sleep_plainly(reader, until_ns);
+        return;
+    }
+    if (!snapshot_arm(reader, version, &word))
+        return;
+    if (!rung_for(reader->snapshot))
+        until_ns = earlier(until_ns, clock_mono_ns() + POLL_NS);
+    const int r = futex_wait(word.word, word.value, until_ns);
+    if (r != -ETIMEDOUT && r != -EINTR) /* also where futexes are forbidden: don't spin then */
+        reader->empty_wakes++;
+}
+
+int snapshot_wait(struct snapshot_reader *reader, uint64_t version, uint64_t deadline_ns,
+                  uint64_t spin_ns) {
+    if (newer(reader, version))
+        return 0;
+    uint64_t now = clock_mono_ns();
+    const uint64_t until = earlier(deadline_ns, now + BOUND_NS);
+    if (spin_ns > 0 && spin(reader, version, earlier(until, now + earlier(spin_ns, BOUND_NS))))
+        return 0;
+    while ((now = clock_mono_ns()) < until) {
+        sleep_once(reader, version, until);
+        if (newer(reader, version)) {
+            reader->empty_wakes = 0;
+            return 0;
+        }
+    }
+    return -ETIMEDOUT;
+}

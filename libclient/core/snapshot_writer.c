@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The snapshot's writer.  What it must know (the next version, which buffer holds which) stands in
+ * its own memory: from the lines that readers pull it loads nothing but the doorbell, which is the
+ * difference between 5 and 75 ns for a small value.
+ *
+ * A publish is  sequence odd; value; sequence even; head.  The writer may be killed between any two
+ * of its instructions: up to the head's store nobody looks at the buffer, and with it the value is
+ * whole.  The rest (counters, the wake-up) is not needed for that.
+ */
+#include "futex.h"
+#include "snapshot_parts.h"
+
+#include <errno.h>
+#include <sys/single_threaded.h>
+
+/* From this size on glibc may copy with non-temporal stores (its tunable's least value is 16 KiB).
+ * Those pass a release fence, so the large copies pay for a store fence at either end. */
+#define NONTEMPORAL_MIN (UINT64_C(16) << 10)
+
+/* Buffers but the current one, the oldest value first, those without a value before all. */
+static void queue_sort(struct snapshot_writer *writer) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < writer->snapshot->count; i++) {
+        if (i == writer->current)
+            continue;
+        uint32_t at = n++;
+        for (; at > 0 && writer->versions[writer->queue[at - 1]] > writer->versions[i]; at--)
+            writer->queue[at] = writer->queue[at - 1];
+        writer->queue[at] = (uint8_t)i;
+    }
+}
+
+/* A value that the dead writer finished and didn't publish has a version that this one will use
+ * again: a follower that then looks for it must not find the dead one's.  Stored before the first
+ * publish's head, which pairs with the follower's load of it. */
+static void forget_unpublished(struct snapshot_writer *writer, uint64_t newest, uint32_t holder) {
+    for (uint32_t i = 0; i < writer->snapshot->count; i++) {
+        struct shm_buffer *buffer = buffer_at(writer->snapshot, i);
+        uint64_t seq = shared_load_relaxed64(&buffer->seq);
+        if (seq > 2 * newest && i != holder && !MUTANT(NOT_ZEROED)) {
+            shared_store_relaxed64(&buffer->seq, 0);
+            seq = 0;
+        }
+        writer->versions[i] = i == holder ? newest : seq / 2;
+    }
+}
+
+int snapshot_take_over(struct snapshot_writer *ret, struct snapshot *snapshot, uint64_t epoch) {
+    struct shm_snapshot *shared = snapshot->shared;
+    const uint64_t head = shared_load_acquire64(&shared->head);
+    const uint64_t newest = head_version(head);
+    if (newest > SHM_VERSION_MAX / 2) /* no writer lives to count so far */
+        return -EBADMSG;
+    if (newest > 0 && head_buffer(head) >= snapshot->count)
+        return -EBADMSG;
+    *ret = (struct snapshot_writer){
+        .snapshot = snapshot,
+        .next = newest + 1,
+        /* Before the first publish one buffer is as good as another; this one starts at 0. */
+        .current = newest > 0 ? head_buffer(head) : snapshot->count - 1,
+        .open = SHM_NONE,
+        .epoch = (uint32_t)epoch,
+        .first = !MUTANT(SILENT_SUCCESSOR),
+        .aborted = shared_load_relaxed64(&shared->aborted),
+        .wakes = shared_load_relaxed64(&shared->wakes),
+        .wake_errors = shared_load_relaxed64(&shared->wake_errors),
+    };
+    forget_unpublished(ret, newest, newest > 0 ? ret->current : SHM_NONE);
+    queue_sort(ret);
+    shared_store_relaxed64(&shared->epoch, epoch);
+    return 0;
+}
+
+/* Private memory, so not by shared.h.  Acquire and release hand the writer's counters on from one
+ * thread to the next.  As long as there is one thread only, nobody but a signal handler can come
+ * between the load and the store, and it is through before the store: no need for the 7 ns of an
+ * exchange. */
+static bool enter(struct snapshot_writer *writer) {
+    if (!__libc_single_threaded)
+        return __atomic_exchange_n(&writer->busy, 1, __ATOMIC_ACQUIRE) == 0;
+    if (__atomic_load_n(&writer->busy, __ATOMIC_RELAXED) != 0)
+        return false;
+    __atomic_store_n(&writer->busy, 1, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_ACQUIRE);
+    return true;
+}
+
+static void leave(struct snapshot_writer *writer) {
+    __atomic_store_n(&writer->busy, 0, __ATOMIC_RELEASE);
+}
+
+static uint32_t queue_next(const struct snapshot_writer *writer) {
+    return writer->queue_at + 2 < writer->snapshot->count ? writer->queue_at + 1 : 0;
+}
+
+/* A lapped reader asks to spare the buffer that it reads.  Anybody can write that word, so it is a
+ * courtesy with an end: the version must be right, and after some publishes it is enough. */
+static bool hinted(struct snapshot_writer *writer, uint32_t index) {
+    if (writer->snapshot->bell == NULL)
+        return false;
+    const uint64_t hint = shared_load_relaxed64(&writer->snapshot->bell->hint);
+    if (hint != (writer->versions[index] << 8 | index) || writer->versions[index] == 0)
+        return false;
+    if (hint != writer->hint) {
+        writer->hint = hint;
+        writer->hint_age = 0;
+    }
+    return writer->hint_age++ < SNAPSHOT_HINT_PUBLISHES;
+}
+
+/* The oldest buffer that nobody asked to spare; it is at queue_at afterwards. */
+static uint32_t choose(struct snapshot_writer *writer) {
+    uint8_t *oldest = &writer->queue[writer->queue_at];
+    uint8_t *second = &writer->queue[queue_next(writer)];
+    if (second != oldest && hinted(writer, *oldest)) {
+        const uint8_t spared = *oldest;
+        *oldest = *second;
+        *second = spared;
+    }
+    return MUTANT(TAKES_CURRENT) ? writer->current : *oldest;
+}
+
+static uint64_t head_for(const struct snapshot_writer *writer, uint32_t index) {
+    return (uint64_t)index << SHM_HEAD_BUFFER_SHIFT | writer->next << SHM_HEAD_VERSION_SHIFT;
+}
+
+/* The sequence must be odd before the first byte of the value changes: the fence pairs with the one
+ * that a reader has between its copy and its second look at the sequence. */
+static struct shm_buffer *dirty(struct snapshot_writer *writer, uint32_t index) {
+    struct shm_buffer *buffer = buffer_at(writer->snapshot, index);
+    if (!MUTANT(NOT_DIRTIED))
+        shared_store_relaxed64(&buffer->seq, 2 * writer->next - 1);
+    if (MUTANT(HEAD_EARLY))
+        shared_store_release64(&writer->snapshot->shared->head, head_for(writer, index));
+    shared_fence_release();
+    writer->versions[index] = 0;
+    return buffer;
+}
+
+static void stamp(struct shm_buffer *buffer, uint32_t flags) {
+    uint64_t mono = 0, real = 0;
+    if ((flags & SHM_SECTION_STAMP_NONE) == 0) {
+        const bool coarse = (flags & SHM_SECTION_STAMP_COARSE) != 0;
+        mono = clock_read_ns(coarse ? CLOCK_MONOTONIC_COARSE : CLOCK_MONOTONIC);
+        real = clock_read_ns(coarse ? CLOCK_REALTIME_COARSE : CLOCK_REALTIME);
+    }
+    shared_store_relaxed64(&buffer->mono_ns, mono);
+    shared_store_relaxed64(&buffer->real_ns, real);
+}
+
+static void wake(struct snapshot_writer *writer) {
+    struct shm_snapshot *shared = writer->snapshot->shared;
+    if (futex_wake((const uint32_t *)&shared->head) < 0)
+        shared_store_relaxed64(&shared->wake_errors, ++writer->wake_errors);
+    shared_store_relaxed64(&shared->wakes, ++writer->wakes);
+}
+
+/* Stores the head, and finds out whether somebody sleeps on it.
+ *
+ * The doorbell is cleared before the head is stored; cleared behind it, it could take away the ring
+ * of a reader that had seen the new head and sleeps for the next.  The exchange is a full barrier:
+ * store head, load want here pairs with store want, load head in snapshot_arm(), so that one of the
+ * two sees the other's store. */
+static bool store_head(struct snapshot_writer *writer, uint64_t head) {
+    struct shm_bell *bell = writer->snapshot->bell;
+    const uint32_t notify =
+        writer->snapshot->flags & (SHM_SECTION_NOTIFY_ALWAYS | SHM_SECTION_NOTIFY_NEVER);
+    if (bell == NULL || notify != 0) {
+        shared_store_release64(&writer->snapshot->shared->head, head);
+        return notify != SHM_SECTION_NOTIFY_NEVER &&
+               (writer->first || notify == SHM_SECTION_NOTIFY_ALWAYS);
+    }
+    const bool wanted = shared_load_relaxed32(&bell->want) != 0;
+    if (wanted)
+        shared_store_relaxed32(&bell->want, 0);
+    shared_exchange64(&writer->snapshot->shared->head, head);
+    /* A predecessor may have died between clearing the doorbell and waking: the first publish
+     * doesn't ask. */
+    return wanted || shared_load_relaxed32(&bell->want) != 0 || writer->first;
+}
+
+static void finish(struct snapshot_writer *writer, uint32_t index, size_t bytes) {
+    struct shm_buffer *buffer = buffer_at(writer->snapshot, index);
+    shared_store_relaxed64(&buffer->len, bytes);
+    shared_store_relaxed32(&buffer->epoch, writer->epoch);
+    shared_store_relaxed32(&buffer->crc, 0);
+    stamp(buffer, writer->snapshot->flags);
+    /* Pairs with a reader's first load of the sequence, for one that came by another way than the
+     * head (a follower), and orders the value before the head for all. */
+    shared_store_release64(&buffer->seq, 2 * writer->next);
+    const bool wanted = store_head(writer, head_for(writer, index));
+    writer->versions[index] = writer->next++;
+    writer->queue[writer->queue_at] = (uint8_t)writer->current;
+    writer->queue_at = queue_next(writer);
+    writer->current = index;
+    writer->first = false;
+    if (wanted)
+        wake(writer);
+}
+
+int snapshot_publish(struct snapshot_writer *writer, const void *data, size_t bytes) {
+    if (bytes > writer->snapshot->size)
+        return -EMSGSIZE;
+    if (!enter(writer))
+        return -EBUSY;
+    const uint32_t index = choose(writer);
+    struct shm_buffer *buffer = dirty(writer, index);
+    if (bytes >= NONTEMPORAL_MIN)
+        shared_fence_nontemporal();
+    if (bytes > 0)
+        shared_copy_to(buffer_data(buffer), data, bytes);
+    if (bytes >= NONTEMPORAL_MIN)
+        shared_fence_nontemporal();
+    finish(writer, index, bytes);
+    leave(writer);
+    return 0;
+}
+
+int snapshot_begin(struct snapshot_writer *writer, void **data, size_t *room) {
+    if (!enter(writer))
+        return -EBUSY;
+    writer->open = choose(writer);
+    *data = buffer_data(dirty(writer, writer->open));
+    *room = writer->snapshot->size;
+    shared_fence_nontemporal(); /* who knows what the caller writes with */
+    return 0;
+}
+
+int snapshot_commit(struct snapshot_writer *writer, size_t bytes) {
+    if (writer->open == SHM_NONE)
+        return -EINVAL;
+    if (bytes > writer->snapshot->size)
+        return -EMSGSIZE;
+    const uint32_t index = writer->open;
+    writer->open = SHM_NONE;
+    shared_fence_nontemporal();
+    finish(writer, index, bytes);
+    leave(writer);
+    return 0;
+}
+
+void snapshot_abort(struct snapshot_writer *writer) {
+    if (writer->open == SHM_NONE)
+        return;
+    shared_store_relaxed64(&buffer_at(writer->snapshot, writer->open)->seq, 0);
+    shared_store_relaxed64(&writer->snapshot->shared->aborted, ++writer->aborted);
+    writer->open = SHM_NONE;
+    leave(writer);
+}
