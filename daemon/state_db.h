@@ -14,8 +14,8 @@
 struct json_t;
 struct state_db;
 
-/* Opens, and makes when missing, 0600.  A damaged file is set aside as PATH.damaged-TIME and a new one
- * made; `error` then tells so although 0 is returned. */
+/* Opens, and makes when missing, 0600.  A damaged file is set aside as PATH.damaged-TIME and a new
+ * one made; `error` then tells so although 0 is returned. */
 int state_db_open(struct state_db **ret, const char *path, char *error, size_t error_bytes);
 void state_db_close(struct state_db *db);
 
@@ -27,12 +27,12 @@ int state_db_intend(struct state_db *db, const char *who, const char *what,
 /* It is done (the flip was made): its table is now the last good one, its placement in force. */
 int state_db_done(struct state_db *db, int64_t edit);
 
-/* A table was refused: a history row `rejected` with the reason.  The same reason as the newest row's
- * only renews that row's time. */
+/* A table was refused: a history row `rejected` with the reason.  The same reason as the newest
+ * row's only renews that row's time. */
 int state_db_rejected(struct state_db *db, const char *who, const char *why);
 
-/* At start, when an intended edit was left open: it was `done` or `abandoned`, as the generation that
- * runs says. */
+/* At start, when an intended edit was left open: it was `done` or `abandoned`, as the generation
+ * that runs says. */
 int state_db_settle(struct state_db *db, uint64_t running_generation);
 
 /* The placement in force (of the newest done edit); -ENOENT when there is none yet. */
@@ -43,6 +43,11 @@ int state_db_good_table(struct state_db *db, struct table *ret);
 
 /* The highest generation ever intended; 0 = none. */
 uint64_t state_db_generation(struct state_db *db);
+
+/* A number by name, beside the tables: what the manager must find again although the segment's
+ * header was destroyed ("shmid", "segment_id"). */
+int state_db_remember(struct state_db *db, const char *name, int64_t value);
+int64_t state_db_recall(struct state_db *db, const char *name, int64_t otherwise);
 
 /* {"edits":[{"edit":7,"time":"2026-11-20T23:36:27Z","who":"uid 0 pid 71","outcome":"applied",
  *            "generation":41,"what":"added 'cam'", ...}]}, newest first. */

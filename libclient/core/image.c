@@ -108,20 +108,25 @@ static uint64_t directory_filled(const uint8_t *base, const struct shm_directory
     return d.crc == CRC32C_OF((const struct shm_directory *)&d) && end <= place->bytes ? end : 0;
 }
 
+void image_adopt_records(struct image *image, const struct layout *layout) {
+    image->workers_used = layout->workers_used;
+    adopt_range(image, worker_at(image, 0), image->workers_used * sizeof(struct shm_worker));
+    const struct shm_attachment *shared = (const void *)(image->shared + attachment_at(image, 0));
+    image->attachments_used = 0;
+    for (uint32_t i = 0; i < layout->attachments_capacity; i++)
+        if (shared_load_relaxed64(&shared[i].word) != 0)
+            image->attachments_used = i + 1;
+    adopt_range(image, attachment_at(image, 0),
+                image->attachments_used * sizeof(struct shm_attachment));
+}
+
 void image_adopt(struct image *image, const struct directory *directory,
                  const struct layout *layout) {
     adopt_range(image, 0, sizeof(struct shm_header));
     memcpy(image->shadow, &directory->header, offsetof(struct shm_header, generation));
     shadow_header(image)->generation = layout->generation;
     memcpy(shadow_header(image)->directories, layout->directories, sizeof layout->directories);
-    image->workers_used = layout->workers_used;
-    adopt_range(image, worker_at(image, 0), image->workers_used * sizeof(struct shm_worker));
-    image->attachments_used = 0;
-    for (uint32_t i = 0; i < layout->attachments_capacity; i++)
-        if (directory_attachment_word(directory, i) != 0)
-            image->attachments_used = i + 1;
-    adopt_range(image, attachment_at(image, 0),
-                image->attachments_used * sizeof(struct shm_attachment));
+    image_adopt_records(image, layout);
     /* The idle one too, whatever it holds: put() skips what the shadow says is there already. */
     for (int i = 0; i < 2; i++)
         adopt_range(image, layout->directories[i].offset, layout->directories[i].bytes);

@@ -44,6 +44,9 @@ void image_reveal(struct image *image);
 void image_adopt(struct image *image, const struct directory *directory,
                  const struct layout *layout);
 
+/* Only the worker and attachment records, as they stand. */
+void image_adopt_records(struct image *image, const struct layout *layout);
+
 /* Publishes a layout whose generation follows the one in force: fills the idle directory, then
  * flips.  -ENOMEM: nothing was touched. */
 int image_publish(struct image *image, const struct layout *next, uint64_t real_ns);

@@ -27,7 +27,8 @@ struct lease_record {
     uint32_t uid;
     uint64_t pid_start;
     uint64_t since_real_ns;
-    uint8_t reserved[12];
+    uint64_t segment_id; /* a lease of a segment that is gone counts for nothing */
+    uint32_t reserved;
     uint32_t crc;
 };
 #define LEASE_MAGIC 0x5341454cu /* "LEAS" */

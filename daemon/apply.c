@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * From the table to the segment: read, plan, remember the intent, prepare the memory, flip,
+ * remember that it is done.  Whole or not at all.
+ */
+#include "core/futex.h"
+#include "journal.h"
+#include "manager.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+/* A table and what has to be looked up for it. */
+struct wanted {
+    struct table table;
+    uid_t *uids; /* by worker; (uid_t)-1 = any */
+    gid_t group;
+};
+
+static void wanted_clear(struct wanted *w) {
+    table_clear(&w->table);
+    free(w->uids);
+    *w = (struct wanted){0};
+}
+
+static int resolve_user(const struct table_worker *worker, uid_t *uid, char *error, size_t bytes) {
+    *uid = (uid_t)-1;
+    if (worker->user[0] == '\0')
+        return 0;
+    char *end;
+    unsigned long number = strtoul(worker->user, &end, 10);
+    if (*end == '\0' && number < UINT32_MAX) {
+        *uid = (uid_t)number;
+        return 0;
+    }
+    const struct passwd *account = getpwnam(worker->user);
+    if (account == NULL) {
+        snprintf(error, bytes,
+                 "worker '%s': there is no account '%s' on this host: make it, or change "
+                 "worker.user",
+                 worker->name, worker->user);
+        return -EINVAL;
+    }
+    *uid = account->pw_uid;
+    return 0;
+}
+
+/* A segment whose group doesn't exist (a manager that somebody runs by hand) is for the manager's
+ * own group. */
+static gid_t resolve_group(const char *name) {
+    char *end;
+    unsigned long number = strtoul(name, &end, 10);
+    if (*name != '\0' && *end == '\0' && number < UINT32_MAX)
+        return (gid_t)number;
+    const struct group *group = *name == '\0' ? NULL : getgrnam(name);
+    if (group != NULL)
+        return group->gr_gid;
+    journal(LOG_NOTICE, JOURNAL_TROUBLE,
+            "there is no group '%s' on this host: only root, uid %u and gid %u may attach", name,
+            geteuid(), getegid());
+    return getegid();
+}
+
+static int resolve(struct wanted *w, char *error, size_t bytes) {
+    w->uids = calloc(w->table.workers_n + 1, sizeof *w->uids);
+    if (w->uids == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; i < w->table.workers_n; i++) {
+        int r = resolve_user(&w->table.workers[i], &w->uids[i], error, bytes);
+        if (r < 0)
+            return r;
+    }
+    w->group = resolve_group(w->table.group_name);
+    return 0;
+}
+
+static int read_table(struct manager *m, struct table *ret) {
+    struct verdict *v = &m->verdict;
+    /* A connection whose file was replaced goes on reading the old one: open it anew each time. */
+    table_db_close(m->table_db);
+    m->table_db = NULL;
+    v->outcome = VERDICT_UNREADABLE;
+    int r = table_db_open(&m->table_db, m->config.table, v->error, sizeof v->error);
+    if (r < 0)
+        return r;
+    v->version = table_db_version(m->table_db);
+    r = table_db_load(m->table_db, ret, v->error, sizeof v->error);
+    if (r == -EINVAL)
+        v->outcome = VERDICT_REJECTED;
+    return r;
+}
+
+/* What no plan can change while the segment runs. */
+static int check_running(const struct manager *m, const struct table *t, char *error,
+                         size_t bytes) {
+    if (!m->config.key_given && t->key != m->key) {
+        snprintf(error, bytes,
+                 "segment: key is 0x%08x and the segment that runs has 0x%08x: set it back, or "
+                 "shmtool destroy and start again",
+                 t->key, m->key);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int make_plan(struct manager *m, const struct table *table, struct plan *plan) {
+    bool *held = leases_held(m);
+    if (held == NULL)
+        return -ENOMEM;
+    struct plan_facts facts = {.worker_held = held};
+    int r = plan_make(plan, &m->layout, table, &facts);
+    free(held);
+    return r;
+}
+
+int apply_plan(struct manager *m, struct plan *plan) {
+    struct wanted w = {0};
+    struct verdict before = m->verdict;
+    int r = read_table(m, &w.table);
+    if (r == 0)
+        r = check_running(m, &w.table, m->verdict.error, sizeof m->verdict.error);
+    if (r == 0)
+        r = resolve(&w, m->verdict.error, sizeof m->verdict.error);
+    if (r < 0)
+        snprintf(plan->error, sizeof plan->error, "%s", m->verdict.error);
+    else
+        r = make_plan(m, &w.table, plan);
+    m->verdict = before;
+    wanted_clear(&w);
+    return r;
+}
+
+static void describe(const struct plan *plan, char *text, size_t bytes) {
+    size_t at = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < plan->changes_n && at < bytes; i++) {
+        if (i == 8) {
+            snprintf(text + at, bytes - at, ", and %zu more", plan->changes_n - i);
+            return;
+        }
+        at += (size_t)snprintf(text + at, bytes - at, "%s%s '%s'", i == 0 ? "" : ", ",
+                               plan_action_name(plan->changes[i].action), plan->changes[i].name);
+    }
+}
+
+static struct segment_wish wish_of(const struct manager *m, const struct wanted *w) {
+    return (struct segment_wish){.key = m->key,
+                                 .bytes = w->table.size,
+                                 .mode = w->table.mode,
+                                 .group = w->group,
+                                 .lock_memory = w->table.lock_memory,
+                                 .state = m->state};
+}
+
+/* The flip and what is remembered around it. */
+static int carry_out(struct manager *m, const char *who, const struct wanted *w,
+                     struct plan *plan) {
+    char what[512];
+    int64_t edit;
+    struct verdict *v = &m->verdict;
+    int r = segment_prepare(&m->segment, &plan->next, v->error, sizeof v->error);
+    if (r < 0)
+        return r;
+    describe(plan, what, sizeof what);
+    r = state_db_intend(m->state, who, what, &plan->next, &w->table, &edit);
+    if (r == 0) {
+        uint64_t where;
+        m->repairs += image_repair(&m->segment.image, &where) > 0;
+        r = image_publish(&m->segment.image, &plan->next, clock_real_ns());
+    }
+    if (r < 0) {
+        snprintf(v->error, sizeof v->error, "the edit can't be written down in %.300s: %s",
+                 m->config.state, strerror(-r));
+        return r;
+    }
+    r = state_db_done(m->state, edit);
+    if (r < 0) /* the generation in the header will tell the next manager */
+        journal(LOG_WARNING, JOURNAL_TROUBLE, "%s: %s", m->config.state, strerror(-r));
+    layout_clear(&m->layout);
+    m->layout = plan->next;
+    layout_copy(&plan->next, &m->layout);
+    leases_relate(m);
+    journal(LOG_INFO, JOURNAL_APPLIED, "generation %llu: %s",
+            (unsigned long long)m->layout.generation, plan->changes_n == 0 ? "as it was" : what);
+    return 0;
+}
+
+/* A new or a rebuilt segment has no directory yet, and gets one even if nothing changes. */
+static bool must_publish(const struct manager *m, const struct plan *plan) {
+    return plan->changes_n > 0 || image_header(&m->segment.image)->generation == 0;
+}
+
+static int apply_wanted(struct manager *m, const char *who, struct wanted *w, struct plan *plan) {
+    struct verdict *v = &m->verdict;
+    v->outcome = VERDICT_REJECTED;
+    int r = check_running(m, &w->table, v->error, sizeof v->error);
+    if (r == 0)
+        r = resolve(w, v->error, sizeof v->error);
+    if (r < 0)
+        return r;
+    r = make_plan(m, &w->table, plan);
+    if (r < 0) {
+        snprintf(v->error, sizeof v->error, "%s", r == -ENOMEM ? "out of memory" : plan->error);
+        return r;
+    }
+    struct segment_wish wish = wish_of(m, w);
+    r = segment_permit(&m->segment, &wish, v->error, sizeof v->error);
+    if (r < 0)
+        return r;
+    if (must_publish(m, plan)) {
+        if (plan->changes_n == 0)
+            plan->next.generation = m->layout.generation + 1;
+        r = carry_out(m, who, w, plan);
+        if (r < 0)
+            return r;
+    }
+    table_clear(&m->table);
+    free(m->worker_uids);
+    m->table = w->table;
+    m->worker_uids = w->uids;
+    m->group = w->group;
+    *w = (struct wanted){0};
+    v->outcome = VERDICT_APPLIED;
+    v->error[0] = '\0';
+    return 0;
+}
+
+static void reject(struct manager *m, const char *who) {
+    state_db_rejected(m->state, who, m->verdict.error);
+    journal(LOG_ERR, JOURNAL_REJECTED, "table rejected: %s", m->verdict.error);
+}
+
+int apply_table(struct manager *m, const char *who, struct plan *plan) {
+    struct wanted w = {0};
+    struct plan own = {0};
+    int r = read_table(m, &w.table);
+    if (r == 0)
+        r = apply_wanted(m, who, &w, plan != NULL ? plan : &own);
+    if (r < 0)
+        reject(m, who);
+    plan_clear(&own);
+    wanted_clear(&w);
+    manager_notify_status(m);
+    return r;
+}
+
+/* ---- at start */
+
+static void empty_table(struct manager *m, struct table *ret) {
+    *ret = (struct table){.key = m->config.key_given ? m->config.key : SHM_DEFAULT_KEY,
+                          .size = UINT64_C(64) << 20,
+                          .backend = SHM_BACKEND_SYSV,
+                          .mode = 0660,
+                          .auto_apply = true};
+    snprintf(ret->group_name, sizeof ret->group_name, "shm-workers");
+}
+
+int apply_choose(struct manager *m, struct table *ret) {
+    char error[512];
+    int r = table_db_create(m->config.table, error, sizeof error);
+    if (r == 0)
+        journal(LOG_INFO, JOURNAL_APPLIED, "%s: made an empty table (shmtool table example)",
+                m->config.table);
+    r = read_table(m, ret);
+    if (r == 0)
+        return 0;
+    reject(m, "start");
+    if (state_db_good_table(m->state, ret) < 0)
+        empty_table(m, ret);
+    return r;
+}
+
+int apply_start(struct manager *m, struct table *table) {
+    struct wanted w = {.table = *table};
+    struct plan plan = {0};
+    struct verdict bad = m->verdict;
+    bool was_bad = bad.error[0] != '\0';
+    *table = (struct table){0};
+    int r = apply_wanted(m, "start", &w, &plan);
+    if (r < 0 && !was_bad) {
+        /* Right by itself, but it can't follow what runs: the last good one stays. */
+        reject(m, "start");
+        bad = m->verdict;
+        was_bad = true;
+        plan_clear(&plan);
+        wanted_clear(&w);
+        if (state_db_good_table(m->state, &w.table) < 0)
+            empty_table(m, &w.table);
+        r = apply_wanted(m, "start", &w, &plan);
+    }
+    if (was_bad)
+        m->verdict = bad;
+    plan_clear(&plan);
+    wanted_clear(&w);
+    return r;
+}

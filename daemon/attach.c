@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Claims: may this process be that worker, and is the name free?
+ */
+#include "core/process.h"
+#include "journal.h"
+#include "manager.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define OVERFLOW_UID 65534u /* what the kernel shows for a uid of another user namespace */
+
+struct answer {
+    int result;
+    uint32_t holder;
+    char text[PROTOCOL_TEXT_BYTES];
+};
+
+#define ANSWER(answer, code, ...)                                                                  \
+    (snprintf((answer)->text, sizeof(answer)->text, __VA_ARGS__), (answer)->result = (code))
+
+/* May it attach at all, as the segment's group and mode say? */
+static int may_attach(const struct client *c, struct answer *a) {
+    const struct manager *m = c->manager;
+    if (c->peer.pid == 0)
+        return ANSWER(a, -EACCES,
+                      "your process is in a PID namespace that the manager can't see: run worker "
+                      "and manager in one, or share it");
+    if (c->peer.uid == 0 || c->peer.uid == geteuid())
+        return 0;
+    if (c->peer.uid == OVERFLOW_UID)
+        return ANSWER(a, -EACCES, "your user doesn't exist outside its user namespace");
+    if (peer_in_group(&c->peer, m->group))
+        return 0;
+    return ANSWER(a, -EACCES,
+                  "uid %u is not in the segment's group '%s' (gid %u): add it (usermod -aG) and "
+                  "log in anew",
+                  c->peer.uid, m->table.group_name, m->group);
+}
+
+static int may_be(const struct client *c, const struct table_worker *worker, struct answer *a) {
+    const struct manager *m = c->manager;
+    uid_t uid = m->worker_uids[worker - m->table.workers];
+    if (uid == (uid_t)-1 || uid == c->peer.uid || c->peer.uid == 0)
+        return 0;
+    return ANSWER(a, -EACCES,
+                  "worker '%s' may only be user '%s' (uid %u), and you are uid %u: see "
+                  "worker.user in the table",
+                  worker->name, worker->user, uid, c->peer.uid);
+}
+
+static int held_by(struct answer *a, const char *worker, const struct lease *lease) {
+    char name[32];
+    const struct lease_record *r = &lease->record;
+    a->holder = r->pid;
+    if (lease->state == SHM_LEASE_GRANTED)
+        return ANSWER(a, -EBUSY, "worker '%s' is being taken by process %u at this moment", worker,
+                      r->pid);
+    if (process_alive(r->pid, r->pid_start) == 0)
+        return ANSWER(a, -EBUSY,
+                      "worker '%s': process %u is gone, but one that it handed its lease to still "
+                      "holds it",
+                      worker, r->pid);
+    process_name(r->pid, name);
+    return ANSWER(a, -EBUSY, "worker '%s' is held by process %u (%s): end it, or wait for it",
+                  worker, r->pid, name);
+}
+
+/* The record to lease: of that name, or with instances the first that is free. */
+static int choose(struct manager *m, const char *name, const struct table_worker *worker,
+                  uint32_t *index, struct answer *a) {
+    if (worker->instances == 1 || strchr(name, '#') != NULL) {
+        *index = layout_worker(&m->layout, name);
+        if (*index == SHM_NONE)
+            return ANSWER(a, -ENOENT, "worker '%s' has %u instance(s), no '%s'", worker->name,
+                          worker->instances, name);
+        const struct lease *lease = leases_of_worker(m, *index);
+        return lease == NULL ? 0 : held_by(a, name, lease);
+    }
+    char instance[SHM_NAME_BYTES + 16];
+    const struct lease *last = NULL;
+    for (uint32_t i = 1; i <= worker->instances; i++) {
+        snprintf(instance, sizeof instance, "%s#%u", worker->name, i);
+        *index = layout_worker(&m->layout, instance);
+        if (*index != SHM_NONE && (last = leases_of_worker(m, *index)) == NULL)
+            return 0;
+    }
+    a->holder = last == NULL ? 0 : last->record.pid;
+    return ANSWER(a, -EBUSY, "all %u instances of worker '%s' are held: raise worker.instances",
+                  worker->instances, worker->name);
+}
+
+static int judge(struct client *c, uint32_t *index, struct answer *a) {
+    struct manager *m = c->manager;
+    if (m->segment.removed)
+        return ANSWER(
+            a, -EIDRM,
+            "somebody removed the segment (ipcrm): restart the manager to have a new one");
+    int r = may_attach(c, a);
+    if (r < 0)
+        return r;
+    const struct table_worker *worker = table_worker(&m->table, c->worker);
+    if (worker == NULL)
+        return ANSWER(a, -ENOENT,
+                      "the table has no worker '%s': add it, and apply the table "
+                      "(shmtool reload)",
+                      table_name_ok(c->worker, true) ? c->worker : "?");
+    r = may_be(c, worker, a);
+    if (r == 0)
+        r = choose(m, c->worker, worker, index, a);
+    if (r == 0 && leases_unacked(m, c->peer.uid) >= LEASES_UNACKED_MAX)
+        return ANSWER(a, -EUSERS,
+                      "uid %u has %u leases that were sent and not taken: end those "
+                      "processes",
+                      c->peer.uid, LEASES_UNACKED_MAX);
+    return r;
+}
+
+static void grant(struct client *c, uint32_t index) {
+    struct manager *m = c->manager;
+    struct lease *lease;
+    int fd;
+    int r = leases_grant(m, index, &c->peer, &lease, &fd);
+    if (r < 0) {
+        char text[PROTOCOL_TEXT_BYTES];
+        snprintf(text, sizeof text, "no lease can be made in %.200s: %s", m->leases.path,
+                 strerror(-r));
+        journal(LOG_ERR, JOURNAL_TROUBLE, "%s", text);
+        server_refuse(c, r, 0, text);
+        return;
+    }
+    union protocol_message message = {0};
+    protocol_fill(&message.head, PROTOCOL_GRANT, sizeof message.grant, 0);
+    memcpy(message.grant.worker, lease->record.worker, SHM_NAME_BYTES);
+    message.grant.worker_index = index;
+    message.grant.attachment = lease->record.attachment;
+    message.grant.worker_epoch = lease->record.worker_epoch;
+    message.grant.attachment_epoch = lease->record.attachment_epoch;
+    c->waiting = false;
+    c->lease = lease;
+    lease->client = c;
+    server_expect(c, 0); /* the lease has a clock of its own */
+    r = protocol_send(c->fd, &message, fd);
+    close(fd);
+    if (r < 0)
+        server_drop(c);
+}
+
+static void keep_waiting(struct client *c, const struct answer *a) {
+    union protocol_message message = {0};
+    protocol_fill(&message.head, PROTOCOL_WAITING, sizeof message.refused, a->result);
+    message.refused.holder = a->holder;
+    snprintf(message.refused.text, sizeof message.refused.text, "%s", a->text);
+    server_expect(c, 0);
+    if (protocol_send(c->fd, &message, -1) < 0)
+        server_drop(c);
+}
+
+void attach_claim(struct client *c) {
+    uint32_t index;
+    struct answer a = {0};
+    int r = judge(c, &index, &a);
+    if (r == 0) {
+        grant(c, index);
+        return;
+    }
+    if (r == -EBUSY && c->waiting) {
+        keep_waiting(c, &a);
+        return;
+    }
+    c->waiting = false;
+    if (r != -EBUSY)
+        journal_about(LOG_NOTICE, JOURNAL_REFUSED, c->worker, c->peer.pid,
+                      "process %u (uid %u) was refused: %s", c->peer.pid, c->peer.uid, a.text);
+    server_refuse(c, r, a.holder, a.text);
+}
+
+void attach_acknowledge(struct client *c, const struct protocol_ack *ack) {
+    struct lease *lease = c->lease;
+    if (ack->attachment != lease->record.attachment ||
+        ack->attachment_epoch != lease->record.attachment_epoch) {
+        server_refuse(c, -EBADMSG, 0, "that acknowledges another lease than yours");
+        return;
+    }
+    c->lease = NULL;
+    leases_acknowledge(c->manager, lease);
+    union protocol_message message = {0};
+    protocol_fill(&message.head, PROTOCOL_LEASED, sizeof message.ack, 0);
+    message.ack.attachment = ack->attachment;
+    message.ack.attachment_epoch = ack->attachment_epoch;
+    if (protocol_send(c->fd, &message, -1) < 0)
+        server_drop(c);
+    else
+        server_expect(c, SERVER_SILENCE_MS);
+}
+
+static bool waits_for(const struct manager *m, const struct client *c, uint32_t worker) {
+    if (!c->waiting)
+        return false;
+    const char *name = m->layout.workers[worker];
+    size_t base = strcspn(name, "#");
+    return strcmp(name, c->worker) == 0 ||
+           (strlen(c->worker) == base && strncmp(name, c->worker, base) == 0);
+}
+
+static struct client *longest_waiting(const struct manager *m, uint32_t worker) {
+    struct client *longest = NULL; /* the list has the newest first */
+    for (struct client *c = m->server.clients; c != NULL; c = c->next)
+        if (waits_for(m, c, worker))
+            longest = c;
+    return longest;
+}
+
+void attach_turn(struct manager *m, uint32_t worker) {
+    struct client *next;
+    while ((next = longest_waiting(m, worker)) != NULL && leases_of_worker(m, worker) == NULL)
+        attach_claim(next); /* is granted, or refused and gone */
+}

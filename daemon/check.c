@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * --check: what would the table do?  It changes nothing and needs no manager.
+ */
+#include "core/directory.h"
+#include "core/sysv.h"
+#include "manager.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What runs, as far as we may look; an empty layout when nothing does. */
+static int running(uint32_t key, const struct table *table, struct layout *ret,
+                   struct directory *directory) {
+    int id;
+    void *base;
+    const char *field;
+    struct shmid_ds stat;
+    *directory = (struct directory){0};
+    if (sysv_find(key, &id) < 0 || sysv_stat(id, &stat) < 0 || sysv_attach(id, false, &base) < 0)
+        return layout_init(ret, table->size);
+    int r = directory_open(directory, base, stat.shm_segsz, &field);
+    if (r == 0)
+        r = directory_load(directory, ret, &field);
+    if (r == 0)
+        return 0;
+    sysv_detach(base);
+    *directory = (struct directory){0};
+    return layout_init(ret, table->size);
+}
+
+static bool *held_in(const struct directory *directory, const struct layout *layout) {
+    bool *held = calloc(layout->workers_used + 1, sizeof *held);
+    for (uint32_t i = 0; held != NULL && i < layout->workers_used; i++)
+        held[i] = lease_word_state(directory_worker_word(directory, i)) != SHM_LEASE_FREE;
+    return held;
+}
+
+static void print_text(const struct plan *plan, int result) {
+    if (result < 0) {
+        printf("rejected: %s\n", plan->error);
+        return;
+    }
+    for (size_t i = 0; i < plan->changes_n; i++)
+        printf("%-7s %s: %s\n", plan_action_name(plan->changes[i].action), plan->changes[i].name,
+               plan->changes[i].what);
+    printf("%zu change(s), %llu bytes in arenas before and %llu after\n", plan->changes_n,
+           (unsigned long long)plan->used_before, (unsigned long long)plan->used_after);
+}
+
+static int make_plan(const struct config *config, struct plan *plan) {
+    struct table table = {0};
+    struct table_db *db = NULL;
+    int r = table_db_open(&db, config->table, plan->error, sizeof plan->error);
+    if (r == 0)
+        r = table_db_load(db, &table, plan->error, sizeof plan->error);
+    table_db_close(db);
+    if (r < 0)
+        return r;
+    struct layout layout = {0};
+    struct directory directory;
+    r = running(config->key_given ? config->key : table.key, &table, &layout, &directory);
+    bool *held = r == 0 ? held_in(&directory, &layout) : NULL;
+    if (held != NULL)
+        r = plan_make(plan, &layout, &table, &(struct plan_facts){.worker_held = held});
+    else
+        snprintf(plan->error, sizeof plan->error, "segment.size %llu is too small",
+                 (unsigned long long)table.size);
+    sysv_detach((void *)(uintptr_t)directory.base);
+    free(held);
+    layout_clear(&layout);
+    table_clear(&table);
+    return r;
+}
+
+int manager_check(const struct config *config) {
+    struct plan plan = {0};
+    int r = make_plan(config, &plan);
+    if (config->json) {
+        char *text = plan_reply(&plan, r);
+        puts(text == NULL ? "{}" : text);
+        free(text);
+    } else {
+        print_text(&plan, r);
+    }
+    plan_clear(&plan);
+    return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

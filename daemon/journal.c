@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Journal or stderr.
+ */
+#include "journal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <systemd/sd-journal.h>
+#include <unistd.h>
+
+/* Is stderr the stream that the service manager connected to the journal? */
+static int to_journal(void) {
+    static int known = -1;
+    if (known >= 0)
+        return known;
+    const char *stream = getenv("JOURNAL_STREAM");
+    struct stat stat;
+    unsigned long long device, inode;
+    known = stream != NULL && sscanf(stream, "%llu:%llu", &device, &inode) == 2 &&
+            fstat(STDERR_FILENO, &stat) == 0 && stat.st_dev == device && stat.st_ino == inode;
+    return known;
+}
+
+static int field(struct iovec *to, char *buffer, size_t bytes, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vsnprintf(buffer, bytes, format, arguments);
+    va_end(arguments);
+    size_t length = n < 0 ? 0 : (size_t)n < bytes ? (size_t)n : bytes - 1;
+    *to = (struct iovec){.iov_base = buffer, .iov_len = length};
+    return 1;
+}
+
+void journal_about(int priority, const char *id, const char *worker, unsigned pid,
+                   const char *format, ...) {
+    char message[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    if (!to_journal()) {
+        fprintf(stderr, "shm-manager: %s%s\n", priority <= LOG_ERR ? "error: " : "", message);
+        return;
+    }
+    struct iovec fields[5];
+    char texts[5][1100];
+    int n = field(&fields[0], texts[0], sizeof texts[0], "MESSAGE=%s", message);
+    n += field(&fields[n], texts[n], sizeof texts[0], "PRIORITY=%d", priority);
+    n += field(&fields[n], texts[n], sizeof texts[0], "MESSAGE_ID=%s", id);
+    if (worker != NULL)
+        n += field(&fields[n], texts[n], sizeof texts[0], "SHM_WORKER=%s", worker);
+    if (pid != 0)
+        n += field(&fields[n], texts[n], sizeof texts[0], "SHM_PID=%u", pid);
+    sd_journal_sendv(fields, n);
+}

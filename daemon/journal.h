@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the manager has to say: structured entries when there is a journal at the other end of
+ * stderr, readable lines otherwise.
+ */
+#ifndef SHM_DAEMON_JOURNAL_H
+#define SHM_DAEMON_JOURNAL_H
+
+#include <syslog.h>
+
+/* Message ids; one for each kind of event, stable for ever. */
+#define JOURNAL_STARTED  "7a3d7cac267444d78d21617a1ead3906"
+#define JOURNAL_STOPPED  "47ba6043aa594972a848fc2c5a404540"
+#define JOURNAL_SEGMENT  "e7b0cde7106b44fab4c5a355b58cc26d"
+#define JOURNAL_APPLIED  "4ecdf5c75e7a4083a303d9a68d0ea6f3"
+#define JOURNAL_REJECTED "1785fb9ba1b949d08ceade14f33df87d"
+#define JOURNAL_LEASED   "77ea021229f2468da5a2e6791f918c60"
+#define JOURNAL_ENDED    "ddb23041803f4ba2abab5ae14101ce38"
+#define JOURNAL_REFUSED  "a6b66cb2009544a9897e3c004d4477c5"
+#define JOURNAL_REPAIRED "222c2b0020364a9cb74a778f3c339a65"
+#define JOURNAL_TROUBLE  "780c031c4682491b8d82af67e32cc21f"
+
+/* One line.  `worker` (NULL: none) becomes the field SHM_WORKER, `pid` (0: none) SHM_PID. */
+void journal_about(int priority, const char *id, const char *worker, unsigned pid,
+                   const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+#define journal(priority, id, ...) journal_about((priority), (id), NULL, 0, __VA_ARGS__)
+
+#endif

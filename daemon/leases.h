@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Who holds which attachment.  The lock of the lease's file is the truth; what is kept here, and in
+ * the segment's records, is found again from those files by the next manager.
+ */
+#ifndef SHM_DAEMON_LEASES_H
+#define SHM_DAEMON_LEASES_H
+
+#include "core/lease.h"
+#include "peer.h"
+
+#include <limits.h>
+#include <systemd/sd-event.h>
+
+#define LEASES_ACK_MS      5000 /* a grant that isn't acknowledged by then may be superseded */
+#define LEASES_UNACKED_MAX 16u  /* of one uid; each costs a descriptor in flight */
+
+struct manager;
+struct client;
+struct obituary;
+
+struct lease {
+    struct manager *manager;
+    struct lease_record record;
+    uint32_t worker; /* index of the worker's record; SHM_NONE: the table lost it */
+    enum shm_lease_state state;
+    bool superseded; /* not acknowledged in time: only its lock is waited for */
+    int keep;
+    int pidfd;
+    unsigned checks;        /* looks since the last event, for the back-off */
+    sd_event_source *timer; /* acknowledgement, then back-off */
+    struct client *client;  /* who shall acknowledge */
+    struct lease *next;
+};
+
+struct leases {
+    int dir_fd;
+    char path[PATH_MAX + 32];
+    sd_event_source *inotify;
+    struct lease *first;
+    struct obituary *obituaries; /* of leases that ended, until it is known how */
+    uint64_t epoch_base;         /* grants count on from here when the records were lost */
+    uint64_t grants, refused;
+};
+
+/* Opens the directory, finds the leases that are still held, and sets the records accordingly. */
+int leases_open(struct manager *manager, char *error, size_t error_bytes);
+void leases_close(struct manager *manager);
+
+/* Makes a lease for a worker and its description to send (*grant). */
+int leases_grant(struct manager *manager, uint32_t worker, const struct peer *peer,
+                 struct lease **ret, int *grant);
+
+/* The client has mapped it. */
+void leases_acknowledge(struct manager *manager, struct lease *lease);
+
+/* The grant could not be sent, or its client is gone: only the lock counts from here on. */
+void leases_disown(struct manager *manager, struct lease *lease);
+
+/* Who is that worker?  NULL: nobody.  Looks at the lock itself. */
+struct lease *leases_of_worker(struct manager *manager, uint32_t worker);
+
+/* Asks the kernel about every lease. */
+void leases_rescan(struct manager *manager);
+
+/* Grants of a uid that were not acknowledged and whose descriptor may still be in flight. */
+unsigned leases_unacked(const struct manager *manager, uid_t uid);
+
+/* Records of workers that came or went with an edit. */
+void leases_relate(struct manager *manager);
+
+/* For the planner: by worker index; the caller frees it. */
+bool *leases_held(struct manager *manager);
+
+#endif

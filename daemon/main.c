@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * shm-manager: one segment, divided as a table says.
+ */
+#include "config.h"
+#include "manager.h"
+
+#include <stdlib.h>
+
+int main(int argc, char **argv) {
+    struct config config;
+    int r = config_read(&config, argc, argv);
+    if (r != 0)
+        return r < 0 ? 2 : EXIT_SUCCESS;
+    if (config.check)
+        return manager_check(&config);
+    struct manager manager;
+    if (manager_start(&manager, &config) < 0)
+        return EXIT_FAILURE;
+    int status = manager_run(&manager);
+    manager_stop(&manager);
+    return status;
+}

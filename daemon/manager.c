@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Start, run, stop.
+ */
+#include "manager.h"
+#include "core/futex.h"
+#include "core/process.h"
+#include "core/sysv.h"
+#include "journal.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/sem.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#define FAIL(result, ...) (journal(LOG_ERR, JOURNAL_TROUBLE, __VA_ARGS__), (result))
+
+/* ---- one manager a key, whatever its directories */
+
+/* A System V semaphore under the same key, raised with SEM_UNDO: the kernel lowers it when its
+ * holder dies.  A second manager finds it raised, and GETPID names the first. */
+static int take_lock(struct manager *m) {
+    struct sembuf take[] = {{0, 0, IPC_NOWAIT}, {0, 1, SEM_UNDO | IPC_NOWAIT}};
+    for (int try = 0; try < 10; try++) {
+        m->lock = semget((key_t)m->key, 1, IPC_CREAT | 0644);
+        if (m->lock < 0)
+            return FAIL(-errno,
+                        "key 0x%08x: its lock (a semaphore) is another user's or can't be made: %s "
+                        "(ipcs -s)",
+                        m->key, strerror(errno));
+        if (semop(m->lock, take, 2) == 0)
+            return 0;
+        if (errno != EIDRM && errno != EINVAL)
+            break;
+    }
+    if (errno == EAGAIN)
+        return FAIL(-EBUSY,
+                    "key 0x%08x is served already, by the manager with pid %d: stop that one, "
+                    "or choose another key (--key)",
+                    m->key, semctl(m->lock, 0, GETPID));
+    return FAIL(-errno, "key 0x%08x: its lock can't be taken: %s", m->key, strerror(errno));
+}
+
+static void drop_lock(struct manager *m) {
+    struct sembuf drop = {0, -1, SEM_UNDO | IPC_NOWAIT};
+    if (m->lock < 0)
+        return;
+    if (m->destroyed)
+        semctl(m->lock, 0, IPC_RMID);
+    else
+        semop(m->lock, &drop, 1);
+    m->lock = -1;
+}
+
+/* ---- start */
+
+static int make_directory(const char *path, mode_t mode) {
+    if (mkdir(path, mode) == 0 || errno == EEXIST)
+        return 0;
+    return FAIL(-errno, "%s: can't be made: %s (give another with --state-dir or --runtime-dir)",
+                path, strerror(errno));
+}
+
+static int open_state(struct manager *m) {
+    char error[512] = "";
+    int r = make_directory(m->config.state_dir, 0750);
+    if (r == 0)
+        r = make_directory(m->config.runtime_dir, 0755);
+    if (r < 0)
+        return r;
+    r = state_db_open(&m->state, m->config.state, error, sizeof error);
+    if (r < 0)
+        return FAIL(r, "%s", error);
+    if (error[0] != '\0')
+        journal(LOG_WARNING, JOURNAL_TROUBLE, "%s", error);
+    return 0;
+}
+
+static int open_segment(struct manager *m, const struct table *table) {
+    char error[512] = "";
+    struct segment_wish wish = {.key = m->key, .bytes = table->size, .state = m->state};
+    int r = segment_open(&m->segment, &wish, &m->layout, error, sizeof error);
+    if (r < 0)
+        return FAIL(r, "%s", error);
+    image_manager(&m->segment.image, (uint32_t)getpid(), process_start((uint32_t)getpid()),
+                  image_header(&m->segment.image)->manager_epoch + 1, MANAGER_TICK_MS);
+    state_db_settle(m->state, m->segment.adopted && !m->segment.rebuilt ? m->layout.generation : 0);
+    journal(LOG_INFO, JOURNAL_SEGMENT, "segment 0x%08x (shmid %d, %llu bytes) %s", m->key,
+            m->segment.id, (unsigned long long)m->segment.bytes,
+            m->segment.rebuilt   ? "adopted; its directory was damaged and is rebuilt"
+            : m->segment.adopted ? "adopted, with all its data"
+                                 : "made");
+    return 0;
+}
+
+static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
+    struct manager *m = userdata;
+    uint64_t where = 0;
+    size_t wrong = image_repair(&m->segment.image, &where);
+    image_heartbeat(&m->segment.image, clock_mono_ns(), clock_real_ns());
+    if (wrong > 0) {
+        struct shmid_ds stat = {0};
+        sysv_stat(m->segment.id, &stat);
+        m->repairs++;
+        journal(LOG_WARNING, JOURNAL_REPAIRED,
+                "somebody wrote into the header (%zu bytes, one at offset %llu); it is mended; the "
+                "last to attach or detach was process %d",
+                wrong, (unsigned long long)where, stat.shm_lpid);
+    }
+    unsigned controls = segment_mend_controls(&m->segment, &m->layout);
+    if (controls > 0)
+        journal(LOG_WARNING, JOURNAL_REPAIRED,
+                "the control lines of %u section(s) were damaged; "
+                "they are mended",
+                controls);
+    leases_rescan(m);
+    bool removed = m->segment.removed;
+    segment_look(&m->segment);
+    if (m->segment.removed && !removed)
+        journal(LOG_ERR, JOURNAL_TROUBLE,
+                "somebody removed the segment 0x%08x (ipcrm): who is attached goes on with the old "
+                "memory; restart the manager and the workers to have a new one",
+                m->key);
+    sd_event_source_set_time(source, usec + MANAGER_TICK_MS * UINT64_C(1000));
+    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+    (void)source;
+    char who[64];
+    snprintf(who, sizeof who, "SIGHUP from pid %u", info->ssi_pid);
+    sd_notify(0, "RELOADING=1");
+    apply_table(userdata, who, NULL);
+    sd_notify(0, "READY=1");
+    return 0;
+}
+
+static int add_events(struct manager *m) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    int r = sd_event_add_signal(m->event, NULL, SIGTERM, NULL, NULL);
+    if (r >= 0)
+        r = sd_event_add_signal(m->event, NULL, SIGINT, NULL, NULL);
+    if (r >= 0)
+        r = sd_event_add_signal(m->event, NULL, SIGHUP, on_reload, m);
+    if (r >= 0)
+        r = sd_event_add_time_relative(m->event, &m->tick, CLOCK_MONOTONIC, 0, 10000, on_tick, m);
+    if (r >= 0)
+        r = sd_event_set_watchdog(m->event, true);
+    return r < 0 ? FAIL(r, "the event loop can't be set up: %s", strerror(-r)) : 0;
+}
+
+static gid_t admin_group(void) {
+    const struct group *group = getgrnam("shm-admin");
+    return group == NULL ? (gid_t)-1 : group->gr_gid;
+}
+
+/* With everything open: leases, layout, header, socket. */
+static int serve(struct manager *m, struct table *table) {
+    char error[512] = "";
+    int r = leases_open(m, error, sizeof error);
+    if (r == 0 && (r = apply_start(m, table)) < 0)
+        snprintf(error, sizeof error, "%s", m->verdict.error);
+    if (r == 0) {
+        leases_relate(m);
+        image_heartbeat(&m->segment.image, clock_mono_ns(), clock_real_ns());
+        image_state(&m->segment.image, SHM_STATE_SERVING);
+        image_reveal(&m->segment.image);
+        r = server_open(m, error, sizeof error);
+    }
+    return r < 0 ? FAIL(r, "%s", error) : 0;
+}
+
+static void raise_limits(void) {
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+static int start(struct manager *m, struct table *table) {
+    int r = sd_event_new(&m->event);
+    if (r < 0)
+        return FAIL(r, "no event loop: %s", strerror(-r));
+    if ((r = open_state(m)) < 0)
+        return r;
+    apply_choose(m, table);
+    m->key = m->config.key_given ? m->config.key : table->key;
+    if ((r = take_lock(m)) < 0 || (r = open_segment(m, table)) < 0 || (r = serve(m, table)) < 0)
+        return r;
+    return add_events(m);
+}
+
+int manager_start(struct manager *m, const struct config *config) {
+    struct table table = {0};
+    *m = (struct manager){.config = *config,
+                          .since_real_ns = clock_real_ns(),
+                          .lock = -1,
+                          .segment = {.id = -1, .bell_id = -1},
+                          .leases = {.dir_fd = -1},
+                          .server = {.fd = -1},
+                          .admins = admin_group()};
+    raise_limits();
+    int r = start(m, &table);
+    table_clear(&table);
+    if (r < 0) {
+        manager_stop(m);
+        return r;
+    }
+    journal(LOG_INFO, JOURNAL_STARTED, "serving key 0x%08x at %s (pid %d, generation %llu)", m->key,
+            m->server.path, getpid(), (unsigned long long)m->layout.generation);
+    return 0;
+}
+
+void manager_notify_status(const struct manager *m) {
+    const struct verdict *v = &m->verdict;
+    if (v->outcome == VERDICT_APPLIED)
+        sd_notifyf(0, "STATUS=generation %llu", (unsigned long long)m->layout.generation);
+    else
+        sd_notifyf(0, "STATUS=generation %llu; table rejected: %s",
+                   (unsigned long long)m->layout.generation, v->error);
+}
+
+int manager_run(struct manager *m) {
+    sd_notify(0, "READY=1");
+    manager_notify_status(m);
+    int r = sd_event_loop(m->event);
+    sd_notify(0, "STOPPING=1");
+    return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+void manager_stop(struct manager *m) {
+    server_close(m);
+    leases_close(m);
+    if (m->segment.base != NULL && m->destroyed) {
+        segment_destroy(&m->segment);
+    } else if (m->segment.base != NULL) {
+        if (image_header(&m->segment.image)->generation != 0 && !m->segment.removed)
+            image_state(&m->segment.image, SHM_STATE_STOPPED);
+        segment_close(&m->segment);
+    }
+    sd_event_source_disable_unref(m->tick);
+    table_db_close(m->table_db);
+    state_db_close(m->state);
+    layout_clear(&m->layout);
+    table_clear(&m->table);
+    free(m->worker_uids);
+    drop_lock(m);
+    sd_event_unref(m->event);
+    *m = (struct manager){.lock = -1};
+}

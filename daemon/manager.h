@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The manager: one object that holds what runs, and the nouns that it is made of.
+ */
+#ifndef SHM_DAEMON_MANAGER_H
+#define SHM_DAEMON_MANAGER_H
+
+#include "config.h"
+#include "core/layout.h"
+#include "core/plan.h"
+#include "core/table.h"
+#include "leases.h"
+#include "segment.h"
+#include "server.h"
+#include "state_db.h"
+#include "table_db.h"
+
+#include <systemd/sd-event.h>
+
+#define MANAGER_TICK_MS 1000 /* heartbeat, repair, and the slow look at everything */
+
+/* What became of the table as it was last read. */
+struct verdict {
+    enum { VERDICT_APPLIED, VERDICT_REJECTED, VERDICT_UNREADABLE } outcome;
+    char error[512];
+    int64_t version; /* table_db_version() when it was read; to see that it differs */
+};
+
+struct manager {
+    struct config config;
+    uint32_t key;
+    uint64_t since_real_ns;
+    sd_event *event;
+    sd_event_source *tick;
+    int lock; /* semaphore id: one manager a key */
+    struct segment segment;
+    struct layout layout; /* what runs */
+    struct table table;   /* what was applied */
+    uid_t *worker_uids;   /* of table.workers; (uid_t)-1 = any */
+    gid_t group;          /* who may attach */
+    gid_t admins;         /* who may manage; (gid_t)-1: there is no such group */
+    struct table_db *table_db;
+    struct state_db *state;
+    struct verdict verdict;
+    struct leases leases;
+    struct server server;
+    uint64_t repairs;
+    bool destroyed;
+};
+
+/* Takes the lock, opens the databases, adopts or makes the segment, applies the table and listens.
+ * On failures everything is undone, and one line was logged. */
+int manager_start(struct manager *manager, const struct config *config);
+
+/* Runs until SIGTERM, SIGINT or a destroy; the exit status. */
+int manager_run(struct manager *manager);
+
+/* Leaves the segment in place, marked as stopped (or gone, after a destroy). */
+void manager_stop(struct manager *manager);
+
+/* --check: prints the plan, changes nothing; the exit status. */
+int manager_check(const struct config *config);
+
+/* What systemctl status shows. */
+void manager_notify_status(const struct manager *manager);
+
+/* ---- apply.c */
+
+/* Reads the table and applies it whole or not at all.  `who` goes into the history.  0, or -EINVAL
+ * (rejected; manager->verdict.error says why).  *plan, when not NULL, is what was planned. */
+int apply_table(struct manager *manager, const char *who, struct plan *plan);
+
+/* Plans only. */
+int apply_plan(struct manager *manager, struct plan *plan);
+
+/* At start: the table, or the last good one when it is bad, or an empty one. */
+int apply_choose(struct manager *manager, struct table *ret);
+
+/* At start: makes the layout in force agree with the last good table when the new one was bad. */
+int apply_start(struct manager *manager, struct table *table);
+
+/* ---- status.c: replies to requests, as JSON text that the caller frees; NULL: no memory */
+char *status_reply(struct manager *manager);
+char *plan_reply(const struct plan *plan, int result);
+char *history_reply(struct manager *manager, unsigned limit);
+char *plain_reply(int result, const char *error);
+
+#endif

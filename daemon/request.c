@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What shmc_manager() asks for.
+ */
+#include "journal.h"
+#include "manager.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool may_manage(const struct client *c) {
+    const struct manager *m = c->manager;
+    return c->peer.uid == 0 || c->peer.uid == geteuid() ||
+           (m->admins != (gid_t)-1 && peer_in_group(&c->peer, m->admins));
+}
+
+static void refuse_to_manage(struct client *c, const char *verb) {
+    char text[PROTOCOL_TEXT_BYTES];
+    snprintf(text, sizeof text,
+             "'%s' takes root, the manager's user (uid %u) or a member of group shm-admin, and you "
+             "are uid %u",
+             verb, geteuid(), c->peer.uid);
+    server_refuse(c, -EPERM, 0, text);
+}
+
+static void reload(struct client *c) {
+    char who[64];
+    snprintf(who, sizeof who, "uid %u pid %u", c->peer.uid, c->peer.pid);
+    struct plan plan = {0};
+    int r = apply_table(c->manager, who, &plan);
+    server_reply(c, r < 0 ? plain_reply(r, c->manager->verdict.error) : plan_reply(&plan, 0), r);
+    plan_clear(&plan);
+}
+
+static void plan(struct client *c) {
+    struct plan plan = {0};
+    int r = apply_plan(c->manager, &plan);
+    server_reply(c, plan_reply(&plan, r), r);
+    plan_clear(&plan);
+}
+
+static void destroy(struct client *c) {
+    struct manager *m = c->manager;
+    m->destroyed = true;
+    journal(LOG_NOTICE, JOURNAL_STOPPED, "the segment is destroyed, as uid %u pid %u asked",
+            c->peer.uid, c->peer.pid);
+    server_reply(c, plain_reply(0, NULL), 0);
+    sd_event_exit(m->event, 0);
+}
+
+static void history(struct client *c, const char *argument) {
+    char *end;
+    unsigned long n = *argument == '\0' ? 20 : strtoul(argument, &end, 10);
+    if (*argument != '\0' && (*end != '\0' || n == 0 || n > 1000))
+        server_refuse(c, -EINVAL, 0, "history takes a number of edits from 1 to 1000");
+    else
+        server_reply(c, history_reply(c->manager, (unsigned)n), 0);
+}
+
+void request_handle(struct client *c, const char *text) {
+    char verb[PROTOCOL_REQUEST_BYTES];
+    snprintf(verb, sizeof verb, "%s", text);
+    char *argument = verb + strcspn(verb, " ");
+    if (*argument != '\0')
+        *argument++ = '\0';
+    bool manages = strcmp(verb, "reload") == 0 || strcmp(verb, "destroy") == 0;
+    if (manages && !may_manage(c))
+        refuse_to_manage(c, verb);
+    else if (strcmp(verb, "status") == 0)
+        server_reply(c, status_reply(c->manager), 0);
+    else if (strcmp(verb, "history") == 0)
+        history(c, argument);
+    else if (strcmp(verb, "plan") == 0)
+        plan(c);
+    else if (strcmp(verb, "reload") == 0)
+        reload(c);
+    else if (strcmp(verb, "destroy") == 0)
+        destroy(c);
+    else
+        server_refuse(c, -EINVAL, 0,
+                      "the manager knows no such request: status, plan, history, reload, destroy");
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The segment as the manager holds it: found or made, adopted or rebuilt, its bells beside it.
+ */
+#ifndef SHM_DAEMON_SEGMENT_H
+#define SHM_DAEMON_SEGMENT_H
+
+#include "core/directory.h"
+#include "core/image.h"
+#include "core/table.h"
+
+struct state_db;
+
+struct segment {
+    int id;
+    int bell_id;
+    void *base;
+    uint64_t bytes;
+    struct shm_bells *bells;
+    struct image image;
+    bool adopted; /* it was there before us */
+    bool rebuilt; /* and its directory was not to be trusted */
+    bool removed; /* somebody's ipcrm: it lives on for who is attached */
+};
+
+struct segment_wish {
+    uint32_t key;
+    uint64_t bytes; /* of a new one */
+    uint32_t mode;
+    gid_t group;
+    bool lock_memory;
+    struct state_db *state; /* for a placement when the directory is damaged */
+};
+
+/* Finds the segment and takes it over with all its data, or makes one; *layout is what runs in it
+ * (its generation 0 in a new one).  Failures are one line in `error`: a foreign segment (-EPERM),
+ * another ABI (-EPROTONOSUPPORT), no memory (-ENOSPC, -ENOMEM, -EINVAL). */
+int segment_open(struct segment *ret, const struct segment_wish *wish, struct layout *layout,
+                 char *error, size_t error_bytes);
+
+/* Detaches; the memory stays. */
+void segment_close(struct segment *segment);
+
+/* Takes memory and bells away for good. */
+int segment_destroy(struct segment *segment);
+
+/* mode, group, memory lock as the table says now. */
+int segment_permit(struct segment *segment, const struct segment_wish *wish, char *error,
+                   size_t error_bytes);
+
+/* Makes sure that the memory of the sections new in `next` is there (else -ENOMEM and why), and
+ * makes their control lines; nothing of it is visible yet. */
+int segment_prepare(struct segment *segment, const struct layout *next, char *error,
+                    size_t error_bytes);
+
+/* Wakes everybody who sleeps on a section. */
+void segment_wake(const struct segment *segment, const struct shm_section *section);
+
+/* Mends damaged control lines of sections; the number that were. */
+unsigned segment_mend_controls(struct segment *segment, const struct layout *layout);
+
+/* One look at what others may have done to it: sets `removed`. */
+void segment_look(struct segment *segment);
+
+#endif

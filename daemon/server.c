@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Accepting, reading and writing.
+ */
+#include "server.h"
+#include "journal.h"
+#include "manager.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+/* ---- a client's end */
+
+void server_drop(struct client *client) {
+    struct manager *m = client->manager;
+    for (struct client **at = &m->server.clients; *at != NULL; at = &(*at)->next)
+        if (*at == client) {
+            *at = client->next;
+            m->server.clients_n--;
+            break;
+        }
+    sd_event_source_disable_unref(client->io);
+    sd_event_source_disable_unref(client->timer);
+    close(client->fd);
+    struct lease *lease = client->lease;
+    peer_clear(&client->peer);
+    free(client->reply);
+    free(client);
+    if (lease != NULL)
+        leases_disown(m, lease);
+}
+
+static void send_refusal(int fd, enum protocol_type type, int result, uint32_t holder,
+                         const char *text) {
+    union protocol_message message = {0};
+    protocol_fill(&message.head, type, sizeof message.refused, result);
+    message.refused.holder = holder;
+    snprintf(message.refused.text, sizeof message.refused.text, "%s", text);
+    protocol_send(fd, &message, -1); /* who doesn't read it misses it */
+}
+
+void server_refuse(struct client *client, int result, uint32_t holder, const char *text) {
+    client->manager->leases.refused++;
+    send_refusal(client->fd, PROTOCOL_REFUSED, result, holder, text);
+    server_drop(client);
+}
+
+static int on_silence(sd_event_source *source, uint64_t usec, void *userdata) {
+    (void)source;
+    (void)usec;
+    server_drop(userdata);
+    return 0;
+}
+
+void server_expect(struct client *client, unsigned ms) {
+    sd_event_source_disable_unref(client->timer);
+    client->timer = NULL;
+    if (ms > 0)
+        sd_event_add_time_relative(client->manager->event, &client->timer, CLOCK_MONOTONIC,
+                                   ms * UINT64_C(1000), 10000, on_silence, client);
+}
+
+/* ---- replies */
+
+static int send_piece(struct client *client) {
+    union protocol_message message;
+    size_t rest = client->reply_bytes - client->reply_sent;
+    size_t piece = rest < PROTOCOL_PIECE_BYTES ? rest : PROTOCOL_PIECE_BYTES;
+    protocol_fill(&message.head, piece > 0 ? PROTOCOL_REPLY : PROTOCOL_DONE,
+                  sizeof message.head + piece, client->reply_result);
+    memcpy(message.piece.text, client->reply + client->reply_sent, piece);
+    int r = protocol_send(client->fd, &message, -1);
+    if (r == 0)
+        client->reply_sent += piece;
+    return r < 0 ? r : piece > 0 ? 1 : 0;
+}
+
+/* Sends as much as the client takes; then it may ask for something else. */
+static void continue_reply(struct client *client) {
+    int r;
+    while ((r = send_piece(client)) > 0)
+        ;
+    if (r == -EAGAIN) {
+        sd_event_source_set_io_events(client->io, EPOLLOUT);
+        return;
+    }
+    if (r < 0) {
+        server_drop(client);
+        return;
+    }
+    free(client->reply);
+    client->reply = NULL;
+    sd_event_source_set_io_events(client->io, EPOLLIN);
+    server_expect(client, SERVER_SILENCE_MS);
+}
+
+void server_reply(struct client *client, char *reply, int result) {
+    if (reply == NULL) {
+        server_refuse(client, -ENOMEM, 0, "the manager is out of memory");
+        return;
+    }
+    client->reply = reply;
+    client->reply_bytes = strlen(reply);
+    client->reply_sent = 0;
+    client->reply_result = result;
+    server_expect(client, SERVER_SILENCE_MS);
+    continue_reply(client);
+}
+
+/* ---- messages */
+
+static void on_claim(struct client *client, const struct protocol_claim *claim) {
+    memcpy(client->worker, claim->worker, sizeof client->worker);
+    client->waiting = (claim->flags & PROTOCOL_CLAIM_WAIT) != 0;
+    attach_claim(client);
+}
+
+static void dispatch(struct client *client, const union protocol_message *message) {
+    bool idle = client->lease == NULL && !client->waiting && client->reply == NULL;
+    if (message->head.type == PROTOCOL_CLAIM && idle)
+        on_claim(client, &message->claim);
+    else if (message->head.type == PROTOCOL_REQUEST && idle)
+        request_handle(client, message->request.text);
+    else if (message->head.type == PROTOCOL_ACK && client->lease != NULL)
+        attach_acknowledge(client, &message->ack);
+    else
+        server_refuse(client, -EBADMSG, 0, "that message makes no sense here");
+}
+
+static int on_client(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+    (void)source;
+    struct client *client = userdata;
+    if (client->reply != NULL && (events & EPOLLOUT) != 0) {
+        continue_reply(client);
+        return 0;
+    }
+    union protocol_message message;
+    int r = protocol_receive(fd, &message, NULL);
+    if (r == 0)
+        dispatch(client, &message);
+    else if (r == -EPROTONOSUPPORT)
+        server_refuse(client, r, 0, "this manager speaks protocol version 1: use its own library");
+    else if (r == -EBADMSG)
+        server_refuse(client, r, 0, "that was not a message of shm-manager's protocol");
+    else if (r != -EAGAIN)
+        server_drop(client);
+    return 0;
+}
+
+/* ---- accepting */
+
+static unsigned clients_of(const struct server *server, uid_t uid) {
+    unsigned n = 0;
+    for (const struct client *c = server->clients; c != NULL; c = c->next)
+        n += c->peer.uid == uid;
+    return n;
+}
+
+static const char *too_many(const struct server *server, const struct peer *peer) {
+    if (server->clients_n >= SERVER_CLIENTS_MAX)
+        return "the manager has as many connections as it takes: try again";
+    if (clients_of(server, peer->uid) >= SERVER_CLIENTS_PER_UID)
+        return "your user has as many connections as the manager takes from one: close some";
+    return NULL;
+}
+
+static int send_hello(const struct client *client) {
+    const struct manager *m = client->manager;
+    union protocol_message message = {0};
+    protocol_fill(&message.head, PROTOCOL_HELLO, sizeof message.hello, 0);
+    message.hello.abi = SHM_ABI;
+    message.hello.key = m->key;
+    message.hello.manager_pid = (uint32_t)getpid();
+    message.hello.segment_id = image_header(&m->segment.image)->segment_id;
+    return protocol_send(client->fd, &message, -1);
+}
+
+static void welcome(struct manager *m, int fd, const struct peer *peer) {
+    struct client *client = calloc(1, sizeof *client);
+    if (client == NULL) {
+        close(fd);
+        return;
+    }
+    *client = (struct client){.manager = m, .fd = fd, .peer = *peer, .next = m->server.clients};
+    m->server.clients = client;
+    m->server.clients_n++;
+    server_expect(client, SERVER_SILENCE_MS);
+    if (sd_event_add_io(m->event, &client->io, fd, EPOLLIN, on_client, client) < 0 ||
+        send_hello(client) < 0)
+        server_drop(client);
+}
+
+static int on_connect(sd_event_source *source, int listener, uint32_t events, void *userdata) {
+    (void)source;
+    (void)events;
+    struct manager *m = userdata;
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return 0;
+    struct peer peer;
+    const char *problem = "the manager can't see who you are";
+    if (peer_get(&peer, fd) == 0) {
+        problem = too_many(&m->server, &peer);
+        if (problem == NULL) {
+            welcome(m, fd, &peer);
+            return 0;
+        }
+        peer_clear(&peer);
+    }
+    send_refusal(fd, PROTOCOL_REFUSED, -EUSERS, 0, problem);
+    close(fd);
+    return 0;
+}
+
+/* ---- listening */
+
+static int listen_here(struct server *server, const struct sockaddr_un *address, char *error,
+                       size_t error_bytes) {
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int r = fd < 0 ? -errno : 0;
+    unlink(address->sun_path); /* the lock says that no other manager serves this key */
+    if (r == 0 && bind(fd, (const struct sockaddr *)address, sizeof *address) < 0)
+        r = -errno;
+    /* Everybody may connect; who may do what is decided by the peer's uid and groups. */
+    if (r == 0 && (chmod(address->sun_path, 0666) < 0 || listen(fd, 128) < 0))
+        r = -errno;
+    if (r < 0) {
+        snprintf(error, error_bytes, "%s: can't listen there: %s", address->sun_path, strerror(-r));
+        if (fd >= 0)
+            close(fd);
+        return r;
+    }
+    server->fd = fd;
+    return 0;
+}
+
+int server_open(struct manager *m, char *error, size_t error_bytes) {
+    struct server *server = &m->server;
+    struct sockaddr_un address;
+    server->fd = -1;
+    int r = protocol_address(&address, m->config.runtime_dir, m->key);
+    if (r < 0) {
+        snprintf(error, error_bytes, "%s: too long for a socket's address: use a shorter one",
+                 m->config.runtime_dir);
+        return r;
+    }
+    memcpy(server->path, address.sun_path, sizeof server->path);
+    for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + sd_listen_fds(0); fd++)
+        if (sd_is_socket_unix(fd, SOCK_SEQPACKET, 1, address.sun_path, 0) > 0)
+            server->fd = fd;
+    server->activated = server->fd >= 0;
+    if (!server->activated && (r = listen_here(server, &address, error, error_bytes)) < 0)
+        return r;
+    r = sd_event_add_io(m->event, &server->io, server->fd, EPOLLIN, on_connect, m);
+    if (r < 0)
+        snprintf(error, error_bytes, "%s: %s", server->path, strerror(-r));
+    return r < 0 ? r : 0;
+}
+
+void server_close(struct manager *m) {
+    struct server *server = &m->server;
+    while (server->clients != NULL)
+        server_drop(server->clients);
+    sd_event_source_disable_unref(server->io);
+    server->io = NULL;
+    if (server->fd >= 0)
+        close(server->fd);
+    if (server->fd >= 0 && !server->activated)
+        unlink(server->path);
+    server->fd = -1;
+}
+
+unsigned server_waiting(const struct server *server) {
+    unsigned n = 0;
+    for (const struct client *c = server->clients; c != NULL; c = c->next)
+        n += c->waiting;
+    return n;
+}

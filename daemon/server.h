@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The socket and its clients.  A client has one thing under way at a time, a limit on how long it
+ * may keep silent, and can harm nobody but itself.
+ */
+#ifndef SHM_DAEMON_SERVER_H
+#define SHM_DAEMON_SERVER_H
+
+#include "core/protocol.h"
+#include "peer.h"
+
+#include <systemd/sd-event.h>
+
+#define SERVER_CLIENTS_MAX     1024u
+#define SERVER_CLIENTS_PER_UID 256u
+#define SERVER_SILENCE_MS      5000 /* for the next message, or for taking a reply */
+
+struct manager;
+struct lease;
+
+struct client {
+    struct manager *manager;
+    struct client *next;
+    int fd;
+    struct peer peer;
+    sd_event_source *io, *timer;
+    bool waiting;                /* a claim that waits for the holder to go */
+    char worker[SHM_NAME_BYTES]; /* that it claimed */
+    struct lease *lease;         /* granted, not yet acknowledged */
+    char *reply;                 /* under way */
+    size_t reply_bytes, reply_sent;
+    int reply_result;
+};
+
+struct server {
+    int fd;
+    bool activated; /* the socket is the service manager's */
+    char path[108];
+    sd_event_source *io;
+    struct client *clients;
+    unsigned clients_n;
+};
+
+int server_open(struct manager *manager, char *error, size_t error_bytes);
+void server_close(struct manager *manager);
+
+/* Ends a connection. */
+void server_drop(struct client *client);
+
+/* Sends a refusal and ends the connection. */
+void server_refuse(struct client *client, int result, uint32_t holder, const char *text);
+
+/* Sends `reply` (which it frees) piece by piece, then `result`. */
+void server_reply(struct client *client, char *reply, int result);
+
+/* Restarts or stops the clock of a client's silence. */
+void server_expect(struct client *client, unsigned ms);
+
+unsigned server_waiting(const struct server *server);
+
+/* ---- attach.c */
+
+/* A claim came, or one that waits may have its turn. */
+void attach_claim(struct client *client);
+
+/* The acknowledgement of a grant. */
+void attach_acknowledge(struct client *client, const struct protocol_ack *ack);
+
+/* A worker's lease has ended: whoever waits for it is next. */
+void attach_turn(struct manager *manager, uint32_t worker);
+
+/* ---- request.c */
+void request_handle(struct client *client, const char *text);
+
+#endif

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Replies as JSON.
+ */
+#include "core/directory.h"
+#include "manager.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char *text_of(json_t *object) {
+    char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    return text;
+}
+
+static json_int_t count_sections(const struct layout *layout) {
+    json_int_t n = 0;
+    for (uint32_t i = 0; i < layout->sections_used; i++)
+        n += layout_place_in_force(layout->sections[i].state);
+    return n;
+}
+
+static json_int_t count_workers(const struct layout *layout) {
+    json_int_t n = 0;
+    for (uint32_t i = 0; i < layout->workers_used; i++)
+        n += layout->workers[i][0] != '\0';
+    return n;
+}
+
+static json_int_t count_leased(const struct leases *leases) {
+    json_int_t n = 0;
+    for (const struct lease *l = leases->first; l != NULL; l = l->next)
+        n += l->state == SHM_LEASE_LEASED;
+    return n;
+}
+
+static json_int_t arena_bytes(const struct layout *layout) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < layout->arenas_used; i++)
+        if (layout->arenas[i].state != SHM_PLACE_FREE)
+            bytes += layout->arenas[i].bytes;
+    return (json_int_t)bytes;
+}
+
+static json_t *manager_json(const struct manager *m) {
+    return json_pack("{s:i, s:s, s:I, s:s, s:s, s:s, s:s}", "pid", (int)getpid(), "version",
+                     SHM_VERSION, "since_ns", (json_int_t)m->since_real_ns, "table",
+                     m->config.table, "state", m->config.state, "runtime", m->config.runtime_dir,
+                     "socket", m->server.path);
+}
+
+static json_t *segment_json(const struct manager *m) {
+    char key[16], mode[8];
+    snprintf(key, sizeof key, "0x%08x", m->key);
+    snprintf(mode, sizeof mode, "%04o", m->table.mode);
+    return json_pack("{s:s, s:i, s:s, s:s, s:I, s:I, s:s, s:s, s:b}", "key", key, "id",
+                     m->segment.id, "backend", "sysv", "protection", "cooperative (sysv)", "bytes",
+                     (json_int_t)m->layout.segment_bytes, "arena_bytes", arena_bytes(&m->layout),
+                     "mode", mode, "group", m->table.group_name, "removed", m->segment.removed);
+}
+
+static json_t *table_json(const struct manager *m) {
+    static const char *const outcomes[] = {"applied", "rejected", "unreadable"};
+    const struct verdict *v = &m->verdict;
+    bool differs = m->table_db == NULL || table_db_version(m->table_db) != v->version;
+    return json_pack("{s:s, s:s?, s:b}", "outcome", outcomes[v->outcome], "error",
+                     v->outcome == VERDICT_APPLIED ? NULL : v->error, "differs", differs);
+}
+
+char *status_reply(struct manager *m) {
+    return text_of(json_pack(
+        "{s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:{s:I, s:I}, s:{s:I, s:I, s:I}}", "ok", 1,
+        "manager", manager_json(m), "segment", segment_json(m), "generation",
+        (json_int_t)m->layout.generation, "sections", count_sections(&m->layout), "workers",
+        count_workers(&m->layout), "leased", count_leased(&m->leases), "table", table_json(m),
+        "clients", "connected", (json_int_t)m->server.clients_n, "waiting",
+        (json_int_t)server_waiting(&m->server), "counters", "grants", (json_int_t)m->leases.grants,
+        "refused", (json_int_t)m->leases.refused, "repairs", (json_int_t)m->repairs));
+}
+
+char *plan_reply(const struct plan *plan, int result) {
+    if (result < 0)
+        return plain_reply(result, plan->error);
+    json_t *changes = json_array();
+    for (size_t i = 0; i < plan->changes_n; i++) {
+        const struct plan_change *c = &plan->changes[i];
+        json_array_append_new(changes,
+                              json_pack("{s:s, s:s, s:s}", "action", plan_action_name(c->action),
+                                        "name", c->name, "what", c->what));
+    }
+    return text_of(json_pack("{s:b, s:I, s:o, s:I, s:I}", "ok", 1, "generation",
+                             (json_int_t)plan->next.generation, "changes", changes, "used_before",
+                             (json_int_t)plan->used_before, "used_after",
+                             (json_int_t)plan->used_after));
+}
+
+char *history_reply(struct manager *m, unsigned limit) {
+    json_t *history;
+    int r = state_db_history(m->state, limit, &history);
+    if (r < 0)
+        return plain_reply(r, "the history in state.db can't be read");
+    json_object_set_new(history, "ok", json_true());
+    return text_of(history);
+}
+
+char *plain_reply(int result, const char *error) {
+    if (result == 0)
+        return text_of(json_pack("{s:b}", "ok", 1));
+    return text_of(json_pack("{s:b, s:i, s:s}", "ok", 0, "errno", -result, "error", error));
+}
