@@ -191,9 +191,33 @@ static int carry_out(struct manager *m, const char *who, const struct wanted *w,
     return 0;
 }
 
-/* A new or a rebuilt segment has no directory yet, and gets one even if nothing changes. */
-static bool must_publish(const struct manager *m, const struct plan *plan) {
-    return plan->changes_n > 0 || image_header(&m->segment.image)->generation == 0;
+static bool same_workers(const struct table *a, const struct table *b) {
+    for (size_t i = 0; i < a->workers_n && i < b->workers_n; i++) {
+        const struct table_worker *x = &a->workers[i], *y = &b->workers[i];
+        if (strcmp(x->name, y->name) != 0 || strcmp(x->user, y->user) != 0 ||
+            x->instances != y->instances || x->may_create != y->may_create)
+            return false;
+    }
+    return a->workers_n == b->workers_n;
+}
+
+static bool same_segment(const struct table *a, const struct table *b) {
+    return a->key == b->key && a->size == b->size && a->mode == b->mode &&
+           a->lock_memory == b->lock_memory && a->auto_apply == b->auto_apply &&
+           strcmp(a->group_name, b->group_name) == 0;
+}
+
+/* Rows that change nothing in the segment (a worker's user, say) are remembered all the same. */
+static int remember(struct manager *m, const char *who, const struct table *table) {
+    struct table good = {0};
+    bool same = state_db_good_table(m->state, &good) == 0 && same_segment(&good, table) &&
+                same_workers(&good, table);
+    table_clear(&good);
+    if (same)
+        return 0;
+    int64_t edit;
+    int r = state_db_intend(m->state, who, "no section changes", &m->layout, table, &edit);
+    return r < 0 ? r : state_db_done(m->state, edit);
 }
 
 static int apply_wanted(struct manager *m, const char *who, struct wanted *w, struct plan *plan) {
@@ -213,13 +237,14 @@ static int apply_wanted(struct manager *m, const char *who, struct wanted *w, st
     r = segment_permit(&m->segment, &wish, v->error, sizeof v->error);
     if (r < 0)
         return r;
-    if (must_publish(m, plan)) {
-        if (plan->changes_n == 0)
-            plan->next.generation = m->layout.generation + 1;
+    if (image_header(&m->segment.image)->generation == 0) /* new, or rebuilt */
+        plan->next.generation = m->layout.generation + 1;
+    if (plan->next.generation != m->layout.generation)
         r = carry_out(m, who, w, plan);
-        if (r < 0)
-            return r;
-    }
+    else
+        r = remember(m, who, &w->table);
+    if (r < 0)
+        return r;
     table_clear(&m->table);
     free(m->worker_uids);
     m->table = w->table;

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Header and directory in plain memory: the manager's image of it against the reader's view.
+ */
+#include "core/crc32c.h"
+#include "core/image.h"
+#include "core/plan.h"
+#include "core/shared.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define BYTES (UINT64_C(4) << 20)
+
+struct fixture {
+    uint8_t *memory;
+    struct image image;
+    struct layout layout;
+    struct table table;
+};
+
+static void add(struct fixture *f, const char *name, const char *owner, uint64_t size) {
+    struct table *t = &f->table;
+    t->sections = realloc(t->sections, (t->sections_n + 1) * sizeof *t->sections);
+    struct table_section s = {
+        .id = t->sections_n + 1, .kind = SHM_KIND_SNAPSHOT, .size = size, .count = 4};
+    strcpy(s.name, name);
+    strcpy(s.owner, owner);
+    t->sections[t->sections_n++] = s;
+    for (size_t i = 0; i < t->workers_n; i++)
+        if (strcmp(t->workers[i].name, owner) == 0)
+            return;
+    t->workers = realloc(t->workers, (t->workers_n + 1) * sizeof *t->workers);
+    struct table_worker w = {.instances = 1};
+    strcpy(w.name, owner);
+    t->workers[t->workers_n++] = w;
+}
+
+static void publish(struct fixture *f) {
+    struct plan plan;
+    int r = plan_make(&plan, &f->layout, &f->table, &(struct plan_facts){0});
+    ck_assert_msg(r == 0, "%s", plan.error);
+    if (plan.changes_n == 0)
+        plan.next.generation++;
+    ck_assert_int_eq(image_publish(&f->image, &plan.next, 1), 0);
+    layout_clear(&f->layout);
+    f->layout = plan.next;
+    plan.next = (struct layout){0};
+    plan_clear(&plan);
+}
+
+static void setup(struct fixture *f) {
+    *f = (struct fixture){0};
+    f->memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    f->table = (struct table){.key = 1, .size = BYTES, .backend = SHM_BACKEND_SYSV, .mode = 0660};
+    ck_assert_int_eq(layout_init(&f->layout, BYTES), 0);
+    ck_assert_int_eq(image_open(&f->image, f->memory, BYTES), 0);
+    struct image_identity identity = {.key = 1, .backend = SHM_BACKEND_SYSV, .segment_id = 77};
+    image_create(&f->image, &f->layout, &identity);
+    add(f, "temps", "driver", 1000);
+    add(f, "camera", "grabber", 20000);
+    add(f, "alerts", "driver", 100);
+    publish(f);
+}
+
+static void teardown(struct fixture *f) {
+    image_close(&f->image);
+    layout_clear(&f->layout);
+    table_clear(&f->table);
+    munmap(f->memory, BYTES);
+}
+
+START_TEST(it_is_not_there_before_it_is_revealed) {
+    struct fixture f;
+    struct directory d;
+    const char *field;
+    setup(&f);
+    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), -EAGAIN);
+    image_reveal(&f.image);
+    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), 0);
+    teardown(&f);
+}
+END_TEST
+
+START_TEST(names_are_found_and_misses_are_misses) {
+    struct fixture f;
+    struct directory d;
+    struct shm_section s;
+    const char *field;
+    uint64_t generation;
+    setup(&f);
+    image_reveal(&f.image);
+    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), 0);
+    for (size_t i = 0; i < f.table.sections_n; i++) {
+        const struct table_section *row = &f.table.sections[i];
+        ck_assert_int_eq(directory_find(&d, row->name, &s, &generation, &field), 0);
+        ck_assert_uint_eq(s.section_id, row->id);
+        ck_assert_str_eq(s.owner, row->owner);
+        ck_assert_uint_eq(generation, f.layout.generation);
+    }
+    ck_assert_int_eq(directory_find(&d, "nobody", &s, &generation, &field), -ENOENT);
+    ck_assert_int_eq(directory_find(&d, "", &s, &generation, &field), -ENOENT);
+    teardown(&f);
+}
+END_TEST
+
+START_TEST(what_was_published_is_loaded_again) {
+    struct fixture f;
+    struct directory d;
+    const char *field;
+    struct layout found;
+    setup(&f);
+    image_reveal(&f.image);
+    add(&f, "more", "late", 5000);
+    publish(&f);
+    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), 0);
+    ck_assert_int_eq(directory_load(&d, &found, &field), 0);
+    char error[256];
+    ck_assert_msg(layout_check(&found, error, sizeof error) == 0, "%s", error);
+    ck_assert_uint_eq(found.generation, f.layout.generation);
+    ck_assert_uint_eq(found.sections_used, f.layout.sections_used);
+    ck_assert_mem_eq(found.sections, f.layout.sections,
+                     found.sections_used * sizeof *found.sections);
+    ck_assert_mem_eq(found.arenas, f.layout.arenas, found.arenas_used * sizeof *found.arenas);
+    ck_assert_uint_eq(found.workers_used, f.layout.workers_used);
+    ck_assert_mem_eq(found.workers, f.layout.workers, found.workers_used * sizeof *found.workers);
+    layout_clear(&found);
+    teardown(&f);
+}
+END_TEST
+
+/* Whatever bit is flipped, a reader gets the right descriptor or -EBADMSG (or says that the ABI is
+ * another), never a wrong one and never a false miss; and the repair mends it. */
+START_TEST(no_flipped_bit_gives_a_wrong_answer) {
+    struct fixture f;
+    struct directory clean;
+    struct shm_section right, s;
+    const char *field;
+    uint64_t generation, where;
+    setup(&f);
+    image_reveal(&f.image);
+    ck_assert_int_eq(directory_open(&clean, f.memory, BYTES, &field), 0);
+    ck_assert_int_eq(directory_find(&clean, "temps", &right, &generation, &field), 0);
+    const struct shm_directory_place *place = &f.layout.directories[f.layout.generation & 1];
+    const uint64_t ranges[][2] = {{0, sizeof(struct shm_header)},
+                                  {place->offset, sizeof(struct shm_directory) + 64},
+                                  {right.offset, 0}};
+    unsigned flips = 0;
+    for (int r = 0; r < 2; r++)
+        for (uint64_t bit = 0; bit < ranges[r][1] * 8; bit++) {
+            struct directory d;
+            uint8_t *byte = f.memory + ranges[r][0] + bit / 8;
+            *byte ^= (uint8_t)(1u << bit % 8);
+            int opened = directory_open(&d, f.memory, BYTES, &field);
+            ck_assert(opened == 0 || opened == -EBADMSG || opened == -EPROTONOSUPPORT);
+            int found = directory_find(&clean, "temps", &s, &generation, &field);
+            ck_assert_msg(found == 0 || found == -EBADMSG, "bit %llu of range %d: %d",
+                          (unsigned long long)bit, r, found);
+            if (found == 0)
+                ck_assert_mem_eq(&s, &right, sizeof s);
+            int missed = directory_find(&clean, "nobody", &s, &generation, &field);
+            ck_assert(missed == -ENOENT || missed == -EBADMSG);
+            image_repair(&f.image, &where);
+            ck_assert_int_eq(directory_find(&clean, "temps", &s, &generation, &field), 0);
+            flips++;
+        }
+    printf("figure: directory.flips %u flips\n", flips);
+    teardown(&f);
+}
+END_TEST
+
+START_TEST(zeroes_over_everything_are_mended) {
+    struct fixture f;
+    struct directory d;
+    struct shm_section s;
+    const char *field;
+    uint64_t generation, where;
+    setup(&f);
+    image_reveal(&f.image);
+    struct shm_worker worker = image_get_worker(&f.image, 0);
+    worker.word = lease_word(5, SHM_LEASE_LEASED);
+    worker.pid = 4711;
+    image_worker(&f.image, 0, &worker);
+    memset(f.memory, 0, f.layout.arena_start);
+    ck_assert_uint_gt(image_repair(&f.image, &where), 0);
+    ck_assert_uint_eq(image_repair(&f.image, &where), 0);
+    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), 0);
+    ck_assert_int_eq(directory_find(&d, "camera", &s, &generation, &field), 0);
+    struct shm_worker found;
+    ck_assert_int_eq(directory_worker(&d, 0, &found), 0);
+    ck_assert_uint_eq(found.pid, 4711);
+    ck_assert_uint_eq(found.word, lease_word(5, SHM_LEASE_LEASED));
+    teardown(&f);
+}
+END_TEST
+
+START_TEST(an_adopted_image_goes_on_like_the_one_before) {
+    struct fixture f;
+    struct directory d;
+    const char *field;
+    uint64_t where;
+    setup(&f);
+    image_reveal(&f.image);
+    image_close(&f.image); /* the manager dies */
+    layout_clear(&f.layout);
+    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), 0);
+    ck_assert_int_eq(directory_load(&d, &f.layout, &field), 0);
+    ck_assert_int_eq(image_open(&f.image, f.memory, BYTES), 0);
+    image_adopt(&f.image, &d, &f.layout);
+    ck_assert_uint_eq(image_repair(&f.image, &where), 0); /* nothing differs */
+    for (int i = 0; i < 5; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "new%d", i);
+        add(&f, name, "driver", 64);
+        publish(&f);
+        struct shm_section s;
+        uint64_t generation;
+        ck_assert_int_eq(directory_find(&d, name, &s, &generation, &field), 0);
+        ck_assert_uint_eq(generation, f.layout.generation);
+    }
+    teardown(&f);
+}
+END_TEST
+
+START_TEST(another_abi_is_told_apart_from_damage) {
+    struct fixture f;
+    struct directory d;
+    const char *field;
+    setup(&f);
+    image_reveal(&f.image);
+    struct shm_header *h = (struct shm_header *)(void *)f.memory;
+    h->abi = 2;
+    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), -EPROTONOSUPPORT);
+    ck_assert_uint_eq(d.header.abi, 2);
+    h->abi = SHM_ABI;
+    h->incompatible = 8;
+    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), -EBADMSG); /* by its checksum */
+    h->crc = CRC32C_OF((const struct shm_header *)h);
+    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), -EPROTONOSUPPORT);
+    ck_assert_int_eq(directory_open(&d, f.memory, 64, &field), -EBADMSG);
+    teardown(&f);
+}
+END_TEST
+
+struct racer {
+    const uint8_t *memory;
+    uint32_t *stop;
+    uint64_t finds, wrong;
+};
+
+/* Finds names while the other thread flips: every answer must be right for its generation. */
+static void *race(void *argument) {
+    struct racer *r = argument;
+    struct directory d;
+    const char *field;
+    if (directory_open(&d, r->memory, BYTES, &field) < 0)
+        return NULL;
+    while (shared_load_acquire32(r->stop) == 0) {
+        struct shm_section s;
+        uint64_t generation;
+        int found = directory_find(&d, "temps", &s, &generation, &field);
+        r->wrong += found != 0 || strcmp(s.name, "temps") != 0 || s.stale_ms != generation;
+        r->finds++;
+    }
+    return NULL;
+}
+
+START_TEST(finding_and_flipping_at_once) {
+    struct fixture f;
+    uint32_t stop = 0;
+    setup(&f);
+    f.table.sections[0].stale_ms = f.layout.generation + 1;
+    publish(&f);
+    image_reveal(&f.image);
+    struct racer racers[2];
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++) {
+        racers[i] = (struct racer){.memory = f.memory, .stop = &stop};
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, race, &racers[i]), 0);
+    }
+    for (int i = 0; i < 2000; i++) {
+        f.table.sections[0].stale_ms = f.layout.generation + 1;
+        publish(&f);
+    }
+    shared_store_release32(&stop, 1);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        ck_assert_uint_eq(racers[i].wrong, 0);
+        ck_assert_uint_gt(racers[i].finds, 0);
+    }
+    teardown(&f);
+}
+END_TEST
+
+UNIT_MAIN("directory", it_is_not_there_before_it_is_revealed, names_are_found_and_misses_are_misses,
+          what_was_published_is_loaded_again, no_flipped_bit_gives_a_wrong_answer,
+          zeroes_over_everything_are_mended, an_adopted_image_goes_on_like_the_one_before,
+          another_abi_is_told_apart_from_damage, finding_and_flipping_at_once)
