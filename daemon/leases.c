@@ -220,8 +220,12 @@ static void supersede(struct manager *m, struct lease *lease) {
                   "worker '%s': process %u did not take its lease within %d s; it is void",
                   lease->record.worker, lease->record.pid, LEASES_ACK_MS / 1000);
     uint32_t worker = lease->worker;
-    if (lease->client != NULL)
-        server_drop(lease->client);
+    struct client *client = lease->client;
+    lease->client = NULL;
+    if (client != NULL) {
+        client->lease = NULL;
+        server_drop(client);
+    }
     lease->superseded = true;
     free_attachment(m, lease->record.attachment, lease->record.attachment_epoch);
     if (worker == SHM_NONE)
