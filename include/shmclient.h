@@ -63,14 +63,17 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
 
 #define SHMC_DEFAULT_KEY 0x53484d31u
-#define SHMC_NAME_BYTES 64
+#define SHMC_NAME_BYTES  64
 
 typedef struct shmc shmc;
 typedef struct shmc_section shmc_section;
 
-/* ---- attaching -------------------------------------------------------------------------- */
+/* ---- attaching */
 
 /* The lease is kept as an open file descriptor that exec passes on (see shmc_lease_fd()). */
 #define SHMC_LEASE_FD 0x1u
@@ -102,11 +105,13 @@ struct shmc_options {
  *   -ETIMEDOUT        `timeout_ms` ran out in the midst of the hand-shake
  *   -EINVAL           the options make no sense
  *
- * With a `timeout_ms`, the first, second, fourth, sixth and seventh are waited out. */
+ * With a `timeout_ms`, -ENOENT, -EAGAIN, -EBADMSG, -EBUSY and -ENOTCONN are waited out.  Without, a
+ * hand-shake that the manager has begun is given a second. */
 int shmc_attach(shmc **ret, const struct shmc_options *options);
 
-/* Closes what is still open of it, gives the lease up (last of all) and frees `segment`.  NULL is
- * allowed. */
+/* Ends the attachment, gives the lease up (last of all) and frees `segment`.  Sections that are
+ * still open are of no more use: their calls give -EBADF, and shmc_close() frees them.  No other
+ * thread may be in a call of this segment's.  NULL is allowed. */
 void shmc_detach(shmc *segment);
 
 /* What went wrong last in this segment's calls, one line; "" when nothing did.  Valid until the
@@ -116,11 +121,14 @@ const char *shmc_last_error(const shmc *segment);
 /* The lease's descriptor, without FD_CLOEXEC, for a process that passes it on over exec; -ENOENT
  * without SHMC_LEASE_FD.  The environment variable SHMC_LEASE, set by the caller to the text that
  * shmc_lease_env() writes ("key:worker:attachment:epoch:fd"), lets an attach in the new program
- * take the lease over.  The lease lasts until the last copy of the descriptor is closed. */
+ * take the lease over, without asking the manager.  The descriptor stays open, so that a child of
+ * that program can do the same; the lease lasts until its last copy is closed and the last of these
+ * has ended.  What they may do together is theirs to settle: two that publish one section at a time
+ * spoil it, which the lease would have prevented. */
 int shmc_lease_fd(const shmc *segment);
 int shmc_lease_env(const shmc *segment, char *text, size_t bytes);
 
-/* ---- looking around ----------------------------------------------------------------------- */
+/* ---- looking around */
 
 enum shmc_kind { SHMC_RAW = 1, SHMC_SNAPSHOT = 2, SHMC_SLOTS = 3, SHMC_QUEUE = 4 };
 
@@ -142,10 +150,10 @@ struct shmc_section_info {
     uint32_t count;
     bool persist, shared, pinned, own;
     uint64_t stale_ms;
-    uint64_t version;     /* of the newest value; 0 = none (snapshot) */
-    uint64_t length;      /* of the newest value */
-    uint64_t real_ns;     /* when it was published; 0 = unknown */
-    uint64_t age_ns;      /* UINT64_MAX = unknown */
+    uint64_t version; /* of the newest value; 0 = none (snapshot) */
+    uint64_t length;  /* of the newest value */
+    uint64_t real_ns; /* when it was published; 0 = unknown */
+    uint64_t age_ns;  /* UINT64_MAX = unknown */
     bool stale;
     uint64_t aborted, wakes, wake_errors;
     uint64_t reserved[8];
@@ -170,19 +178,19 @@ struct shmc_segment_info {
     uint32_t key;
     int id; /* sysv: shmid */
     uint32_t abi;
-    uint32_t backend;        /* enum shm_backend of <shm-manager/layout.h> */
-    const char *protection;  /* "cooperative (sysv)" */
-    uint64_t bytes;          /* of the segment */
-    uint64_t arena_bytes;    /* of that, in arenas */
+    uint32_t backend;       /* enum shm_backend of <shm-manager/layout.h> */
+    const char *protection; /* "cooperative (sysv)" */
+    uint64_t bytes;         /* of the segment */
+    uint64_t arena_bytes;   /* of that, in arenas */
     uint64_t generation;
     uint32_t sections;
     uint32_t workers;
-    uint32_t state;          /* enum shm_state of <shm-manager/layout.h> */
-    bool manager_alive;      /* its heartbeat is young */
+    uint32_t state;     /* enum shm_state of <shm-manager/layout.h> */
+    bool manager_alive; /* its heartbeat is young */
     pid_t manager_pid;
     uint64_t heartbeat_age_ns;
     uint64_t created_real_ns;
-    const void *base;        /* where it is mapped; offsets count from here */
+    const void *base; /* where it is mapped; offsets count from here */
     uint64_t reserved[8];
 };
 
@@ -196,29 +204,30 @@ int shmc_workers(shmc *segment, struct shmc_worker_info **ret, size_t *n);
 int shmc_inspect(shmc *segment, const char *name, struct shmc_section_info *ret);
 int shmc_inspect_worker(shmc *segment, const char *name, struct shmc_worker_info *ret);
 
-/* ---- sections ------------------------------------------------------------------------------- */
+/* ---- sections */
 
 /* What the caller relies on; checked at open, and again whenever the table changes. */
 struct shmc_expect {
     size_t size;         /* sizeof (struct shmc_expect) */
     enum shmc_kind kind; /* 0: any */
     uint32_t reserved;
-    const char *format;  /* NULL: any */
-    uint64_t min_size;   /* of the section's `size`; 0: any */
+    const char *format; /* NULL: any */
+    uint64_t min_size;  /* of the section's `size`; 0: any */
 };
 
 /* Opens a section; `expect` may be NULL.
  *   -ENOENT      the segment has no section of that name
  *   -EPROTOTYPE  it isn't as expected; the text says both
  *   -EBADMSG     its descriptor or control line is damaged */
-int shmc_open(shmc_section **ret, shmc *segment, const char *name, const struct shmc_expect *expect);
+int shmc_open(shmc_section **ret, shmc *segment, const char *name,
+              const struct shmc_expect *expect);
 
 /* Frees `section`; a value that was begun and not committed is aborted.  NULL is allowed. */
 void shmc_close(shmc_section *section);
 
 int shmc_section_info(shmc_section *section, struct shmc_section_info *ret);
 
-/* ---- raw: bytes at an offset, no protocol ---------------------------------------------------- */
+/* ---- raw: bytes at an offset, no protocol */
 
 /* The section's memory.  shmc_raw() is for reading; shmc_raw_writable() is the same address, for
  * the owner: -EACCES for others. */
@@ -229,18 +238,19 @@ int shmc_raw_writable(shmc_section *section, void **data, size_t *bytes);
 ssize_t shmc_raw_read(shmc_section *section, size_t offset, void *buffer, size_t bytes);
 ssize_t shmc_raw_write(shmc_section *section, size_t offset, const void *data, size_t bytes);
 
-/* ---- snapshot: the newest complete value ------------------------------------------------------ */
+/* ---- snapshot: the newest complete value */
 
 /* What is known about a value; filled in on failures as far as it is known. */
 struct shmc_value {
     uint64_t version; /* 0 = nothing published yet */
     uint64_t length;
-    uint64_t missed;  /* versions between the one this section object returned before, and this */
+    uint64_t missed; /* versions between the one this section object returned before, and this; 0 in
+                        the first */
     uint64_t real_ns; /* when it was published; 0 with stamp `none` */
     uint64_t age_ns;  /* since then; UINT64_MAX = unknown */
     enum shmc_alive writer;
-    bool stale;            /* older than stale_ms */
-    uint64_t incarnation;  /* versions compare only within one */
+    bool stale;           /* older than stale_ms */
+    uint64_t incarnation; /* versions compare only within one */
     uint64_t reserved[4];
 };
 
@@ -272,8 +282,9 @@ int shmc_valid(shmc_section *section);
 /* Waits for a value newer than the last one that this section object returned (by any of read,
  * view, next, follow), copies the newest and returns its length.  One answer says all: the value,
  * how many were missed, its age, and whether the writer lives.
- *   -ETIME     no newer value, and the last one has become older than stale_ms; said once per value
- *   -ETIMEDOUT (-EAGAIN with timeout 0) no newer value in that time */
+ *   -ETIME     no newer value, and the last one has become older than stale_ms; said once per
+ * value, whether or not value->stale said so before -ETIMEDOUT (-EAGAIN with timeout 0) no newer
+ * value in that time */
 ssize_t shmc_next(shmc_section *section, void *buffer, size_t bytes, int timeout_ms,
                   struct shmc_value *value);
 
@@ -289,13 +300,14 @@ int shmc_wait_any(shmc_section *const *sections, unsigned n, int timeout_ms);
 int shmc_set_spin(shmc_section *section, unsigned microseconds);
 
 /* A descriptor for poll and epoll: readable while there may be a value newer than the last one
- * returned.  On readable, call shmc_next() or shmc_follow() with timeout 0 until it gives -EAGAIN,
- * which also clears the descriptor.  It belongs to `section`; do not close or read it.  The first
- * call in a segment starts one helper thread (all signals blocked).  At most 127 sections of a
- * segment can have one (-EMFILE). */
+ * returned, when that one becomes stale, and when the section is removed.  On readable, call
+ * shmc_next() or shmc_follow() with timeout 0 until it gives -EAGAIN, which also clears the
+ * descriptor.  It belongs to `section`; do not close or read it.  The first call in a segment
+ * starts one helper thread (all signals blocked).  At most 127 sections of a segment can have one
+ * (-EMFILE). */
 int shmc_fd(shmc_section *section);
 
-/* ---- the manager -------------------------------------------------------------------------------- */
+/* ---- the manager */
 
 /* Asks the manager; needs no attachment.  `request` is one of
  *     "status"        the manager, its table, clients and workers
@@ -313,6 +325,9 @@ int shmc_manager(const struct shmc_options *options, const char *request, char *
 /* "0.1.0" */
 const char *shmc_version(void);
 
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif

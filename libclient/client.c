@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Attaching and detaching.  An attach is tried again from its beginning until the caller's
+ * deadline, whatever it was that wasn't there yet: the segment, its header, the manager, the
+ * worker.
+ */
+#include "client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define OPTIONS_MAX  4096u /* an option struct of a later version is no larger */
+#define PAUSE_MIN_NS UINT64_C(1000000)
+#define PAUSE_MAX_NS UINT64_C(50000000)
+
+/* What the state is when its page is gone. */
+static const uint32_t detached = HANDLE_DETACHED, forked = HANDLE_FORKED;
+
+/* ---- options */
+
+static int copy_options(struct shmc_options *ret, const struct shmc_options *options,
+                        struct error *error) {
+    const uint8_t *bytes = (const uint8_t *)options;
+    if (options->size < sizeof options->size || options->size > OPTIONS_MAX)
+        return error_set(error, -EINVAL,
+                         "options.size is %zu; set it to sizeof (struct shmc_options)",
+                         options->size);
+    memcpy(ret, options, options->size < sizeof *ret ? options->size : sizeof *ret);
+    for (size_t i = sizeof *options; i < options->size; i++)
+        if (bytes[i] != 0)
+            return error_set(error, -EINVAL,
+                             "options has fields that this library (%s) doesn't know; install a "
+                             "newer one",
+                             SHM_VERSION);
+    return 0;
+}
+
+static int read_key(struct settings *ret, struct error *error) {
+    const char *text = ret->key == 0 ? secure_getenv("SHMC_KEY") : NULL;
+    if (ret->key != 0)
+        return 0;
+    ret->key = SHMC_DEFAULT_KEY;
+    if (text == NULL || *text == '\0')
+        return 0;
+    char *end;
+    errno = 0;
+    unsigned long long key = strtoull(text, &end, 0);
+    if (errno != 0 || *end != '\0' || key == 0 || key > UINT32_MAX || *text == '-')
+        return error_set(error, -EINVAL,
+                         "SHMC_KEY is '%s'; it takes a number from 1 to 0xffffffff, as 0x53484d31",
+                         text);
+    ret->key = (uint32_t)key;
+    return 0;
+}
+
+int settings_read(struct settings *ret, const struct shmc_options *options,
+                  struct shmc_options *copy, struct error *error) {
+    memset(copy, 0, sizeof *copy);
+    int r = options == NULL ? 0 : copy_options(copy, options, error);
+    if (r < 0)
+        return r;
+    *ret = (struct settings){.key = copy->key,
+                             .flags = copy->flags,
+                             .worker = copy->worker,
+                             .runtime_dir = copy->runtime_dir,
+                             .deadline_ns = deadline_after(copy->timeout_ms)};
+    if ((copy->flags & ~SHMC_LEASE_FD) != 0)
+        return error_set(error, -EINVAL, "options.flags 0x%x has bits besides SHMC_LEASE_FD",
+                         copy->flags);
+    if (copy->worker != NULL &&
+        (copy->worker[0] == '\0' || strlen(copy->worker) >= SHMC_NAME_BYTES))
+        return error_set(error, -EINVAL,
+                         "options.worker is '%.80s'; a worker's name has 1 to %d characters",
+                         copy->worker, SHMC_NAME_BYTES - 1);
+    if (ret->runtime_dir == NULL)
+        ret->runtime_dir = secure_getenv("SHMC_RUNTIME_DIR");
+    if (ret->runtime_dir == NULL || ret->runtime_dir[0] == '\0')
+        ret->runtime_dir = SHM_RUNTIME_DIR;
+    return read_key(ret, error);
+}
+
+void settings_report(const struct shmc_options *options, const struct settings *settings,
+                     const struct error *error) {
+    if (options->error != NULL && options->error_bytes > 0)
+        snprintf(options->error, options->error_bytes, "%s", error->text);
+    if (options->holder != NULL && settings->holder != 0)
+        *options->holder = settings->holder;
+}
+
+/* ---- handles */
+
+static shmc *handle_new(void) {
+    shmc *segment = calloc(1, sizeof *segment);
+    struct error *error = calloc(1, sizeof *error);
+    uint32_t *state =
+        mmap(NULL, SHM_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (segment == NULL || error == NULL || state == MAP_FAILED ||
+        madvise(state, SHM_PAGE, MADV_WIPEONFORK) < 0) {
+        free(segment);
+        free(error);
+        if (state != MAP_FAILED)
+            munmap(state, SHM_PAGE);
+        return NULL;
+    }
+    *state = HANDLE_ALIVE;
+    segment->state = state;
+    segment->error = error;
+    segment->references = 1;
+    return segment;
+}
+
+void handle_release(shmc *segment) {
+    if (__atomic_sub_fetch(&segment->references, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    free(segment->error);
+    free(segment);
+}
+
+/* From here on the calls of sections that are still open give -EBADF, or -ECHILD. */
+static void retire_state(shmc *segment) {
+    void *page = (void *)(uintptr_t)segment->state;
+    segment->state = *segment->state == HANDLE_FORKED ? &forked : &detached;
+    munmap(page, SHM_PAGE);
+}
+
+static void abort_begun(shmc *segment) {
+    for (struct writer *writer = segment->writers; writer != NULL; writer = writer->next)
+        if (writer->core.open != SHM_NONE)
+            snapshot_abort(&writer->core);
+}
+
+void shmc_detach(shmc *segment) {
+    if (segment == NULL)
+        return;
+    bool child = handle_state(segment) == HANDLE_FORKED;
+    if (!child) {
+        event_stop(segment);
+        abort_begun(segment);
+    }
+    /* The writable memory first, the lease last: who gets it next finds nobody there. */
+    mapping_close(segment);
+    if (child)
+        standing_forget(segment);
+    else
+        standing_drop(segment);
+    retire_state(segment);
+    handle_release(segment);
+}
+
+/* ---- attaching */
+
+static int attach_once(shmc *segment, struct settings *settings) {
+    int r = mapping_open(segment, settings);
+    if (r < 0 || settings->worker == NULL)
+        return r;
+    r = standing_take(segment, settings);
+    if (r == 0) {
+        r = mapping_update(segment, directory_generation(&segment->directory));
+        if (r == -EAGAIN) /* a newer one came: the first call looks again */
+            r = 0;
+        if (r < 0)
+            standing_drop(segment);
+    }
+    if (r < 0)
+        mapping_close(segment);
+    return r;
+}
+
+static bool worth_waiting(int r) {
+    return r == -ENOENT || r == -EAGAIN || r == -EBADMSG || r == -EBUSY || r == -ENOTCONN;
+}
+
+static void pause_until(uint64_t deadline_ns, uint64_t *pause_ns) {
+    uint64_t now = clock_mono_ns(), left = deadline_ns - now;
+    uint64_t ns = *pause_ns < left ? *pause_ns : left;
+    nanosleep(&(struct timespec){.tv_nsec = (long)ns}, NULL);
+    *pause_ns = 2 * *pause_ns < PAUSE_MAX_NS ? 2 * *pause_ns : PAUSE_MAX_NS;
+}
+
+static int attach(shmc *segment, struct settings *settings) {
+    uint64_t pause_ns = PAUSE_MIN_NS;
+    for (;;) {
+        int r = attach_once(segment, settings);
+        if (!worth_waiting(r) || clock_mono_ns() >= settings->deadline_ns)
+            return r;
+        pause_until(settings->deadline_ns, &pause_ns);
+    }
+}
+
+int shmc_attach(shmc **ret, const struct shmc_options *options) {
+    struct error error = {0};
+    struct settings settings = {0};
+    struct shmc_options copy;
+    int r = settings_read(&settings, options, &copy, &error);
+    if (r < 0) {
+        settings_report(&copy, &settings, &error);
+        return r;
+    }
+    shmc *segment = handle_new();
+    if (segment == NULL)
+        return -ENOMEM;
+    r = attach(segment, &settings);
+    if (r < 0) {
+        settings_report(&copy, &settings, segment->error);
+        retire_state(segment);
+        handle_release(segment);
+        return r;
+    }
+    segment->error->text[0] = '\0'; /* of tries that failed on the way */
+    *ret = segment;
+    return 0;
+}
+
+const char *shmc_version(void) {
+    return SHM_VERSION;
+}

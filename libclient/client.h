@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the library's files share: the two handles, and who looks after which part of them.
+ */
+#ifndef SHM_CLIENT_H
+#define SHM_CLIENT_H
+
+#include "core/directory.h"
+#include "core/futex.h"
+#include "core/protocol.h"
+#include "core/shared.h"
+#include "core/snapshot.h"
+
+#include <errno.h>
+#include <shmclient.h>
+
+/* ---- lock.c: exclusion within this process, for cold paths */
+
+/* The thread that holds it, so that a signal handler can tell that it interrupted the holder: then
+ * -EBUSY, as waiting would be for ever.  Nothing that is done under one allocates memory. */
+struct lock {
+    uint32_t holder;
+};
+int lock_take(struct lock *lock);
+void lock_release(struct lock *lock);
+
+/* ---- error.c: the text that goes with an error */
+
+#define ERROR_BYTES 640
+
+struct error {
+    struct lock lock;
+    const shmc_section *noted; /* its note is newer than the text */
+    char text[ERROR_BYTES];
+};
+
+/* Failures of hot paths: they cost a few stores, and become text when somebody asks. */
+enum note_kind {
+    NOTE_NO_DATA,
+    NOTE_NOTHING_NEW,
+    NOTE_TIMED_OUT,
+    NOTE_STALE,
+    NOTE_TOO_LARGE,
+    NOTE_BUFFER_SMALL,
+    NOTE_BUSY,
+    NOTE_LAPPED,
+};
+
+struct note {
+    uint32_t kind;
+    uint64_t first, second;
+};
+
+/* Both return `code`. */
+int error_set(struct error *error, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+int error_note(shmc_section *section, int code, enum note_kind kind, uint64_t first,
+               uint64_t second);
+
+/* Turns a note of a section that is about to go into text. */
+void error_keep(struct error *error, const shmc_section *section);
+
+/* ---- client.c */
+
+/* What `state` points to.  In a child it is wiped to 0 by the kernel (MADV_WIPEONFORK), so that one
+ * load tells a child from its parent. */
+enum handle_state { HANDLE_FORKED = 0, HANDLE_ALIVE = 1, HANDLE_DETACHED = 2 };
+
+#define BELLS_KEPT 8
+
+/* The doorbells are replaced when somebody removed them; the earlier ones stay mapped, as sections
+ * may be bound to them. */
+struct bells {
+    uint8_t *base;
+    uint32_t capacity;
+    int id;
+    void *kept[BELLS_KEPT];
+    unsigned kept_n;
+};
+
+/* Parts of the segment that were mapped writable. */
+struct range {
+    uint64_t offset, bytes;
+    bool ours; /* by the directory that was looked at last */
+};
+struct ranges {
+    struct range *at; /* a mapping, not malloc()'s: see struct lock */
+    size_t n, room;
+    uint64_t generation; /* of the directory that they agree with */
+};
+
+/* Being a worker. */
+struct standing {
+    char worker[SHM_NAME_BYTES]; /* "" = a reader */
+    uint32_t worker_index;
+    uint32_t attachment;
+    uint64_t worker_epoch;
+    uint64_t attachment_epoch;
+    void *map; /* the lease */
+    int fd;    /* the same, with SHMC_LEASE_FD; else -1 */
+};
+
+struct writer;
+struct event;
+struct watch;
+
+struct shmc {
+    const uint32_t *state; /* enum handle_state */
+    struct directory directory;
+    uint8_t *base;
+    int id;        /* shmid */
+    uid_t creator; /* of the segment */
+    struct standing standing;
+    struct lock lock; /* of what follows, and of the section objects' bindings */
+    struct ranges ranges;
+    struct bells bells;
+    struct writer *writers;
+    struct event *event;
+    struct error *error;
+    uint32_t references; /* the attachment, and each section object */
+};
+
+struct shmc_section {
+    shmc *segment;
+    char name[SHM_NAME_BYTES]; /* as it was opened */
+    enum shmc_kind wanted_kind;
+    uint64_t wanted_size;
+    char wanted_format[SHM_NAME_BYTES];
+    bool wants_format;
+
+    /* The binding: what the directory said.  Valid for `generation`, while `bound`. */
+    bool bound;
+    bool own; /* we may write it */
+    uint32_t slot;
+    uint64_t generation;
+    struct shm_section descriptor;
+    struct snapshot snapshot;
+    struct snapshot_reader reader;
+    struct writer *writer; /* of that place; NULL: nothing published yet */
+    struct writer *begun;  /* has a value of ours that is not committed */
+
+    bool returned;              /* a value, ever */
+    struct snapshot_value last; /* that was returned, in this incarnation */
+    uint64_t stale_said;        /* version of which -ETIME was said */
+    struct snapshot_value view;
+    uint64_t view_generation; /* 0 = nothing in view */
+    uint64_t spin_ns;
+    struct watch *watch; /* shmc_fd() */
+    struct note note;
+};
+
+/* An attach's options, read and checked. */
+struct settings {
+    uint32_t key;
+    uint32_t flags;
+    const char *worker;
+    const char *runtime_dir;
+    uint64_t deadline_ns; /* 0 = one try */
+    pid_t holder;
+};
+int settings_read(struct settings *ret, const struct shmc_options *options,
+                  struct shmc_options *copy, struct error *error);
+
+/* Copies a text out for a caller who has no handle to ask. */
+void settings_report(const struct shmc_options *options, const struct settings *settings,
+                     const struct error *error);
+
+/* Frees the handle with its last section object. */
+void handle_release(shmc *segment);
+
+static inline enum handle_state handle_state(const shmc *segment) {
+    return (enum handle_state)__atomic_load_n(segment->state, __ATOMIC_RELAXED);
+}
+
+/* 0, -ECHILD or -EBADF. */
+static inline int handle_usable(const shmc *segment) {
+    enum handle_state state = handle_state(segment);
+    return state == HANDLE_ALIVE ? 0 : state == HANDLE_FORKED ? -ECHILD : -EBADF;
+}
+
+static inline uint64_t deadline_after(int timeout_ms) {
+    if (timeout_ms == 0)
+        return 0;
+    return timeout_ms < 0 ? UINT64_MAX : clock_mono_ns() + (uint64_t)timeout_ms * 1000000;
+}
+
+/* ---- mapping.c */
+
+/* Finds the segment, checks whose it is, maps it (everything read-only) and opens its directory. */
+int mapping_open(shmc *segment, const struct settings *settings);
+void mapping_close(shmc *segment);
+
+/* Makes what is ours by that generation's directory writable, and what isn't any more read-only.
+ * Under the lock. */
+int mapping_update(shmc *segment, uint64_t generation);
+
+/* A section's doorbell, NULL when it can't be had.  Under the lock. */
+struct shm_bell *mapping_bell(shmc *segment, uint32_t index);
+
+/* ---- connection.c: one conversation with the manager */
+
+/* Connects and takes the hello; *ret is the socket. */
+int connection_open(int *ret, const struct settings *settings, uint64_t deadline_ns,
+                    struct protocol_hello *hello, struct error *error);
+int connection_send(int socket, union protocol_message *message, enum protocol_type type,
+                    size_t bytes, uint64_t deadline_ns, struct error *error);
+int connection_receive(int socket, union protocol_message *ret, int *fd, uint64_t deadline_ns,
+                       struct error *error);
+
+/* ---- lease.c */
+
+/* Becomes the worker, by taking over the lease that `shmtool run` left or by asking the manager. */
+int standing_take(shmc *segment, struct settings *settings);
+void standing_drop(shmc *segment);
+
+/* In a child: frees what it inherited of it, and leaves the parent's lease alone. */
+void standing_forget(shmc *segment);
+
+/* -EKEYREVOKED, or 0 when only the record is damaged. */
+int standing_check(shmc *segment);
+
+static inline bool standing_holds(const shmc *segment) {
+    const struct standing *s = &segment->standing;
+    return directory_worker_word(&segment->directory, s->worker_index) ==
+           lease_word(s->worker_epoch, SHM_LEASE_LEASED);
+}
+
+/* ---- section.c */
+
+/* Looks the section up again; -EBADMSG leaves an earlier binding in place. */
+int section_resolve(shmc_section *section);
+int section_wrong_kind(shmc_section *section, enum shmc_kind kind);
+
+/* Is the generation still the one that the section is bound by? */
+static inline bool section_settled(const shmc_section *section) {
+    return directory_generation(&section->segment->directory) == section->generation;
+}
+
+/* Each call's beginning. */
+static inline int section_ready(shmc_section *section, enum shmc_kind kind) {
+    const shmc *segment = section->segment;
+    int r = handle_usable(segment);
+    if (r < 0)
+        return r;
+    if (!section_settled(section) || !section->bound ||
+        directory_state(&segment->directory) == SHM_STATE_REPLACED) {
+        r = section_resolve(section);
+        if (r < 0)
+            return r;
+    }
+    return section->descriptor.kind == (uint32_t)kind ? 0 : section_wrong_kind(section, kind);
+}
+
+/* The beginning of a call that writes.  A damaged header stops no writer: its place can't be given
+ * to anybody else while it holds its lease. */
+int section_ready_to_write(shmc_section *section, enum shmc_kind kind);
+
+/* A second object of the same section, for the helper thread; it isn't counted as the caller's. */
+shmc_section *section_double(const shmc_section *section);
+void section_free_double(shmc_section *section);
+
+/* ---- writer.c: one for each section that this process publishes */
+
+/* Where what it writes stands, which the section objects of all threads share. */
+struct writer {
+    struct writer *next;
+    uint32_t references;
+    uint64_t ctl_off;
+    struct snapshot snapshot;
+    struct snapshot_writer core;
+};
+
+/* Sets section->writer, taking the section over with the first. */
+int writer_open(shmc_section *section);
+void writer_release(shmc *segment, struct writer *writer);
+
+/* Still the place that the section is bound to?  Then it gets the limits and flags of now.  Under
+ * the lock. */
+bool writer_follow(struct writer *writer, const struct snapshot *snapshot, uint64_t ctl_off);
+
+/* ---- snapshot.c */
+
+/* Reads the newest, or `version` if that isn't 0, and settles what it means for the object. */
+ssize_t snapshot_take(shmc_section *section, uint64_t version, void *buffer, size_t bytes,
+                      struct shmc_value *value);
+
+/* ---- value.c */
+
+enum shmc_alive alive_worker(const shmc *segment, uint32_t index);
+uint64_t age_of(uint64_t mono_ns);
+bool stale_by(uint64_t stale_ms, uint64_t age_ns);
+
+/* What is known about a value; `missed` is the caller's. */
+void value_fill(const shmc_section *section, const struct snapshot_value *found,
+                struct shmc_value *ret);
+
+/* Before anything is known. */
+void value_clear(struct shmc_value *ret);
+
+/* When the last value that was returned becomes stale; UINT64_MAX: never, or that was said. */
+uint64_t value_stale_at(const shmc_section *section);
+
+/* ---- event.c */
+
+/* Nothing new was found: clears the descriptor.  False: it has none.  The caller looks once more.
+ */
+bool event_drain(shmc_section *section);
+void event_raise(shmc_section *section);
+void event_forget(shmc_section *section);
+void event_stop(shmc *segment);
+
+#endif

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Looking around: the segment, its sections and its workers, as structures of the public API.
+ */
+#include "client.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- sections */
+
+static void add_value(const shmc *segment, const struct shm_section *found,
+                      struct shmc_section_info *ret) {
+    struct shm_section extent = *found;
+    struct snapshot snapshot;
+    struct snapshot_reader reader;
+    struct snapshot_value value;
+    const char *field;
+    const void *data;
+    extent.bytes = found->offset + found->bytes - found->ctl_off;
+    if (found->kind != SHM_KIND_SNAPSHOT || found->ctl_off % SHM_LINE != 0 ||
+        extent.bytes < sizeof(struct shm_snapshot) ||
+        snapshot_bind(&snapshot, segment->base + found->ctl_off, &extent, NULL, &field) < 0)
+        return;
+    ret->aborted = shared_load_relaxed64(&snapshot.shared->aborted);
+    ret->wakes = shared_load_relaxed64(&snapshot.shared->wakes);
+    ret->wake_errors = shared_load_relaxed64(&snapshot.shared->wake_errors);
+    snapshot_reader_init(&reader, &snapshot);
+    if (snapshot_view(&reader, &data, &value) < 0)
+        return;
+    ret->version = value.version;
+    ret->length = value.length;
+    ret->real_ns = value.real_ns;
+    ret->age_ns = age_of(value.mono_ns);
+    ret->stale = stale_by(found->stale_ms, ret->age_ns);
+}
+
+static void describe(const shmc *segment, const struct shm_section *found,
+                     struct shmc_section_info *ret) {
+    const struct standing *standing = &segment->standing;
+    *ret = (struct shmc_section_info){
+        .kind = (enum shmc_kind)found->kind,
+        .writer = alive_worker(segment, found->owner_index),
+        .section_id = found->section_id,
+        .incarnation = found->incarnation,
+        .generation = found->changed_gen,
+        .offset = found->offset,
+        .bytes = found->bytes,
+        .size = found->size,
+        .count = found->count,
+        .persist = (found->flags & SHM_SECTION_PERSIST) != 0,
+        .shared = (found->flags & SHM_SECTION_SHARED) != 0,
+        .pinned = (found->flags & SHM_SECTION_PINNED) != 0,
+        .own = standing->worker[0] != '\0' && found->owner_index == standing->worker_index,
+        .stale_ms = found->stale_ms,
+        .age_ns = UINT64_MAX,
+    };
+    memcpy(ret->name, found->name, sizeof ret->name);
+    memcpy(ret->owner, found->owner, sizeof ret->owner);
+    memcpy(ret->format, found->format, sizeof ret->format);
+    add_value(segment, found, ret);
+}
+
+static int damaged(const shmc *segment, int code, const char *field) {
+    if (code != -EBADMSG)
+        return error_set(segment->error, code, "the directory can't be read: %s", strerror(-code));
+    return error_set(segment->error, code,
+                     "the segment's header is damaged (%s); a running manager repairs it within "
+                     "about a second",
+                     field);
+}
+
+int shmc_inspect(shmc *segment, const char *name, struct shmc_section_info *ret) {
+    int r = handle_usable(segment);
+    if (r < 0)
+        return r;
+    uint64_t generation;
+    do {
+        struct shm_section found;
+        const char *field = "";
+        r = directory_find(&segment->directory, name, &found, &generation, &field);
+        if (r == -ENOENT)
+            return error_set(segment->error, r,
+                             "the segment has no section '%.63s'; shmtool list shows what there is",
+                             name);
+        if (r < 0)
+            return damaged(segment, r, field);
+        describe(segment, &found, ret);
+        shared_fence_acquire(); /* all was copied before the generation is looked at */
+    } while (directory_generation(&segment->directory) != generation);
+    return 0;
+}
+
+int shmc_section_info(shmc_section *section, struct shmc_section_info *ret) {
+    int r = handle_usable(section->segment);
+    if (r < 0)
+        return r;
+    do {
+        r = section_resolve(section);
+        if (r < 0)
+            return r;
+        describe(section->segment, &section->descriptor, ret);
+        shared_fence_acquire(); /* as in shmc_inspect() */
+    } while (!section_settled(section));
+    return 0;
+}
+
+static int by_section_name(const void *a, const void *b) {
+    return strcmp(((const struct shmc_section_info *)a)->name,
+                  ((const struct shmc_section_info *)b)->name);
+}
+
+static int list_sections(const shmc *segment, const struct layout *layout,
+                         struct shmc_section_info **ret, size_t *n) {
+    size_t count = 0;
+    struct shmc_section_info *all = calloc(layout->sections_used + 1, sizeof *all);
+    if (all == NULL)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < layout->sections_used; i++)
+        if (layout_place_in_force(layout->sections[i].state))
+            describe(segment, &layout->sections[i], &all[count++]);
+    qsort(all, count, sizeof *all, by_section_name);
+    *ret = all;
+    *n = count;
+    return 0;
+}
+
+int shmc_sections(shmc *segment, struct shmc_section_info **ret, size_t *n) {
+    int r = handle_usable(segment);
+    while (r == 0) {
+        struct layout layout;
+        struct shmc_section_info *all;
+        size_t count;
+        const char *field = "";
+        r = directory_load(&segment->directory, &layout, &field);
+        if (r < 0)
+            return damaged(segment, r, field);
+        r = list_sections(segment, &layout, &all, &count);
+        uint64_t generation = layout.generation;
+        layout_clear(&layout);
+        if (r < 0)
+            return damaged(segment, r, field);
+        shared_fence_acquire(); /* as in shmc_inspect() */
+        if (directory_generation(&segment->directory) == generation) {
+            *ret = all;
+            *n = count;
+            return 0;
+        }
+        free(all);
+    }
+    return r;
+}
+
+/* ---- workers */
+
+static void describe_worker(const shmc *segment, uint32_t index, const struct shm_worker *record,
+                            struct shmc_worker_info *ret) {
+    enum shm_lease_state state = lease_word_state(record->word);
+    bool somebody = state == SHM_LEASE_LEASED || state == SHM_LEASE_GRANTED;
+    *ret = (struct shmc_worker_info){
+        .state = alive_worker(segment, index),
+        .granted = state == SHM_LEASE_GRANTED,
+        .epoch = lease_word_epoch(record->word),
+        .pid = (pid_t)(somebody ? record->pid : record->previous_pid),
+        .uid = record->uid,
+        .since_real_ns = record->since_real_ns,
+        .ended_real_ns = record->ended_real_ns,
+        .end_reason = record->end_reason,
+        .end_detail = record->end_detail,
+        .attachment = record->attachment,
+    };
+    memcpy(ret->name, record->name, sizeof ret->name);
+}
+
+static int by_worker_name(const void *a, const void *b) {
+    return strcmp(((const struct shmc_worker_info *)a)->name,
+                  ((const struct shmc_worker_info *)b)->name);
+}
+
+int shmc_workers(shmc *segment, struct shmc_worker_info **ret, size_t *n) {
+    int r = handle_usable(segment);
+    if (r < 0)
+        return r;
+    struct layout layout;
+    const char *field = "";
+    r = directory_load(&segment->directory, &layout, &field);
+    if (r < 0)
+        return damaged(segment, r, field);
+    uint32_t used = layout.workers_used;
+    layout_clear(&layout);
+    struct shmc_worker_info *all = calloc(used + 1, sizeof *all);
+    if (all == NULL)
+        return damaged(segment, -ENOMEM, field);
+    size_t count = 0;
+    for (uint32_t i = 0; i < used; i++) {
+        struct shm_worker record;
+        if (directory_worker(&segment->directory, i, &record) == 0)
+            describe_worker(segment, i, &record, &all[count++]);
+    }
+    qsort(all, count, sizeof *all, by_worker_name);
+    *ret = all;
+    *n = count;
+    return 0;
+}
+
+int shmc_inspect_worker(shmc *segment, const char *name, struct shmc_worker_info *ret) {
+    struct shmc_worker_info *all;
+    size_t n;
+    int r = shmc_workers(segment, &all, &n);
+    if (r < 0)
+        return r;
+    r = -ENOENT;
+    for (size_t i = 0; i < n && r < 0; i++)
+        if (strcmp(all[i].name, name) == 0) {
+            *ret = all[i];
+            r = 0;
+        }
+    free(all);
+    if (r < 0)
+        error_set(segment->error, r, "the segment has no worker '%.63s'; add it to the table",
+                  name);
+    return r;
+}
+
+/* ---- the segment */
+
+static uint64_t arena_bytes(const struct layout *layout) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < layout->arenas_used; i++)
+        if (layout->arenas[i].state != SHM_PLACE_FREE)
+            bytes += layout->arenas[i].bytes;
+    return bytes;
+}
+
+static uint32_t count_sections(const struct layout *layout) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < layout->sections_used; i++)
+        n += layout_place_in_force(layout->sections[i].state);
+    return n;
+}
+
+static uint32_t count_workers(const struct layout *layout) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < layout->workers_used; i++)
+        n += layout->workers[i][0] != '\0';
+    return n;
+}
+
+int shmc_segment(const shmc *segment, struct shmc_segment_info *ret) {
+    int r = handle_usable(segment);
+    if (r < 0)
+        return r;
+    struct layout layout;
+    const char *field = "";
+    r = directory_load(&segment->directory, &layout, &field);
+    if (r < 0)
+        return damaged(segment, r, field);
+    const struct shm_header *header = &segment->directory.header;
+    struct shmc_segment_info info = {
+        .key = header->key,
+        .id = segment->id,
+        .abi = header->abi,
+        .backend = header->backend,
+        .protection = "cooperative (sysv)",
+        .bytes = header->segment_bytes,
+        .arena_bytes = arena_bytes(&layout),
+        .generation = layout.generation,
+        .sections = count_sections(&layout),
+        .workers = count_workers(&layout),
+        .state = directory_state(&segment->directory),
+        .created_real_ns = header->created_real_ns,
+        .base = segment->base,
+    };
+    uint32_t pid;
+    info.manager_alive = directory_manager_alive(&segment->directory, &info.heartbeat_age_ns, &pid);
+    info.manager_pid = (pid_t)pid;
+    layout_clear(&layout);
+    *ret = info;
+    return 0;
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Being a worker: the lease, and how it is come by.  It is either taken over from `shmtool run`,
+ * which left it open over exec, or granted by the manager.  The manager's word in the segment's
+ * header is what counts in the end; the messages only say where to look.
+ */
+#include "core/lease.h"
+#include "client.h"
+#include "core/crc32c.h"
+#include "core/process.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define HANDSHAKE_NS UINT64_C(1000000000) /* a hand-shake's least time, also with timeout_ms 0 */
+
+/* Is `granted` the worker that was asked for, or one of its instances? */
+static bool same_worker(const char *granted, const char *wanted) {
+    size_t n = strlen(wanted);
+    return strncmp(granted, wanted, n) == 0 && (granted[n] == '\0' || granted[n] == '#');
+}
+
+/* Keeps a lease's description, which it closes: as a mapping, which lasts as long as the address
+ * space, and as a descriptor, if one shall outlast that. */
+static int keep(struct standing *standing, int fd, uint32_t flags) {
+    standing->fd = -1;
+    if ((flags & SHMC_LEASE_FD) != 0) {
+        standing->fd = fcntl(fd, F_DUPFD, 3); /* without FD_CLOEXEC: exec passes it on */
+        if (standing->fd < 0) {
+            int error = -errno;
+            close(fd);
+            return error;
+        }
+    }
+    return lease_map(fd, &standing->map);
+}
+
+void standing_drop(shmc *segment) {
+    struct standing *standing = &segment->standing;
+    lease_unmap(standing->map);
+    standing->map = NULL;
+    standing_forget(segment);
+}
+
+void standing_forget(shmc *segment) {
+    struct standing *standing = &segment->standing;
+    if (standing->worker[0] != '\0' && standing->fd >= 0)
+        close(standing->fd);
+    standing->fd = -1;
+    standing->worker[0] = '\0';
+}
+
+/* ---- taken over */
+
+struct inherited {
+    uint32_t key, attachment;
+    unsigned long long epoch;
+    char worker[SHM_NAME_BYTES];
+    int fd;
+};
+
+static bool parse_inherited(const char *text, struct inherited *ret) {
+    int end = 0;
+    return sscanf(text, "0x%8x:%63[^:]:%u:%llu:%d%n", &ret->key, ret->worker, &ret->attachment,
+                  &ret->epoch, &ret->fd, &end) == 5 &&
+           text[end] == '\0' && ret->fd >= 0;
+}
+
+/* The descriptor may be anything by now: it is the lease if it holds the record of that grant. */
+static bool read_record(const struct inherited *inherited, struct lease_record *ret) {
+    struct stat file;
+    return fstat(inherited->fd, &file) == 0 && S_ISREG(file.st_mode) &&
+           pread(inherited->fd, ret, sizeof *ret, 0) == (ssize_t)sizeof *ret &&
+           ret->magic == LEASE_MAGIC && ret->crc == CRC32C_OF(ret) &&
+           ret->attachment == inherited->attachment && ret->attachment_epoch == inherited->epoch &&
+           memchr(ret->worker, '\0', sizeof ret->worker) != NULL &&
+           strcmp(ret->worker, inherited->worker) == 0;
+}
+
+/* 1: taken over; 0: there is none for us. */
+static int take_over(shmc *segment, const struct settings *settings) {
+    const char *text = secure_getenv("SHMC_LEASE");
+    struct inherited inherited;
+    struct lease_record record;
+    if (text == NULL || !parse_inherited(text, &inherited) || inherited.key != settings->key ||
+        !same_worker(inherited.worker, settings->worker) || !read_record(&inherited, &record))
+        return 0;
+    struct shm_attachment attachment;
+    if (directory_attachment(&segment->directory, record.attachment, &attachment) < 0 ||
+        attachment.word != lease_word(record.attachment_epoch, SHM_LEASE_LEASED))
+        return 0;
+    struct standing *standing = &segment->standing;
+    *standing = (struct standing){.worker_index = attachment.worker,
+                                  .attachment = record.attachment,
+                                  .worker_epoch = record.worker_epoch,
+                                  .attachment_epoch = record.attachment_epoch,
+                                  .fd = -1};
+    if (!standing_holds(segment))
+        return 0;
+    memcpy(standing->worker, record.worker, sizeof standing->worker);
+    int fd = fcntl(inherited.fd, F_DUPFD_CLOEXEC, 3);
+    int r = fd < 0 ? -errno : keep(standing, fd, settings->flags);
+    if (r < 0)
+        return error_set(segment->error, r, "the lease of SHMC_LEASE (%s) can't be kept: %s", text,
+                         strerror(-r));
+    return 1;
+}
+
+/* ---- granted */
+
+static int held(shmc *segment, struct settings *settings, uint32_t pid) {
+    char name[32];
+    settings->holder = (pid_t)pid;
+    if (pid == 0)
+        return error_set(segment->error, -EBUSY,
+                         "worker '%s' is held by a process that the manager can't see (another "
+                         "PID namespace?); end it, or wait with timeout_ms",
+                         settings->worker);
+    process_name(pid, name);
+    return error_set(segment->error, -EBUSY,
+                     "worker '%s' is held by process %u (%s); end it, or wait with timeout_ms",
+                     settings->worker, pid, name);
+}
+
+static int refusal(shmc *segment, struct settings *settings, const union protocol_message *m) {
+    if (m->head.result == -EBUSY)
+        return held(segment, settings, m->refused.holder);
+    return error_set(segment->error, m->head.result < 0 ? m->head.result : -ENOTCONN, "%s",
+                     m->refused.text);
+}
+
+static int claim(shmc *segment, int socket, const struct settings *settings, uint64_t deadline_ns) {
+    union protocol_message message = {.claim = {.flags = 0}};
+    if (settings->deadline_ns > clock_mono_ns())
+        message.claim.flags = PROTOCOL_CLAIM_WAIT;
+    memcpy(message.claim.worker, settings->worker, strlen(settings->worker));
+    return connection_send(socket, &message, PROTOCOL_CLAIM, sizeof message.claim, deadline_ns,
+                           segment->error);
+}
+
+static int await_grant(shmc *segment, int socket, struct settings *settings, uint64_t deadline_ns,
+                       struct protocol_grant *grant, int *fd) {
+    bool waiting = false;
+    for (;;) {
+        union protocol_message message;
+        int r = connection_receive(socket, &message, fd, deadline_ns, segment->error);
+        if (r == -ETIMEDOUT && waiting)
+            return held(segment, settings, (uint32_t)settings->holder);
+        if (r < 0)
+            return r;
+        if (message.head.type == PROTOCOL_GRANT && *fd >= 0) {
+            *grant = message.grant;
+            return 0;
+        }
+        if (*fd >= 0)
+            close(*fd);
+        if (message.head.type == PROTOCOL_REFUSED)
+            return refusal(segment, settings, &message);
+        if (message.head.type != PROTOCOL_WAITING)
+            return error_set(segment->error, -EPROTONOSUPPORT,
+                             "the manager answered a claim by message %u; restart it",
+                             message.head.type);
+        waiting = true;
+        settings->holder = (pid_t)message.refused.holder;
+        deadline_ns = settings->deadline_ns;
+    }
+}
+
+static int acknowledge(shmc *segment, int socket, const struct protocol_grant *grant,
+                       uint64_t deadline_ns) {
+    union protocol_message message = {
+        .ack = {.attachment = grant->attachment, .attachment_epoch = grant->attachment_epoch}};
+    int r = connection_send(socket, &message, PROTOCOL_ACK, sizeof message.ack, deadline_ns,
+                            segment->error);
+    if (r == 0)
+        r = connection_receive(socket, &message, NULL, deadline_ns, segment->error);
+    if (r < 0)
+        return r;
+    if (message.head.type == PROTOCOL_REFUSED)
+        return error_set(segment->error, message.head.result < 0 ? message.head.result : -ENOTCONN,
+                         "%s", message.refused.text);
+    struct shm_worker record;
+    if (message.head.type != PROTOCOL_LEASED || !standing_holds(segment) ||
+        directory_worker(&segment->directory, grant->worker_index, &record) < 0 ||
+        strcmp(record.name, grant->worker) != 0)
+        return error_set(segment->error, -EAGAIN,
+                         "worker '%s' was granted, but the shared memory doesn't say so; try again",
+                         grant->worker);
+    return 0;
+}
+
+static int converse(shmc *segment, int socket, struct settings *settings, uint64_t deadline_ns) {
+    struct protocol_grant grant;
+    struct standing *standing = &segment->standing;
+    int fd = -1;
+    int r = claim(segment, socket, settings, deadline_ns);
+    if (r == 0)
+        r = await_grant(segment, socket, settings, deadline_ns, &grant, &fd);
+    if (r < 0)
+        return r;
+    *standing = (struct standing){.worker_index = grant.worker_index,
+                                  .attachment = grant.attachment,
+                                  .worker_epoch = grant.worker_epoch,
+                                  .attachment_epoch = grant.attachment_epoch};
+    memcpy(standing->worker, grant.worker, sizeof standing->worker);
+    r = keep(standing, fd, settings->flags);
+    if (r < 0)
+        error_set(segment->error, r, "the lease can't be mapped: %s", strerror(-r));
+    else if (!same_worker(grant.worker, settings->worker))
+        r = error_set(segment->error, -EPROTONOSUPPORT, "asked for worker '%s', granted '%s'",
+                      settings->worker, grant.worker);
+    if (r == 0) {
+        uint64_t least = clock_mono_ns() + HANDSHAKE_NS;
+        r = acknowledge(segment, socket, &grant, least > deadline_ns ? least : deadline_ns);
+    }
+    if (r < 0)
+        standing_drop(segment);
+    return r;
+}
+
+int standing_take(shmc *segment, struct settings *settings) {
+    int r = take_over(segment, settings);
+    if (r != 0) {
+        if (r < 0)
+            standing_drop(segment);
+        return r < 0 ? r : 0;
+    }
+    uint64_t deadline_ns = settings->deadline_ns;
+    if (deadline_ns == 0)
+        deadline_ns = clock_mono_ns() + HANDSHAKE_NS;
+    struct protocol_hello hello;
+    int socket;
+    r = connection_open(&socket, settings, deadline_ns, &hello, segment->error);
+    if (r < 0)
+        return r;
+    if (hello.abi != SHM_ABI)
+        r = error_set(segment->error, -EPROTONOSUPPORT,
+                      "the manager has ABI %u, this library (%s) ABI %u: install the library that "
+                      "belongs to the manager",
+                      hello.abi, SHM_VERSION, SHM_ABI);
+    else if (hello.segment_id != segment->directory.header.segment_id)
+        r = error_set(segment->error, -EAGAIN,
+                      "the manager (pid %u) serves another segment than the one under key 0x%08x "
+                      "(shmid %d); try again",
+                      hello.manager_pid, settings->key, segment->id);
+    else
+        r = converse(segment, socket, settings, deadline_ns);
+    close(socket);
+    return r;
+}
+
+/* ---- held */
+
+int standing_check(shmc *segment) {
+    const struct standing *standing = &segment->standing;
+    const char *field;
+    struct shm_worker record;
+    if (directory_recheck(&segment->directory, &field) < 0 ||
+        directory_worker(&segment->directory, standing->worker_index, &record) < 0)
+        return 0;
+    /* Epochs only rise: a lower one is a stray store's, and the manager mends it. */
+    uint64_t epoch = lease_word_epoch(record.word);
+    if (epoch < standing->worker_epoch ||
+        record.word == lease_word(standing->worker_epoch, SHM_LEASE_LEASED))
+        return 0;
+    return error_set(segment->error, -EKEYREVOKED,
+                     "the lease of worker '%s' was taken back (its epoch was %llu, now %llu); "
+                     "detach and attach anew",
+                     standing->worker, (unsigned long long)standing->worker_epoch,
+                     (unsigned long long)epoch);
+}
+
+int shmc_lease_fd(const shmc *segment) {
+    int r = handle_usable(segment);
+    if (r < 0)
+        return r;
+    if (segment->standing.worker[0] == '\0' || segment->standing.fd < 0)
+        return error_set(segment->error, -ENOENT,
+                         "the lease has no descriptor; attach as a worker with SHMC_LEASE_FD");
+    return segment->standing.fd;
+}
+
+int shmc_lease_env(const shmc *segment, char *text, size_t bytes) {
+    int fd = shmc_lease_fd(segment);
+    if (fd < 0)
+        return fd;
+    const struct standing *standing = &segment->standing;
+    int n = snprintf(text, bytes, "0x%08x:%s:%u:%llu:%d", segment->directory.header.key,
+                     standing->worker, standing->attachment,
+                     (unsigned long long)standing->attachment_epoch, fd);
+    if (n < 0 || (size_t)n >= bytes)
+        return error_set(segment->error, -EMSGSIZE,
+                         "%zu bytes are too few for the lease's text; give it 256", bytes);
+    return 0;
+}

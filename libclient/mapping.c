@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Where the segment is in this process: found by its key, checked before it is trusted, mapped
+ * read-only but for what the directory says is ours.
+ */
+#include "client.h"
+#include "core/sysv.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A segment is what somebody made under a number that everybody knows. */
+static int check_creator(const shmc *segment, const struct settings *settings,
+                         const struct shmid_ds *found) {
+    uid_t creator = found->shm_perm.cuid;
+    struct stat directory;
+    if (creator == 0 || creator == geteuid() ||
+        (stat(settings->runtime_dir, &directory) == 0 && directory.st_uid == creator))
+        return 0;
+    return error_set(segment->error, -EPERM,
+                     "shared memory 0x%08x (shmid %d) was made by uid %u, who is neither root nor "
+                     "the owner of %s: it isn't the manager's; remove it (ipcrm -m %d) or use "
+                     "another key",
+                     settings->key, segment->id, creator, settings->runtime_dir, segment->id);
+}
+
+static int gone(const shmc *segment, const struct settings *settings) {
+    return error_set(segment->error, -ENOENT,
+                     "shared memory 0x%08x (shmid %d) was removed or replaced: is the manager "
+                     "running? (systemctl start shm-manager)",
+                     settings->key, segment->id);
+}
+
+static int refused(const shmc *segment, const struct settings *settings, int error) {
+    if (error == -EIDRM)
+        return gone(segment, settings);
+    if (error == -EACCES)
+        return error_set(segment->error, error,
+                         "shared memory 0x%08x (shmid %d): uid %u may not %s it; become a member "
+                         "of its group (shm-workers)",
+                         settings->key, segment->id, geteuid(),
+                         settings->worker != NULL ? "write" : "read");
+    return error_set(segment->error, error, "shared memory 0x%08x (shmid %d) can't be attached: %s",
+                     settings->key, segment->id, strerror(-error));
+}
+
+/* Twice: before attaching, so as not to map what is foreign, and after it, as the id may have been
+ * taken for another segment in between. */
+static int check_identity(const shmc *segment, const struct settings *settings,
+                          struct shmid_ds *found) {
+    int r = sysv_stat(segment->id, found);
+    if (r < 0)
+        return refused(segment, settings, r);
+    if (sysv_removed(found) || (uint32_t)found->shm_perm.__key != settings->key)
+        return gone(segment, settings);
+    return check_creator(segment, settings, found);
+}
+
+static int attach(shmc *segment, const struct settings *settings, uint64_t *bytes) {
+    int r = sysv_find(settings->key, &segment->id);
+    if (r == -ENOENT)
+        return error_set(segment->error, r,
+                         "no shared memory under key 0x%08x: is the manager running? (systemctl "
+                         "start shm-manager)",
+                         settings->key);
+    if (r < 0)
+        return refused(segment, settings, r);
+    struct shmid_ds found;
+    r = check_identity(segment, settings, &found);
+    if (r < 0)
+        return r;
+    void *base;
+    r = sysv_attach(segment->id, settings->worker != NULL, &base);
+    if (r < 0)
+        return refused(segment, settings, r);
+    segment->base = base;
+    r = check_identity(segment, settings, &found);
+    segment->creator = found.shm_perm.cuid;
+    *bytes = found.shm_segsz / SHM_PAGE * SHM_PAGE;
+    return r;
+}
+
+static int open_directory(shmc *segment, const struct settings *settings, uint64_t bytes) {
+    const char *field = "";
+    int r = directory_open(&segment->directory, segment->base, bytes, &field);
+    switch (r) {
+    case 0:
+        return directory_state(&segment->directory) == SHM_STATE_REPLACED ? gone(segment, settings)
+                                                                          : 0;
+    case -EAGAIN:
+        return error_set(segment->error, r,
+                         "shared memory 0x%08x is being made at this moment; wait with timeout_ms",
+                         settings->key);
+    case -EPROTONOSUPPORT:
+        return error_set(segment->error, r,
+                         "shared memory 0x%08x (%s) has ABI %u, this library (%s) needs ABI %u: "
+                         "install the library that belongs to the manager",
+                         settings->key, field, segment->directory.header.abi, SHM_VERSION, SHM_ABI);
+    default:
+        return error_set(segment->error, r,
+                         "shared memory 0x%08x (shmid %d) is damaged at %s; a running manager "
+                         "repairs it within about a second",
+                         settings->key, segment->id, field);
+    }
+}
+
+/* Everything read-only and left out of core dumps; a dump shall have what tells whose segment it
+ * was, though. */
+static int guard(shmc *segment) {
+    const struct directory *directory = &segment->directory;
+    int r = sysv_protect(segment->base, 0, directory->bytes, false);
+    if (r < 0 || madvise(segment->base, directory->header.arena_start, MADV_DODUMP) == 0)
+        return r;
+    return -errno;
+}
+
+int mapping_open(shmc *segment, const struct settings *settings) {
+    uint64_t bytes = 0;
+    segment->bells.id = -1;
+    int r = attach(segment, settings, &bytes);
+    if (r == 0)
+        r = open_directory(segment, settings, bytes);
+    if (r == 0) {
+        r = guard(segment);
+        if (r < 0)
+            error_set(segment->error, r, "shared memory 0x%08x can't be protected: %s",
+                      settings->key, strerror(-r));
+    }
+    if (r < 0)
+        mapping_close(segment);
+    return r;
+}
+
+void mapping_close(shmc *segment) {
+    sysv_detach(segment->base);
+    segment->base = NULL;
+    for (unsigned i = 0; i < segment->bells.kept_n; i++)
+        sysv_detach(segment->bells.kept[i]);
+    segment->bells = (struct bells){.id = -1};
+    if (segment->ranges.at != NULL)
+        munmap(segment->ranges.at, segment->ranges.room * sizeof *segment->ranges.at);
+    segment->ranges = (struct ranges){0};
+}
+
+static struct range *find_range(const struct ranges *ranges, const struct shm_arena *arena) {
+    for (size_t i = 0; i < ranges->n; i++)
+        if (ranges->at[i].offset == arena->offset && ranges->at[i].bytes == arena->bytes)
+            return &ranges->at[i];
+    return NULL;
+}
+
+static int reserve_range(struct ranges *ranges) {
+    if (ranges->n < ranges->room)
+        return 0;
+    size_t room = ranges->room == 0 ? SHM_PAGE / sizeof *ranges->at : 2 * ranges->room;
+    size_t old = ranges->room * sizeof *ranges->at, bytes = room * sizeof *ranges->at;
+    void *at = ranges->at == NULL
+                   ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                   : mremap(ranges->at, old, bytes, MREMAP_MAYMOVE);
+    if (at == MAP_FAILED)
+        return -errno;
+    ranges->at = at;
+    ranges->room = room;
+    return 0;
+}
+
+static bool overlaps_directory(const shmc *segment, const struct shm_arena *arena) {
+    struct shm_directory_place places[2];
+    shared_copy_from(places, segment->base + offsetof(struct shm_header, directories),
+                     sizeof places);
+    for (int i = 0; i < 2; i++)
+        if (arena->offset < places[i].offset + places[i].bytes &&
+            places[i].offset < arena->offset + arena->bytes)
+            return true;
+    return false;
+}
+
+static bool is_ours(const shmc *segment, const struct shm_arena *arena) {
+    return arena->owner_index == segment->standing.worker_index ||
+           (arena->owner_index == SHM_NONE && !overlaps_directory(segment, arena));
+}
+
+/* What was ours stays writable while it is retired or quarantined: a thread may be in the middle of
+ * a publish there, and nobody else gets the space before our lease has ended. */
+static int note_arena(shmc *segment, const struct shm_arena *arena, bool add) {
+    struct ranges *ranges = &segment->ranges;
+    struct range *known = find_range(ranges, arena);
+    if (known != NULL) {
+        known->ours = true;
+        return 0;
+    }
+    if (!add || !layout_place_in_force(arena->state))
+        return 0;
+    int r = reserve_range(ranges);
+    if (r == 0)
+        r = sysv_protect(segment->base, arena->offset, arena->bytes, true);
+    if (r == 0)
+        ranges->at[ranges->n++] =
+            (struct range){.offset = arena->offset, .bytes = arena->bytes, .ours = true};
+    return r;
+}
+
+static int walk(shmc *segment, uint64_t generation, bool add) {
+    const char *field;
+    for (uint32_t index = 0;; index++) {
+        struct shm_arena arena;
+        int r = directory_arena(&segment->directory, generation, index, &arena, &field);
+        if (r == -ERANGE)
+            return 0;
+        if (r == 0 && is_ours(segment, &arena))
+            r = note_arena(segment, &arena, add);
+        if (r < 0 && r != -ENOENT)
+            return r;
+    }
+}
+
+static void drop_ranges(shmc *segment) {
+    struct ranges *ranges = &segment->ranges;
+    size_t kept = 0;
+    for (size_t i = 0; i < ranges->n; i++) {
+        struct range range = ranges->at[i];
+        if (range.ours)
+            ranges->at[kept++] = range;
+        else
+            sysv_protect(segment->base, range.offset, range.bytes, false);
+    }
+    ranges->n = kept;
+}
+
+int mapping_update(shmc *segment, uint64_t generation) {
+    struct ranges *ranges = &segment->ranges;
+    if (segment->standing.worker[0] == '\0' || ranges->generation == generation)
+        return 0;
+    for (size_t i = 0; i < ranges->n; i++)
+        ranges->at[i].ours = false;
+    int r = walk(segment, generation, false);
+    if (r == 0) {
+        drop_ranges(segment);
+        r = walk(segment, generation, true);
+    }
+    if (r == 0)
+        ranges->generation = generation;
+    else if (r != -EAGAIN)
+        error_set(segment->error, r,
+                  "worker '%s': its part of the shared memory can't be mapped for writing: %s",
+                  segment->standing.worker,
+                  r == -EBADMSG ? "the directory's arenas are damaged" : strerror(-r));
+    return r;
+}
+
+/* A shmid from the header is a number like any other. */
+static bool bells_ok(const shmc *segment, const void *base, const struct shmid_ds *found,
+                     uint32_t *capacity) {
+    struct shm_bells head;
+    uid_t creator = found->shm_perm.cuid;
+    if (creator != segment->creator && creator != 0 && creator != geteuid())
+        return false;
+    shared_copy_from(&head, base, sizeof head);
+    *capacity = head.capacity;
+    return head.magic == SHM_BELLS_MAGIC && head.abi == SHM_ABI &&
+           head.segment_id == segment->directory.header.segment_id &&
+           head.capacity <= found->shm_segsz / SHM_LINE - 1;
+}
+
+/* Without bells there is no less to read, only later. */
+static void open_bells(shmc *segment, int id) {
+    struct bells *bells = &segment->bells;
+    struct shmid_ds found;
+    void *base;
+    uint32_t capacity;
+    bells->id = id;
+    bells->base = NULL;
+    if (bells->kept_n == BELLS_KEPT || sysv_attach(id, true, &base) < 0)
+        return;
+    if (sysv_stat(id, &found) < 0 || found.shm_segsz < SHM_PAGE ||
+        !bells_ok(segment, base, &found, &capacity)) {
+        sysv_detach(base);
+        return;
+    }
+    madvise(base, found.shm_segsz, MADV_DONTDUMP);
+    bells->kept[bells->kept_n++] = base;
+    bells->base = base;
+    bells->capacity = capacity;
+}
+
+struct shm_bell *mapping_bell(shmc *segment, uint32_t index) {
+    struct bells *bells = &segment->bells;
+    int id = directory_bell_id(&segment->directory);
+    if (id >= 0 && id != bells->id)
+        open_bells(segment, id);
+    if (bells->base == NULL || index >= bells->capacity)
+        return NULL;
+    return (struct shm_bell *)(void *)(bells->base + (size_t)(index + 1) * SHM_LINE);
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Opened sections, and how they follow the table: a section object is bound to a place by one
+ * generation of the directory, and looked up anew when it sees another.  It follows the row's id,
+ * so that a rename is nothing to it.
+ */
+#include "client.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define EXPECT_MAX 4096u
+
+static const char *const kind_names[] = {"?", "raw", "snapshot", "slots", "queue"};
+
+static const char *kind_name(uint32_t kind) {
+    return kind_names[kind < sizeof kind_names / sizeof *kind_names ? kind : 0];
+}
+
+int section_wrong_kind(shmc_section *section, enum shmc_kind kind) {
+    return error_set(section->segment->error, -EPROTOTYPE,
+                     "section '%s' is a %s, and this call is for a %s: use that kind's calls",
+                     section->name, kind_name(section->descriptor.kind), kind_name(kind));
+}
+
+/* ---- looking it up */
+
+static int check_expected(const shmc_section *section, const struct shm_section *found) {
+    struct error *error = section->segment->error;
+    if (section->wanted_kind != 0 && found->kind != (uint32_t)section->wanted_kind)
+        return error_set(error, -EPROTOTYPE,
+                         "section '%s' is a %s, expected is a %s: mend the table or "
+                         "the program",
+                         section->name, kind_name(found->kind), kind_name(section->wanted_kind));
+    if (section->wants_format && strcmp(found->format, section->wanted_format) != 0)
+        return error_set(
+            error, -EPROTOTYPE,
+            "section '%s' has the format '%s', expected is '%s': mend the table or the "
+            "program",
+            section->name, found->format, section->wanted_format);
+    if (found->size < section->wanted_size)
+        return error_set(error, -EPROTOTYPE,
+                         "section '%s' has a size of %llu bytes, expected are %llu: raise it in "
+                         "the table",
+                         section->name, (unsigned long long)found->size,
+                         (unsigned long long)section->wanted_size);
+    return 0;
+}
+
+static int find(const shmc_section *section, uint32_t *slot, struct shm_section *found,
+                uint64_t *generation) {
+    const shmc *segment = section->segment;
+    const char *name = section->name, *field = "";
+    bool opened = section->descriptor.section_id != 0;
+    int r = opened ? directory_find_id(&segment->directory, section->descriptor.section_id, slot,
+                                       found, generation, &field)
+                   : directory_find(&segment->directory, name, found, generation, &field);
+    if (r == -EBADMSG)
+        return error_set(segment->error, r,
+                         "section '%s': the segment's header is damaged (%s); a running manager "
+                         "repairs it within about a second",
+                         name, field);
+    if (r < 0 && opened)
+        return error_set(segment->error, -EIDRM,
+                         "section '%s' was removed from the table; close it", name);
+    if (r < 0)
+        return error_set(segment->error, r,
+                         "the segment has no section '%s'; add it to the table (shmtool list shows "
+                         "what there is)",
+                         name);
+    if (directory_state(&segment->directory) == SHM_STATE_REPLACED)
+        return error_set(segment->error, -EIDRM,
+                         "section '%s': the segment was replaced or destroyed; detach and attach "
+                         "anew",
+                         name);
+    if (found->state == SHM_PLACE_MOVING)
+        return error_set(segment->error, -EPROTONOSUPPORT,
+                         "section '%s' is being moved, which this library (%s) can't follow; "
+                         "install the manager's",
+                         name, SHM_VERSION);
+    return 0;
+}
+
+/* The bytes from the section's first to its extent's end are in the segment: the directory checked
+ * that.  What is inside is checked here. */
+static int bind_snapshot(const shmc_section *section, const struct shm_section *found,
+                         struct snapshot *ret) {
+    shmc *segment = section->segment;
+    struct shm_section extent = *found;
+    const char *field = "section.bytes";
+    extent.bytes = found->offset + found->bytes - found->ctl_off;
+    int r = -EBADMSG;
+    if (found->ctl_off % SHM_LINE == 0 && extent.bytes >= sizeof(struct shm_snapshot))
+        r = snapshot_bind(ret, segment->base + found->ctl_off, &extent,
+                          mapping_bell(segment, found->bell_index), &field);
+    if (r < 0)
+        error_set(segment->error, r,
+                  "section '%s': its control line is damaged (%s); a running manager repairs it",
+                  section->name, field);
+    return r;
+}
+
+static int check_raw(const shmc_section *section, const struct shm_section *found) {
+    if (found->size <= found->offset + found->bytes - found->ctl_off)
+        return 0;
+    return error_set(section->segment->error, -EBADMSG,
+                     "section '%s': its descriptor is damaged (size)", section->name);
+}
+
+static bool may_write(const shmc *segment, const struct shm_section *found) {
+    if (segment->standing.worker[0] == '\0')
+        return false;
+    return found->owner_index == segment->standing.worker_index ||
+           (found->flags & SHM_SECTION_SHARED) != 0;
+}
+
+/* A signal handler that interrupts this finds the object unbound, and then the lock taken. */
+static void rebind(shmc_section *section, const struct shm_section *found,
+                   const struct snapshot *snapshot, uint64_t generation) {
+    __atomic_store_n(&section->bound, false, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    if (found->incarnation != section->descriptor.incarnation) {
+        section->last = (struct snapshot_value){0};
+        section->stale_said = 0;
+    }
+    if (section->writer != NULL && !writer_follow(section->writer, snapshot, found->ctl_off)) {
+        writer_release(section->segment, section->writer);
+        section->writer = NULL;
+    }
+    section->descriptor = *found;
+    section->own = may_write(section->segment, found);
+    section->snapshot = *snapshot;
+    snapshot_reader_init(&section->reader, &section->snapshot);
+    section->generation = generation;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    __atomic_store_n(&section->bound, true, __ATOMIC_RELAXED);
+}
+
+static int look_up(shmc_section *section) {
+    shmc *segment = section->segment;
+    struct shm_section found;
+    struct snapshot snapshot = {0};
+    uint64_t generation;
+    int r = find(section, &section->slot, &found, &generation);
+    if (r == 0)
+        r = check_expected(section, &found);
+    if (r == 0 && found.kind == SHM_KIND_SNAPSHOT)
+        r = bind_snapshot(section, &found, &snapshot);
+    if (r == 0 && found.kind == SHM_KIND_RAW)
+        r = check_raw(section, &found);
+    if (r == 0)
+        r = mapping_update(segment, generation);
+    if (r == 0)
+        rebind(section, &found, &snapshot, generation);
+    else if (r != -EBADMSG && r != -EAGAIN)
+        section->bound = false;
+    return r;
+}
+
+int section_resolve(shmc_section *section) {
+    shmc *segment = section->segment;
+    if (lock_take(&segment->lock) < 0)
+        return error_note(section, -EBUSY, NOTE_BUSY, 0, 0);
+    int r;
+    do
+        r = look_up(section);
+    while (r == -EAGAIN); /* the table changed while it was read */
+    lock_release(&segment->lock);
+    return r;
+}
+
+int section_ready_to_write(shmc_section *section, enum shmc_kind kind) {
+    shmc *segment = section->segment;
+    int r = section_ready(section, kind);
+    if (r < 0 && !(r == -EBADMSG && section->bound && section->descriptor.kind == (uint32_t)kind))
+        return r;
+    if (!section->own)
+        return error_set(segment->error, -EACCES,
+                         "section '%s' belongs to worker '%s', and this process is %s%s: attach as "
+                         "its owner",
+                         section->name, section->descriptor.owner,
+                         segment->standing.worker[0] == '\0' ? "a reader" : "worker ",
+                         segment->standing.worker);
+    return standing_holds(segment) ? 0 : standing_check(segment);
+}
+
+/* ---- opening and closing */
+
+static int read_expected(shmc_section *section, const struct shmc_expect *expect) {
+    struct error *error = section->segment->error;
+    struct shmc_expect copy = {0};
+    const uint8_t *bytes = (const uint8_t *)expect;
+    if (expect->size < sizeof expect->size || expect->size > EXPECT_MAX)
+        return error_set(error, -EINVAL,
+                         "expect.size is %zu; set it to sizeof (struct shmc_expect)", expect->size);
+    for (size_t i = sizeof copy; i < expect->size; i++)
+        if (bytes[i] != 0)
+            return error_set(error, -EINVAL,
+                             "expect has fields that this library (%s) doesn't know; install a "
+                             "newer one",
+                             SHM_VERSION);
+    memcpy(&copy, expect, expect->size < sizeof copy ? expect->size : sizeof copy);
+    if (copy.reserved != 0 || (unsigned)copy.kind > SHMC_QUEUE)
+        return error_set(error, -EINVAL, "expect.kind is %u; it takes an enum shmc_kind",
+                         (unsigned)copy.kind);
+    if (copy.format != NULL && strlen(copy.format) >= SHMC_NAME_BYTES)
+        return error_set(error, -EINVAL, "expect.format is '%.80s'; a format has at most %d bytes",
+                         copy.format, SHMC_NAME_BYTES - 1);
+    section->wanted_kind = copy.kind;
+    section->wanted_size = copy.min_size;
+    section->wants_format = copy.format != NULL;
+    if (copy.format != NULL)
+        strcpy(section->wanted_format, copy.format);
+    return 0;
+}
+
+static shmc_section *section_new(shmc *segment, const char *name) {
+    shmc_section *section = calloc(1, sizeof *section);
+    if (section == NULL)
+        return NULL;
+    section->segment = segment;
+    section->slot = SHM_NONE;
+    memcpy(section->name, name, strlen(name));
+    return section;
+}
+
+int shmc_open(shmc_section **ret, shmc *segment, const char *name,
+              const struct shmc_expect *expect) {
+    int r = handle_usable(segment);
+    if (r < 0)
+        return r;
+    if (name == NULL || name[0] == '\0' || strlen(name) >= SHMC_NAME_BYTES)
+        return error_set(segment->error, name == NULL ? -EINVAL : -ENOENT,
+                         "no section can be named '%.80s'; a name has 1 to %d characters",
+                         name == NULL ? "" : name, SHMC_NAME_BYTES - 1);
+    shmc_section *section = section_new(segment, name);
+    if (section == NULL)
+        return error_set(segment->error, -ENOMEM, "section '%s': no memory", name);
+    r = expect == NULL ? 0 : read_expected(section, expect);
+    if (r == 0)
+        r = section_resolve(section);
+    if (r < 0) {
+        error_keep(segment->error, section);
+        free(section);
+        return r;
+    }
+    __atomic_add_fetch(&segment->references, 1, __ATOMIC_RELAXED);
+    *ret = section;
+    return 0;
+}
+
+void shmc_close(shmc_section *section) {
+    if (section == NULL)
+        return;
+    shmc *segment = section->segment;
+    shmc_abort(section);
+    event_forget(section);
+    if (section->writer != NULL)
+        writer_release(segment, section->writer);
+    if (handle_state(segment) != HANDLE_FORKED)
+        error_keep(segment->error, section);
+    free(section);
+    handle_release(segment);
+}
+
+shmc_section *section_double(const shmc_section *section) {
+    shmc_section *twin = section_new(section->segment, section->name);
+    if (twin != NULL) {
+        twin->descriptor = section->descriptor; /* its id, by which it is found */
+        twin->slot = section->slot;
+    }
+    return twin;
+}
+
+void section_free_double(shmc_section *section) {
+    error_keep(section->segment->error, section);
+    free(section);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What is said about a value besides its bytes: how old it is, and whether somebody is there who
+ * will publish the next.
+ */
+#include "client.h"
+
+enum shmc_alive alive_worker(const shmc *segment, uint32_t index) {
+    uint64_t word = directory_worker_word(&segment->directory, index);
+    if (lease_word_state(word) != SHM_LEASE_LEASED)
+        return SHMC_GONE;
+    /* The record is as good as the manager that keeps it. */
+    return directory_manager_alive(&segment->directory, NULL, NULL) ? SHMC_ALIVE : SHMC_UNKNOWN;
+}
+
+uint64_t age_of(uint64_t mono_ns) {
+    if (mono_ns == 0)
+        return UINT64_MAX;
+    uint64_t now = clock_mono_ns();
+    return now > mono_ns ? now - mono_ns : 0;
+}
+
+void value_clear(struct shmc_value *ret) {
+    if (ret != NULL)
+        *ret = (struct shmc_value){.age_ns = UINT64_MAX, .writer = SHMC_UNKNOWN};
+}
+
+static uint64_t stale_ns(const shmc_section *section) {
+    uint64_t ms = section->descriptor.stale_ms;
+    return ms > UINT64_MAX / 1000000 ? UINT64_MAX : ms * 1000000;
+}
+
+bool stale_by(uint64_t stale_ms, uint64_t age_ns) {
+    return stale_ms != 0 && age_ns != UINT64_MAX && age_ns / 1000000 >= stale_ms;
+}
+
+void value_fill(const shmc_section *section, const struct snapshot_value *found,
+                struct shmc_value *ret) {
+    uint64_t age_ns = age_of(found->mono_ns);
+    *ret = (struct shmc_value){
+        .version = found->version,
+        .length = found->length,
+        .real_ns = found->real_ns,
+        .age_ns = age_ns,
+        .writer = alive_worker(section->segment, section->descriptor.owner_index),
+        .stale = stale_by(section->descriptor.stale_ms, age_ns),
+        .incarnation = section->descriptor.incarnation,
+    };
+}
+
+uint64_t value_stale_at(const shmc_section *section) {
+    const struct snapshot_value *last = &section->last;
+    uint64_t limit_ns = stale_ns(section);
+    if (limit_ns == 0 || last->mono_ns == 0 || section->stale_said == last->version ||
+        last->mono_ns > UINT64_MAX - limit_ns)
+        return UINT64_MAX;
+    return last->mono_ns + limit_ns;
+}
