@@ -12,8 +12,9 @@
 #define NAMES_MAX     64
 
 const struct verb verbs[] = {
-    {"status", "", "", 0, 0, "the manager, the segment and the table in force",
-     "Without a manager it says what the segment itself tells.\n", verb_status},
+    {"status", "w", "", 0, 0, "the manager, the segment and the table in force",
+     "Without a manager it says what the segment itself tells.  With --wait it waits for one.\n",
+     verb_status},
     {"list", "r", "[GLOB...]", 0, -1, "the sections, with version, age and writer",
      "A section's writer is alive, gone, or unknown while no manager runs.\n", verb_list},
     {"get", "oxfnt", "NAME", 1, 1, "print a section's value",
@@ -28,7 +29,8 @@ const struct verb verbs[] = {
      "take a worker's lease and execute a command with it",
      "The lease lasts until the command, and whatever child inherited its descriptor, has ended.\n",
      verb_run},
-    {"workers", "", "", 0, 0, "the workers: who holds them, how they last ended", "", verb_workers},
+    {"workers", "", "[GLOB...]", 0, -1, "the workers: who holds them, how they last ended", "",
+     verb_workers},
     {"plan", "", "", 0, 0, "what a reload would change", "", verb_plan},
     {"reload", "", "", 0, 0, "apply the table now, whole or not at all", "", verb_reload},
     {"history", "", "[N]", 0, 1, "the last N (20) edits and their outcome",
@@ -46,7 +48,7 @@ const struct verb verbs[] = {
      "read_group write_group.  Sizes may end in K, M or G; COLUMN= takes a value away.\n",
      verb_table_set},
     {"table rm", "l", "NAME", 1, 1, "remove a section", "", verb_table_rm},
-    {"table init", "", "", 0, 0, "make an empty table where there is none", "", verb_table_init},
+    {"table init", "m", "", 0, 0, "make an empty table where there is none", "", verb_table_init},
     {"table example", "", "", 0, 0, "print an example as SQL, with comments",
      "Try it: shmtool table example | sqlite3 FILE\n", verb_table_example},
     {"help", "", "[VERB]", 0, 2, "this text, or a verb's", "", verb_help},

@@ -203,8 +203,8 @@ int verb_history(const struct tool *tool) {
     char request[48], error[512];
     uint64_t limit = 20;
     json_t *reply;
-    if (tool->argc > 0 && (!parse_bytes(tool->argv[0], &limit) || limit == 0 || limit > 1000000))
-        return fail(tool, TOOL_USAGE, "'%s' is no number of edits", tool->argv[0]);
+    if (tool->argc > 0 && (!parse_bytes(tool->argv[0], &limit) || limit == 0 || limit > 1000))
+        return fail(tool, TOOL_USAGE, "'%s' is no number of edits from 1 to 1000", tool->argv[0]);
     snprintf(request, sizeof request, "history %lu", limit);
     int code = TOOL_OK;
     if (ask_quietly(tool, request, &reply, error, sizeof error) == -ENOTCONN)

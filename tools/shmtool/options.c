@@ -31,10 +31,11 @@ static const struct row {
     {'n', "count", "N", "stop after N values"},
     {'t', "timeout", "MS", "wait so long for a value (-1: for ever)"},
     {'i', "input", "FILE", "take the value from FILE instead of stdin"},
-    {'w', "wait", "MS", "wait so long for the worker's holder to leave (-1: for ever)"},
+    {'w', "wait", "MS", "wait so long: for the worker's holder to leave, for a manager to serve"},
     {'W', "worker", "NAME", "the worker to be"},
     {'r', "rates", "[SECONDS]", "measure values per second, for 1 or so many seconds"},
     {'l', "reload", NULL, "then have the manager apply the table, and report the outcome"},
+    {'m', "if-missing", NULL, "leave a table that is there as it is"},
     {'y', "yes", NULL, "do not ask"},
 };
 #define ROWS (sizeof rows / sizeof *rows)
@@ -153,6 +154,8 @@ static bool *flag_of(struct tool *tool, char letter) {
         return &tool->rates;
     case 'l':
         return &tool->reload;
+    case 'm':
+        return &tool->if_missing;
     default:
         return &tool->yes;
     }

@@ -239,6 +239,14 @@ static void print_workers(const struct shmc_worker_info *workers, size_t n) {
     grid_print(&grid);
 }
 
+static size_t keep_wanted(const struct tool *tool, struct shmc_worker_info *workers, size_t n) {
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (wanted(tool, workers[i].name))
+            workers[kept++] = workers[i];
+    return kept;
+}
+
 int verb_workers(const struct tool *tool) {
     struct shmc_worker_info *workers;
     shmc *segment;
@@ -250,7 +258,12 @@ int verb_workers(const struct tool *tool) {
     if (r < 0) {
         code = fail(tool, TOOL_ABSENT, "%s", shmc_last_error(segment));
     } else {
-        (tool->json ? print_workers_json : print_workers)(workers, n);
+        n = keep_wanted(tool, workers, n);
+        if (n == 0 && tool->argc > 0)
+            code = fail(tool, TOOL_NO, "no worker matches '%s'; shmtool workers shows all",
+                        tool->argv[0]);
+        else
+            (tool->json ? print_workers_json : print_workers)(workers, n);
         free(workers);
     }
     shmc_detach(segment);

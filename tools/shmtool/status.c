@@ -8,6 +8,9 @@
 #include <shm-manager/layout.h>
 #include <stdarg.h>
 #include <string.h>
+#include <time.h>
+
+#define PAUSE_MS 20
 
 __attribute__((format(printf, 3, 4))) static void line(const char *title, enum paint paint,
                                                        const char *format, ...) {
@@ -105,13 +108,29 @@ static int status_of_segment(const struct tool *tool, const char *error) {
     return code;
 }
 
+/* Nothing tells when a manager begins to serve, so it is asked again and again. */
+static int ask_until(const struct tool *tool, json_t **reply, char *error, size_t error_bytes) {
+    static const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+    long left_ms = tool->wait_ms;
+    for (;;) {
+        int r = ask_quietly(tool, "status", reply, error, error_bytes);
+        if (r != -ENOTCONN || left_ms == 0)
+            return r;
+        json_decref(*reply);
+        nanosleep(&pause, NULL);
+        if (left_ms > 0)
+            left_ms = left_ms > PAUSE_MS ? left_ms - PAUSE_MS : 0;
+    }
+}
+
 int verb_status(const struct tool *tool) {
     char error[512];
     json_t *reply;
-    int r = ask_quietly(tool, "status", &reply, error, sizeof error);
+    int r = ask_until(tool, &reply, error, sizeof error);
     if (r < 0 || !field_true(reply, NULL, "ok")) {
         json_decref(reply);
-        return status_of_segment(tool, error);
+        return tool->wait_ms ? fail(tool, TOOL_ABSENT, "%s", error)
+                             : status_of_segment(tool, error);
     }
     if (tool->json) {
         print_json(reply);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define EDITOR_WAIT_MS 5000 /* for another editor's transaction to end */
 
@@ -60,8 +61,13 @@ int table_path(const struct tool *tool, char path[PATH_BYTES]) {
                                               : join(tool, path, SHM_STATE_DIR, "/sections.db");
 }
 
+/* By hand it lies beside the table, as a service in a directory of its own. */
 int state_path(const struct tool *tool, char path[PATH_BYTES]) {
-    return join(tool, path, state_dir(tool) ? state_dir(tool) : SHM_STATE_DIR, "/state.db");
+    const char *dir = state_dir(tool) ? state_dir(tool) : SHM_STATE_DIR;
+    int code = join(tool, path, dir, "/state.db");
+    if (code == TOOL_OK && access(path, F_OK) < 0)
+        code = join(tool, path, dir, "/state/state.db");
+    return code;
 }
 
 int table_failed(const struct tool *tool, sqlite3 *db, const char *path) {
@@ -271,13 +277,13 @@ int verb_table_init(const struct tool *tool) {
     if (code != TOOL_OK)
         return code;
     int r = table_db_create(path, error, sizeof error);
-    if (r == -EEXIST)
+    if (r == -EEXIST && !tool->if_missing)
         return fail(tool, TOOL_NO, "%s exists; look at it with: shmtool table show", path);
-    if (r < 0)
+    if (r < 0 && r != -EEXIST)
         return fail(tool, TOOL_NO, "%s", *error ? error : strerror(-r));
     if (tool->json)
-        print_json(json_pack("{s:b, s:s}", "ok", 1, "table", path));
-    else
+        print_json(json_pack("{s:b, s:s, s:b}", "ok", 1, "table", path, "made", r == 0));
+    else if (r == 0)
         printf("%s is made, and empty; add to it with: shmtool table add NAME OWNER SIZE\n", path);
     return TOOL_OK;
 }

@@ -32,7 +32,7 @@ struct tool {
     uint32_t key; /* 0: the library's default */
     const char *runtime_dir, *state_dir, *table;
     const char *input, *output, *worker;
-    bool json, hex, follow, rates, reload, yes, help, version;
+    bool json, hex, follow, rates, reload, if_missing, yes, help, version;
     double seconds;
     uint64_t count; /* 0: no limit */
     int timeout_ms; /* -1: for ever */
