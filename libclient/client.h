@@ -194,6 +194,9 @@ void mapping_close(shmc *segment);
  * Under the lock. */
 int mapping_update(shmc *segment, uint64_t generation);
 
+/* Is that in what was made writable?  Under the lock. */
+bool mapping_writable(const shmc *segment, uint64_t offset, uint64_t bytes);
+
 /* A section's doorbell, NULL when it can't be had.  Under the lock. */
 struct shm_bell *mapping_bell(shmc *segment, uint32_t index);
 

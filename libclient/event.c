@@ -17,8 +17,9 @@
 
 #define WATCHES_MAX (FUTEX_WAIT_ANY_MAX - 1) /* and the control word */
 #define BOUND_NS    (SHM_SLEEP_BOUND_MS * UINT64_C(1000000))
-#define POLL_NS     UINT64_C(5000000) /* the bound when there is a section whose writer doesn't ring \
-                                       */
+#define POLL_NS                                                                                    \
+    UINT64_C(5000000) /* the bound when there is a section whose writer doesn't ring               \
+                       */
 #define STACK_BYTES (256u << 10)
 
 struct watch {

@@ -7,7 +7,6 @@
 #include "core/lease.h"
 #include "client.h"
 #include "core/crc32c.h"
-#include "core/process.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -112,25 +111,18 @@ static int take_over(shmc *segment, const struct settings *settings) {
 
 /* ---- granted */
 
-static int held(shmc *segment, struct settings *settings, uint32_t pid) {
-    char name[32];
-    settings->holder = (pid_t)pid;
-    if (pid == 0)
-        return error_set(segment->error, -EBUSY,
-                         "worker '%s' is held by a process that the manager can't see (another "
-                         "PID namespace?); end it, or wait with timeout_ms",
-                         settings->worker);
-    process_name(pid, name);
-    return error_set(segment->error, -EBUSY,
-                     "worker '%s' is held by process %u (%s); end it, or wait with timeout_ms",
-                     settings->worker, pid, name);
+/* The manager knows best who holds it: one process, one that it was handed on to, all instances. */
+static int held(shmc *segment, struct settings *settings, const struct protocol_refused *refused) {
+    settings->holder = (pid_t)refused->holder;
+    return error_set(segment->error, -EBUSY, "%s", refused->text);
 }
 
-static int refusal(shmc *segment, struct settings *settings, const union protocol_message *m) {
-    if (m->head.result == -EBUSY)
-        return held(segment, settings, m->refused.holder);
-    return error_set(segment->error, m->head.result < 0 ? m->head.result : -ENOTCONN, "%s",
-                     m->refused.text);
+static int refusal(shmc *segment, struct settings *settings,
+                   const struct protocol_refused *refused) {
+    if (refused->head.result == -EBUSY)
+        return held(segment, settings, refused);
+    return error_set(segment->error, refused->head.result < 0 ? refused->head.result : -ENOTCONN,
+                     "%s", refused->text);
 }
 
 static int claim(shmc *segment, int socket, const struct settings *settings, uint64_t deadline_ns) {
@@ -144,12 +136,12 @@ static int claim(shmc *segment, int socket, const struct settings *settings, uin
 
 static int await_grant(shmc *segment, int socket, struct settings *settings, uint64_t deadline_ns,
                        struct protocol_grant *grant, int *fd) {
-    bool waiting = false;
+    struct protocol_refused waiting = {.text = ""};
     for (;;) {
         union protocol_message message;
         int r = connection_receive(socket, &message, fd, deadline_ns, segment->error);
-        if (r == -ETIMEDOUT && waiting)
-            return held(segment, settings, (uint32_t)settings->holder);
+        if (r == -ETIMEDOUT && waiting.text[0] != '\0')
+            return held(segment, settings, &waiting);
         if (r < 0)
             return r;
         if (message.head.type == PROTOCOL_GRANT && *fd >= 0) {
@@ -159,19 +151,18 @@ static int await_grant(shmc *segment, int socket, struct settings *settings, uin
         if (*fd >= 0)
             close(*fd);
         if (message.head.type == PROTOCOL_REFUSED)
-            return refusal(segment, settings, &message);
+            return refusal(segment, settings, &message.refused);
         if (message.head.type != PROTOCOL_WAITING)
             return error_set(segment->error, -EPROTONOSUPPORT,
                              "the manager answered a claim by message %u; restart it",
                              message.head.type);
-        waiting = true;
-        settings->holder = (pid_t)message.refused.holder;
+        waiting = message.refused;
         deadline_ns = settings->deadline_ns;
     }
 }
 
-static int acknowledge(shmc *segment, int socket, const struct protocol_grant *grant,
-                       uint64_t deadline_ns) {
+static int acknowledge(shmc *segment, int socket, struct settings *settings,
+                       const struct protocol_grant *grant, uint64_t deadline_ns) {
     union protocol_message message = {
         .ack = {.attachment = grant->attachment, .attachment_epoch = grant->attachment_epoch}};
     int r = connection_send(socket, &message, PROTOCOL_ACK, sizeof message.ack, deadline_ns,
@@ -181,8 +172,7 @@ static int acknowledge(shmc *segment, int socket, const struct protocol_grant *g
     if (r < 0)
         return r;
     if (message.head.type == PROTOCOL_REFUSED)
-        return error_set(segment->error, message.head.result < 0 ? message.head.result : -ENOTCONN,
-                         "%s", message.refused.text);
+        return refusal(segment, settings, &message.refused);
     struct shm_worker record;
     if (message.head.type != PROTOCOL_LEASED || !standing_holds(segment) ||
         directory_worker(&segment->directory, grant->worker_index, &record) < 0 ||
@@ -215,7 +205,8 @@ static int converse(shmc *segment, int socket, struct settings *settings, uint64
                       settings->worker, grant.worker);
     if (r == 0) {
         uint64_t least = clock_mono_ns() + HANDSHAKE_NS;
-        r = acknowledge(segment, socket, &grant, least > deadline_ns ? least : deadline_ns);
+        r = acknowledge(segment, socket, settings, &grant,
+                        least > deadline_ns ? least : deadline_ns);
     }
     if (r < 0)
         standing_drop(segment);

@@ -250,6 +250,17 @@ int mapping_update(shmc *segment, uint64_t generation) {
     return r;
 }
 
+bool mapping_writable(const shmc *segment, uint64_t offset, uint64_t bytes) {
+    const struct ranges *ranges = &segment->ranges;
+    for (size_t i = 0; i < ranges->n; i++) {
+        const struct range *range = &ranges->at[i];
+        if (offset >= range->offset && offset - range->offset <= range->bytes &&
+            bytes <= range->bytes - (offset - range->offset))
+            return true;
+    }
+    return false;
+}
+
 /* A shmid from the header is a number like any other. */
 static bool bells_ok(const shmc *segment, const void *base, const struct shmid_ds *found,
                      uint32_t *capacity) {

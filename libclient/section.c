@@ -107,11 +107,12 @@ static int check_raw(const shmc_section *section, const struct shm_section *foun
                      "section '%s': its descriptor is damaged (size)", section->name);
 }
 
+/* A shared section is every worker's, if its arena is. */
 static bool may_write(const shmc *segment, const struct shm_section *found) {
-    if (segment->standing.worker[0] == '\0')
-        return false;
-    return found->owner_index == segment->standing.worker_index ||
-           (found->flags & SHM_SECTION_SHARED) != 0;
+    return segment->standing.worker[0] != '\0' &&
+           (found->owner_index == segment->standing.worker_index ||
+            (found->flags & SHM_SECTION_SHARED) != 0) &&
+           mapping_writable(segment, found->offset, found->bytes);
 }
 
 /* A signal handler that interrupts this finds the object unbound, and then the lock taken. */
