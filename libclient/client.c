@@ -108,6 +108,7 @@ static shmc *handle_new(void) {
     }
     *state = HANDLE_ALIVE;
     segment->state = state;
+    segment->page = state;
     segment->error = error;
     segment->references = 1;
     return segment;
@@ -122,9 +123,8 @@ void handle_release(shmc *segment) {
 
 /* From here on the calls of sections that are still open give -EBADF, or -ECHILD. */
 static void retire_state(shmc *segment) {
-    void *page = (void *)(uintptr_t)segment->state;
     segment->state = *segment->state == HANDLE_FORKED ? &forked : &detached;
-    munmap(page, SHM_PAGE);
+    munmap(segment->page, SHM_PAGE);
 }
 
 static void abort_begun(shmc *segment) {

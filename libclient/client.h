@@ -106,6 +106,7 @@ struct watch;
 
 struct shmc {
     const uint32_t *state; /* enum handle_state */
+    void *page;            /* where it is */
     struct directory directory;
     uint8_t *base;
     int id;        /* shmid */

@@ -204,8 +204,8 @@ int shmc_workers(shmc *segment, struct shmc_worker_info **ret, size_t *n) {
 }
 
 int shmc_inspect_worker(shmc *segment, const char *name, struct shmc_worker_info *ret) {
-    struct shmc_worker_info *all;
-    size_t n;
+    struct shmc_worker_info *all = NULL;
+    size_t n = 0;
     int r = shmc_workers(segment, &all, &n);
     if (r < 0)
         return r;

@@ -184,7 +184,7 @@ static int acknowledge(shmc *segment, int socket, struct settings *settings,
 }
 
 static int converse(shmc *segment, int socket, struct settings *settings, uint64_t deadline_ns) {
-    struct protocol_grant grant;
+    struct protocol_grant grant = {.worker_index = SHM_NONE};
     struct standing *standing = &segment->standing;
     int fd = -1;
     int r = claim(segment, socket, settings, deadline_ns);

@@ -221,7 +221,7 @@ static shmc_section *section_new(shmc *segment, const char *name) {
         return NULL;
     section->segment = segment;
     section->slot = SHM_NONE;
-    memcpy(section->name, name, strlen(name));
+    strcpy(section->name, name); /* its length was checked */
     return section;
 }
 
