@@ -21,6 +21,7 @@ struct wanted {
     struct table table;
     uid_t *uids; /* by worker; (uid_t)-1 = any */
     gid_t group;
+    bool group_missing;
 };
 
 static void wanted_clear(struct wanted *w) {
@@ -53,7 +54,8 @@ static int resolve_user(const struct table_worker *worker, uid_t *uid, char *err
 
 /* A segment whose group doesn't exist (a manager that somebody runs by hand) is for the manager's
  * own group. */
-static gid_t resolve_group(const char *name) {
+static gid_t resolve_group(const char *name, bool *missing) {
+    *missing = false;
     char *end;
     unsigned long number = strtoul(name, &end, 10);
     if (*name != '\0' && *end == '\0' && number < UINT32_MAX)
@@ -61,9 +63,7 @@ static gid_t resolve_group(const char *name) {
     const struct group *group = *name == '\0' ? NULL : getgrnam(name);
     if (group != NULL)
         return group->gr_gid;
-    journal(LOG_NOTICE, JOURNAL_TROUBLE,
-            "there is no group '%s' on this host: only root, uid %u and gid %u may attach", name,
-            geteuid(), getegid());
+    *missing = true;
     return getegid();
 }
 
@@ -76,7 +76,7 @@ static int resolve(struct wanted *w, char *error, size_t bytes) {
         if (r < 0)
             return r;
     }
-    w->group = resolve_group(w->table.group_name);
+    w->group = resolve_group(w->table.group_name, &w->group_missing);
     return 0;
 }
 
@@ -171,7 +171,9 @@ static int carry_out(struct manager *m, const char *who, const struct wanted *w,
     r = state_db_intend(m->state, who, what, &plan->next, &w->table, &edit);
     if (r == 0) {
         uint64_t where;
-        m->repairs += image_repair(&m->segment.image, &where) > 0;
+        /* What nobody has published yet isn't damaged, and its magic is stored last. */
+        if (image_header(&m->segment.image)->generation != 0)
+            m->repairs += image_repair(&m->segment.image, &where) > 0;
         r = image_publish(&m->segment.image, &plan->next, clock_real_ns());
     }
     if (r < 0) {
@@ -187,7 +189,8 @@ static int carry_out(struct manager *m, const char *who, const struct wanted *w,
     layout_copy(&plan->next, &m->layout);
     leases_relate(m);
     journal(LOG_INFO, JOURNAL_APPLIED, "generation %llu: %s",
-            (unsigned long long)m->layout.generation, plan->changes_n == 0 ? "as it was" : what);
+            (unsigned long long)m->layout.generation,
+            plan->changes_n == 0 ? "a fresh directory" : what);
     return 0;
 }
 
@@ -220,6 +223,15 @@ static int remember(struct manager *m, const char *who, const struct table *tabl
     return r < 0 ? r : state_db_done(m->state, edit);
 }
 
+static void take_group(struct manager *m, const struct wanted *w) {
+    if (w->group_missing && !m->group_missing)
+        journal(LOG_NOTICE, JOURNAL_TROUBLE,
+                "there is no group '%s' on this host: only root, uid %u and gid %u may attach",
+                w->table.group_name, geteuid(), w->group);
+    m->group = w->group;
+    m->group_missing = w->group_missing;
+}
+
 static int apply_wanted(struct manager *m, const char *who, struct wanted *w, struct plan *plan) {
     struct verdict *v = &m->verdict;
     v->outcome = VERDICT_REJECTED;
@@ -245,11 +257,11 @@ static int apply_wanted(struct manager *m, const char *who, struct wanted *w, st
         r = remember(m, who, &w->table);
     if (r < 0)
         return r;
+    take_group(m, w);
     table_clear(&m->table);
     free(m->worker_uids);
     m->table = w->table;
     m->worker_uids = w->uids;
-    m->group = w->group;
     *w = (struct wanted){0};
     v->outcome = VERDICT_APPLIED;
     v->error[0] = '\0';

@@ -491,6 +491,8 @@ int leases_open(struct manager *m, char *error, size_t error_bytes) {
 }
 
 void leases_close(struct manager *m) {
+    if (m->leases.dir_fd >= 0)
+        leases_rescan(m);
     while (m->leases.obituaries != NULL)
         drop_obituary(m->leases.obituaries);
     while (m->leases.first != NULL)

@@ -38,6 +38,7 @@ struct manager {
     struct table table;   /* what was applied */
     uid_t *worker_uids;   /* of table.workers; (uid_t)-1 = any */
     gid_t group;          /* who may attach */
+    bool group_missing;   /* the table's doesn't exist here, and it is our own */
     gid_t admins;         /* who may manage; (gid_t)-1: there is no such group */
     struct table_db *table_db;
     struct state_db *state;

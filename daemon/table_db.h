@@ -10,7 +10,7 @@
 #include "core/table.h"
 
 #define TABLE_DB_APPLICATION_ID 0x53484d74 /* "SHMt" */
-#define TABLE_DB_SCHEMA 1                  /* user_version */
+#define TABLE_DB_SCHEMA         1          /* user_version */
 
 struct table_db;
 
