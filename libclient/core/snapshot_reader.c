@@ -114,14 +114,13 @@ ssize_t snapshot_read_version(struct snapshot_reader *reader, uint64_t version, 
      * up to this head's version every sequence that is found was published. */
     const uint64_t head = shared_load_acquire64(&reader->snapshot->shared->head);
     struct snapshot_value found = {.version = head_version(head), .buffer = head_buffer(head)};
-    ssize_t n = -ESTALE;
+    ssize_t n = version > found.version ? -ENODATA : -ESTALE;
     if (version == 0)
         n = -EINVAL;
-    else if (version > found.version && !MUTANT(FOLLOWS_AHEAD))
-        n = -ENODATA;
     else if (found.buffer >= reader->snapshot->count)
         n = -EBADMSG;
-    const uint32_t index = n == -ESTALE ? find_version(reader->snapshot, head, version) : SHM_NONE;
+    const bool search = n == -ESTALE || MUTANT(FOLLOWS_AHEAD);
+    const uint32_t index = search ? find_version(reader->snapshot, head, version) : SHM_NONE;
     if (index != SHM_NONE) {
         n = copy_version(reader, index, version, buffer, bytes, &found);
         if (n == -ESTALE)
