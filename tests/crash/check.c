@@ -145,6 +145,20 @@ static void check_versions(struct world *world, uint64_t newest, const char *whe
         check_version(world, version, newest, when);
 }
 
+/* A follower takes the first buffer with its version's sequence: there must not be another one. */
+static void check_twins(struct world *world, const char *when) {
+    const struct snapshot *snapshot = &world->copy.snapshot;
+    uint64_t sequences[SHM_COUNT_MAX];
+    for (uint32_t i = 0; i < snapshot->count; i++) {
+        const struct shm_buffer *buffer = (void *)(snapshot->buffers + i * snapshot->stride);
+        sequences[i] = buffer->seq;
+        for (uint32_t j = 0; j < i && sequences[i] > 0; j++)
+            if (sequences[j] == sequences[i])
+                violation(world, "%s, version %" PRIu64 " stands in two buffers", when,
+                          sequences[i] / 2);
+    }
+}
+
 /* A view that is still valid must still show what it showed. */
 static void check_slow(struct world *world, const char *when) {
     for (unsigned i = 0; i < SLOW_READERS; i++) {
@@ -189,6 +203,7 @@ static void check_successor(struct world *world) {
         if (published < 0)
             violation(world, "a successor's publish gives error %d", published);
         check_reader(world, version, "after a successor's publish");
+        check_twins(world, "after a successor's publish");
         check_slow(world, "after a successor's publish");
     }
     check_versions(world, world->newest + publishes, "after a successor's publishes");
