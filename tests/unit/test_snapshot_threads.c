@@ -167,9 +167,9 @@ START_TEST(all_at_once) {
 }
 END_TEST
 
-#define LABELS 8u
-#define FRESH_READS                                                                                \
-    300u /* few, as both may have to share a processor, and then it is one a slice */
+/* Few, as both may have to share a processor, and then there is one in a slice. */
+#define FRESH_READS 300u
+#define LABELS      8u
 
 static void *read_labelled(void *argument) {
     struct party *party = argument;
