@@ -22,6 +22,7 @@
 
 #define ATTACH_MS 10000
 #define TABLE_MAX 4096 /* processes */
+#define FLAGS     (JSON_COMPACT | JSON_REAL_PRECISION(9))
 
 static const char *worker = "system", *name = "system";
 static double hz = 5;
@@ -81,7 +82,7 @@ static json_t *read_memory(void) {
 /* One line of the table; NULL when the process has gone meanwhile. */
 static json_t *read_process(const char *pid, long page_kib) {
     char path[64], text[1024], state;
-    long long utime, stime, rss;
+    long long ppid, utime, stime, threads, vsize, rss;
     snprintf(path, sizeof path, "/proc/%.16s/stat", pid);
     FILE *file = fopen(path, "re");
     size_t n = file ? fread(text, 1, sizeof text - 1, file) : 0;
@@ -91,16 +92,18 @@ static json_t *read_process(const char *pid, long page_kib) {
     char *comm = strchr(text, '('), *end = strrchr(text, ')'); /* comm may hold both */
     if (!comm || !end ||
         sscanf(end,
-               ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lld %lld %*d"
-               " %*d %*d %*d %*d %*d %*u %*u %lld",
-               &state, &utime, &stime, &rss) != 4)
+               ") %c %lld %*d %*d %*d %*d %*u %*u %*u %*u %*u %lld %lld %*d %*d %*d %*d %lld %*d"
+               " %*u %lld %lld",
+               &state, &ppid, &utime, &stime, &threads, &vsize, &rss) != 7)
         return NULL;
     *end = '\0';
     for (char *p = comm; *p; p++)
         if (*p & 0x80) /* any bytes at all; JSON wants UTF-8 */
             *p = '?';
-    return json_pack("{s:i, s:s, s:s#, s:I, s:I, s:I}", "pid", atoi(pid), "comm", comm + 1, "state",
-                     &state, 1, "utime", (json_int_t)utime, "stime", (json_int_t)stime, "rss_kib",
+    return json_pack("{s:i, s:s, s:s#, s:I, s:I, s:I, s:I, s:I, s:I}", "pid", atoi(pid), "comm",
+                     comm + 1, "state", &state, 1, "ppid", (json_int_t)ppid, "utime",
+                     (json_int_t)utime, "stime", (json_int_t)stime, "threads", (json_int_t)threads,
+                     "vsize_kib", (json_int_t)(vsize / 1024), "rss_kib",
                      (json_int_t)(rss * page_kib));
 }
 
@@ -144,7 +147,7 @@ static int publish(shmc_section *section) {
         json_decref(picture);
         return r;
     }
-    while ((length = json_dumpb(picture, text, room, JSON_COMPACT)) > room) {
+    while ((length = json_dumpb(picture, text, room, FLAGS)) > room) {
         json_t *processes = json_object_get(picture, "processes");
         size_t n = json_array_size(processes);
         if (n == 0)
@@ -247,6 +250,7 @@ int main(int argc, char **argv) {
     } else {
         say("publishing into section '%s', %g times a second", name, hz);
         status = serve(segment, section);
+        shmc_close(section);
     }
     shmc_detach(segment);
     return status;

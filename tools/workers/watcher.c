@@ -279,6 +279,8 @@ int main(int argc, char **argv) {
             *shmc_last_error(watcher.segment) ? shmc_last_error(watcher.segment) : strerror(-r));
     else
         say("ending");
+    shmc_close(watcher.alerts);
+    shmc_close(watcher.source);
     shmc_detach(watcher.segment);
     json_decref(watcher.before);
     json_decref(watcher.found);
