@@ -125,11 +125,17 @@ static const struct verb *find(const char *name) {
 
 static int unknown_verb(const struct tool *tool, const char *name) {
     const char *names[NAMES_MAX];
-    for (size_t i = 0; i < verbs_n; i++)
-        names[i] = verbs[i].name;
-    const char *near = nearest(name, names, verbs_n);
+    size_t n = 0;
+    for (; n < verbs_n; n++)
+        names[n] = verbs[n].name;
+    bool table = strncmp(name, "table", 5) == 0 && (name[5] == '\0' || name[5] == ' ');
+    if (!table)
+        names[n++] = "table";
+    const char *near = strcmp(name, "table") == 0 ? NULL : nearest(name, names, n);
     if (near)
         return fail(tool, TOOL_USAGE, "unknown verb '%s'; did you mean '%s'?", name, near);
+    if (table)
+        return fail(tool, TOOL_USAGE, "table takes one of: show, add, set, rm, init, example");
     return fail(tool, TOOL_USAGE, "unknown verb '%s'; shmtool --help lists them", name);
 }
 

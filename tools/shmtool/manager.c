@@ -45,6 +45,8 @@ int attach(const struct tool *tool, const char *worker, uint32_t flags, int time
     int r = shmc_attach(ret, &options);
     if (r >= 0)
         return TOOL_OK;
+    if (r == -EBUSY && timeout_ms == 0)
+        return fail(tool, TOOL_NO, "%s (--wait MS)", *error ? error : "the worker is held");
     bool no = r == -EBUSY || r == -EACCES || (r == -ENOENT && worker && segment_exists(options));
     return fail(tool, no ? TOOL_NO : TOOL_ABSENT, "%s", *error ? error : strerror(-r));
 }
@@ -100,7 +102,7 @@ bool field_true(const json_t *object, const char *group, const char *name) {
     return json_is_true(field(object, group, name));
 }
 
-void print_changes(const json_t *reply) {
+static void print_changes(const json_t *reply) {
     static const char *const titles[] = {"ACTION", "NAME", "WHAT"};
     const json_t *changes = json_object_get(reply, "changes"), *change;
     struct grid grid;
@@ -115,6 +117,12 @@ void print_changes(const json_t *reply) {
         grid_cell(&grid, PLAIN, "%s", field_text(change, NULL, "what"));
     }
     grid_print(&grid);
+}
+
+void print_reloaded(const json_t *reply) {
+    print_changes(reply);
+    printf("generation %lu is in force%s\n", field_number(reply, NULL, "generation"),
+           json_array_size(json_object_get(reply, "changes")) == 0 ? "; nothing had changed" : "");
 }
 
 int verb_plan(const struct tool *tool) {
@@ -149,9 +157,7 @@ int verb_reload(const struct tool *tool) {
         print_json(reply);
         return TOOL_OK;
     }
-    print_changes(reply);
-    printf("generation %lu is in force%s\n", field_number(reply, NULL, "generation"),
-           json_array_size(json_object_get(reply, "changes")) == 0 ? "; nothing had changed" : "");
+    print_reloaded(reply);
     json_decref(reply);
     return TOOL_OK;
 }
@@ -193,7 +199,8 @@ static void print_history(const json_t *reply) {
         grid_cell(&grid, PLAIN, "%s", field_text(edit, NULL, "time"));
         grid_cell(&grid, PLAIN, "%s", field_text(edit, NULL, "who"));
         grid_cell(&grid, paint, "%s", outcome);
-        grid_cell(&grid, PLAIN, "%lu", field_number(edit, NULL, "generation"));
+        uint64_t generation = field_number(edit, NULL, "generation");
+        grid_cell(&grid, PLAIN, generation ? "%lu" : "-", generation);
         grid_cell(&grid, PLAIN, "%s", error ? error : field_text(edit, NULL, "what"));
     }
     grid_print(&grid);

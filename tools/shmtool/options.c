@@ -200,8 +200,8 @@ static int take(struct tool *tool, const struct row *row, int argc, char **argv)
     if (row->argument && *row->argument == '[' && !argument)
         argument = loose_argument(argc, argv);
     if (argument && !set_option(tool, row->letter, argument))
-        return fail(tool, TOOL_USAGE, "--%s: '%s' is no %s; %s", row->name, argument, row->argument,
-                    row->help);
+        return fail(tool, TOOL_USAGE, "--%s: '%s' won't do; it takes %s: %s", row->name, argument,
+                    row->argument, row->help);
     return TOOL_OK;
 }
 

@@ -144,7 +144,8 @@ static int list(const struct tool *tool, shmc *segment) {
     int code = TOOL_OK;
     if (tool->rates) {
         code = look(tool, segment, &earlier);
-        struct timespec span = {(time_t)tool->seconds, (long)(fmod(tool->seconds, 1) * 1e9)};
+        time_t whole = (time_t)tool->seconds;
+        struct timespec span = {whole, (long)((tool->seconds - (double)whole) * 1e9)};
         if (code == TOOL_OK)
             nanosleep(&span, NULL);
     }

@@ -80,11 +80,13 @@ static void print_segment(const struct shmc_segment_info *info, const char *erro
     char age[TEXT_BYTES], size[TEXT_BYTES], used[TEXT_BYTES];
     text_span(age, info->heartbeat_age_ns);
     if (info->manager_alive)
-        line("manager", YELLOW, "pid %d runs, but does not answer: %s", info->manager_pid, error);
+        line("manager", YELLOW, "no answer; last heartbeat %s ago; readers and workers go on", age);
     else if (info->state == SHM_STATE_STOPPED)
         line("manager", YELLOW, "stopped %s ago; readers and workers go on", age);
     else
         line("manager", RED, "not running; last heartbeat %s ago; readers and workers go on", age);
+    if (info->manager_alive)
+        line("", PLAIN, "%s", error);
     line("segment", PLAIN, "key 0x%08x, shmid %d, %s (%s in arenas)", info->key, info->id,
          text_bytes(size, info->bytes), text_bytes(used, info->arena_bytes));
     line("protection", PLAIN, "%s", info->protection);

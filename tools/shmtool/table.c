@@ -71,6 +71,8 @@ int state_path(const struct tool *tool, char path[PATH_BYTES]) {
 }
 
 int table_failed(const struct tool *tool, sqlite3 *db, const char *path) {
+    static const char check[] = "CHECK constraint failed: ";
+    const char *text = sqlite3_errmsg(db);
     struct stat st;
     struct passwd *user = stat(path, &st) == 0 ? getpwuid(st.st_uid) : NULL;
     switch (sqlite3_errcode(db) & 0xff) {
@@ -83,8 +85,12 @@ int table_failed(const struct tool *tool, sqlite3 *db, const char *path) {
     case SQLITE_CANTOPEN:
         return fail(tool, TOOL_NO, "%s: you may not write it; become %s, whom it belongs to", path,
                     user ? user->pw_name : "the user");
+    case SQLITE_CONSTRAINT:
+        if (strncmp(text, check, sizeof check - 1) == 0)
+            text += sizeof check - 1; /* the constraints are named by sentences */
+        return fail(tool, TOOL_NO, "section '%s': %s", tool->argv[0], text);
     default:
-        return fail(tool, TOOL_NO, "%s", sqlite3_errmsg(db));
+        return fail(tool, TOOL_NO, "%s: %s", path, text);
     }
 }
 

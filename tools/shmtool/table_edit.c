@@ -156,7 +156,10 @@ static int reload(const struct tool *tool, const char *path, const char *name, c
     json_t *reply;
     int code = ask(tool, "reload", &reply);
     if (code != TOOL_OK) {
-        note(tool, "%s has the change, which takes effect by: shmtool reload", path);
+        note(tool,
+             code == TOOL_ABSENT ? "%s has the change; a manager applies it at its start"
+                                 : "%s has the change, and what runs is as it was",
+             path);
         return code;
     }
     if (tool->json) {
@@ -164,8 +167,7 @@ static int reload(const struct tool *tool, const char *path, const char *name, c
                              "done", done, "reload", reply));
         return TOOL_OK;
     }
-    print_changes(reply);
-    printf("generation %lu is in force\n", field_number(reply, NULL, "generation"));
+    print_reloaded(reply);
     json_decref(reply);
     return TOOL_OK;
 }

@@ -114,8 +114,8 @@ int ask(const struct tool *tool, const char *request, json_t **reply);
 int ask_quietly(const struct tool *tool, const char *request, json_t **reply, char *error,
                 size_t error_bytes);
 
-/* "added 'cam'  at 4096, 262400 bytes", a line for each change of a plan. */
-void print_changes(const json_t *reply);
+/* What a reload changed, and the generation now in force. */
+void print_reloaded(const json_t *reply);
 
 /* A field of an object's object (`group` NULL: of the object itself): never fails, as what comes
  * over a socket may lack it. */
