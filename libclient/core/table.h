@@ -10,10 +10,10 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define TABLE_SEGMENT_MIN (UINT64_C(1) << 20)
-#define TABLE_SEGMENT_MAX (UINT64_C(1) << 46)
+#define TABLE_SEGMENT_MIN   (UINT64_C(1) << 20)
+#define TABLE_SEGMENT_MAX   (UINT64_C(1) << 46)
 #define TABLE_INSTANCES_MAX 1024u
-#define TABLE_STALE_MS_MAX UINT64_C(31622400000) /* a year */
+#define TABLE_STALE_MS_MAX  UINT64_C(31622400000) /* a year */
 
 enum table_stamp { TABLE_STAMP_PRECISE, TABLE_STAMP_COARSE, TABLE_STAMP_NONE };
 enum table_notify { TABLE_NOTIFY_DEMAND, TABLE_NOTIFY_ALWAYS, TABLE_NOTIFY_NEVER };
@@ -66,8 +66,14 @@ void table_clear(struct table *table);
  * buffers (UPDATE section SET count = 4 WHERE name = 'cam')". */
 int table_check(const struct table *table, char *error, size_t error_bytes);
 
-/* Is `name` 1-63 of letters, digits, _ . - with a letter first?  With `instance`, "#N" may follow. */
+/* Is `name` 1-63 of letters, digits, _ . -, a letter first?  With `instance`, "#N" may follow. */
 bool table_name_ok(const char *name, bool instance);
+
+/* The words of the columns that have a few of them: "snapshot", "sysv", "coarse", "demand"; NULL
+ * for a value that isn't one, and back: -EINVAL for a word that isn't one. */
+enum table_words { TABLE_KINDS, TABLE_BACKENDS, TABLE_STAMPS, TABLE_NOTIFIES };
+const char *table_word(enum table_words words, unsigned value);
+int table_value(enum table_words words, const char *word);
 
 /* The worker row that "name" or "name#3" belongs to; NULL when there is none or the instance is
  * beyond its `instances`. */
