@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the planner makes of each difference.  Where things go: test_plan_place.c; what
+ * all these forget: test_plan_random.c.
+ */
+#include "plan_fixture.h"
+
+START_TEST(first_plan) {
+    start(MIB);
+    add("temps", "driver", 1000)->stale_ms = 500;
+    struct table_section *row = add_raw("page", "web", 100);
+    row->persist = row->shared = true;
+    row->notify = TABLE_NOTIFY_ALWAYS;
+    row->stamp = TABLE_STAMP_NONE;
+    strcpy(row->format, "html/1");
+    worker("idle")->instances = 2;
+    /* header, workers, attachments: 16384; two directories of 32768 for 64 entries */
+    apply("worker driver: record 0 added; worker idle#1: record 1 added; worker idle#2: record 2 "
+          "added; worker web: record 3 added; add temps: at 81920, 4544 bytes; add page: at 94208, "
+          "128 bytes");
+    ck_assert_uint_eq(running.arena_start, 16384);
+    ck_assert_uint_eq(running.directories[0].offset + running.directories[1].offset,
+                      16384 + 16384 + 32768);
+    const struct shm_section *s = section("page");
+    ck_assert_str_eq(s->owner, "web");
+    ck_assert_str_eq(s->format, "html/1");
+    ck_assert_uint_eq(s->flags, SHM_SECTION_PERSIST | SHM_SECTION_SHARED |
+                                    SHM_SECTION_NOTIFY_ALWAYS | SHM_SECTION_STAMP_NONE);
+    ck_assert_uint_eq(s->owner_index, 3);
+    ck_assert_uint_eq(s->bell_index, 1);
+    ck_assert_uint_eq(s->incarnation, 1);
+    ck_assert_uint_eq(s->changed_gen, 1);
+    ck_assert_uint_eq(s->count, 0);
+    ck_assert_uint_eq(s->ctl_off, s->offset);
+    ck_assert_uint_eq(section("temps")->stale_ms, 500);
+    apply("");
+    stop();
+}
+END_TEST
+
+/* Readers may attach before there is anything to read. */
+START_TEST(empty_table) {
+    start(MIB);
+    apply("");
+    ck_assert_uint_eq(running.generation, 1);
+    ck_assert_uint_eq(running.directories[0].offset, 49152);
+    ck_assert_uint_eq(running.directories[1].offset, 16384);
+    apply("");
+    ck_assert_uint_eq(running.generation, 1);
+    stop();
+}
+END_TEST
+
+START_TEST(changes_in_place) {
+    start(MIB);
+    add("a", "x", 1000);
+    apply(NULL);
+    const struct shm_section before = *section("a");
+    struct table_section *row = &table.sections[0];
+    strcpy(row->name, "b");
+    strcpy(row->format, "b/1");
+    row->size = 1024; /* of the same stride */
+    row->stale_ms = 500;
+    row->notify = TABLE_NOTIFY_NEVER;
+    row->persist = true;
+    apply("change b: renamed from 'a', size 1000 -> 1024, stale_ms 0 -> 500, format '' -> 'b/1', "
+          "notify demand -> never, persist 0 -> 1");
+    const struct shm_section *after = section("b");
+    ck_assert_uint_eq(after->offset, before.offset);
+    ck_assert_uint_eq(after->bytes, before.bytes);
+    ck_assert_uint_eq(after->incarnation, 1);
+    ck_assert_uint_eq(after->changed_gen, 2);
+    ck_assert_uint_eq(after->size, 1024);
+    row->pinned = true;
+    row->offset = after->offset;
+    apply("change b: pinned where it is, at 81920");
+    row->pinned = false;
+    apply("change b: no longer pinned, stays at 81920");
+    stop();
+}
+END_TEST
+
+START_TEST(two_may_swap_names) {
+    start(MIB);
+    add("a", "x", 1000);
+    add("b", "x", 2000);
+    apply(NULL);
+    const uint64_t a = section("a")->offset;
+    strcpy(table.sections[0].name, "b");
+    strcpy(table.sections[1].name, "a");
+    apply("change b: renamed from 'a'; change a: renamed from 'b'");
+    ck_assert_uint_eq(section("b")->offset, a);
+    stop();
+}
+END_TEST
+
+START_TEST(what_would_move_is_refused) {
+    start(MIB);
+    add("a", "x", 1000);
+    add_raw("r", "x", 1000);
+    worker("y");
+    apply(NULL);
+#define MOVES(text, column, value)                                                                 \
+    do {                                                                                           \
+        const struct table_section before_ = *row;                                                 \
+        row->column = value;                                                                       \
+        refused(text " while the section exists, in this version (DELETE the row and INSERT it "   \
+                     "anew, or `shmtool destroy` and a new start)");                               \
+        *row = before_;                                                                            \
+    } while (0)
+    struct table_section *row = &table.sections[0];
+    MOVES("section 'a': size can't change from 1000 to 1025", size, 1025);
+    MOVES("section 'a': count can't change from 4 to 5", count, 5);
+    MOVES("section 'a': stamp can't change from precise to coarse", stamp, TABLE_STAMP_COARSE);
+    MOVES("section 'a': offset can't change from 81920 to 0", pinned, true);
+    MOVES("section 'a': owner can't change from x to y", owner[0], 'y');
+    row->count = 0;
+    MOVES("section 'a': kind can't change from snapshot to raw", kind, SHM_KIND_RAW);
+    row->count = 4;
+    row = &table.sections[1];
+    MOVES("section 'r': size can't change from 1000 to 1001", size, 1001);
+    MOVES("section 'r': shared can't change from 0 to 1", shared, true);
+    apply("");
+    stop();
+}
+END_TEST
+
+START_TEST(what_is_held_is_kept) {
+    start(MIB);
+    add("a", "x", 1000);
+    add("b", "y", 1000);
+    apply(NULL);
+    const bool held[] = {true, false};
+    strcpy(table.sections[0].name, "c");
+    refused_held(held, "section 'a': it can't be renamed to 'c' while worker 'x' holds its lease "
+                       "(end that worker, then `shmtool reload`)");
+    strcpy(table.sections[0].name, "a");
+    table.sections[0].stale_ms = 7;
+    strcpy(table.sections[1].name, "d");
+    apply_held(held, "change a: stale_ms 0 -> 7; change d: renamed from 'b'");
+    drop(0);
+    refused_held(held, "section 'a': it can't be removed while worker 'x' holds its lease (end "
+                       "that worker, then `shmtool reload`)");
+    apply("remove a: at 81920, 4544 bytes");
+    /* the record of a holder stays, though its row is gone */
+    table.workers_n = 1;
+    table.workers[0] = table.workers[1];
+    apply_held(held, "");
+    apply("worker x: record 0 removed");
+    ck_assert_uint_eq(layout_worker(&running, "y"), 1);
+    worker("z");
+    apply("worker z: record 0 added");
+    stop();
+}
+END_TEST
+
+START_TEST(instances) {
+    start(MIB);
+    worker("web")->instances = 3;
+    add("a", "web#3", 1000);
+    apply("worker web#1: record 0 added; worker web#2: record 1 added; worker web#3: record 2 "
+          "added; add a: at 81920, 4544 bytes");
+    ck_assert_uint_eq(section("a")->owner_index, 2);
+    table.workers[0].instances = 4;
+    apply("worker web#4: record 3 added");
+    table.workers[0].instances = 2;
+    refused("section 'a': its owner 'web#3' is beyond the worker's 2 instances (UPDATE worker SET "
+            "instances = 3 WHERE name = 'web')");
+    table.sections_n = 0;
+    table.workers[0].instances = 1;
+    apply("worker web: record 4 added; remove a: at 81920, 4544 bytes; worker web#1: record 0 "
+          "removed; worker web#2: record 1 removed; worker web#3: record 2 removed; worker web#4: "
+          "record 3 removed");
+    stop();
+}
+END_TEST
+
+START_TEST(not_served) {
+    start(MIB);
+    add("a", "x", 1000)->kind = SHM_KIND_QUEUE;
+    refused("section 'a': kind 'queue' is not served by this version (raw and snapshot are)");
+    table.sections[0].kind = SHM_KIND_SLOTS;
+    refused("section 'a': kind 'slots' is not served by this version (raw and snapshot are)");
+    table.sections[0].kind = SHM_KIND_SNAPSHOT;
+    table.backend = SHM_BACKEND_MEMFD;
+    refused("segment: backend 'memfd' is not served by this version; use 'sysv' (UPDATE segment "
+            "SET backend = 'sysv')");
+    table.backend = SHM_BACKEND_SYSV;
+    table.size = 2 * MIB;
+    refused("segment: its size can't change from 1048576 to 2097152 while it runs (UPDATE segment "
+            "SET size = 1048576, or `shmtool destroy` and a new start)");
+    table.size = MIB;
+    table.sections[0].size = 0;
+    refused("section 'a': size is 0; it must be 1 byte at least (UPDATE section SET size = 4096 "
+            "WHERE name = 'a')");
+    stop();
+}
+END_TEST
+
+UNIT_MAIN("plan", first_plan, empty_table, changes_in_place, two_may_swap_names,
+          what_would_move_is_refused, what_is_held_is_kept, instances, not_served)
