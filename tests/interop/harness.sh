@@ -1,0 +1,78 @@
+# shellcheck shell=bash disable=SC2034 # the sourcing scripts use the variables
+# SPDX-License-Identifier: Apache-2.0
+#
+# For the scripts beside it, which source it with the build directory in $1: a key, directories and
+# (for root) an IPC namespace of the test's own, all gone at its end.
+set -euo pipefail
+build=$(cd "$1" && pwd)
+source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+
+if [ "$(id -u)" -eq 0 ] && [ -z "${SHM_TEST_ALONE-}" ] && unshare --ipc true 2>/dev/null; then
+    SHM_TEST_ALONE=1 exec unshare --ipc "$0" "$@"
+fi
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/shm-interop.XXXXXX")
+mkdir "$work/state" "$work/run"
+SHMC_KEY=$(printf '0x%08x' $((0x40000000 | RANDOM << 15 | RANDOM)))
+export SHMC_KEY SHMC_RUNTIME_DIR=$work/run
+PATH=$build/tools:$PATH
+children=() manager=''
+
+clean_up() {
+    local status=$? child
+    trap - EXIT
+    for child in "${children[@]}"; do
+        { kill "$child" && wait "$child"; } 2>/dev/null || :
+    done
+    if [ -n "$manager" ]; then
+        shmtool destroy --yes >/dev/null 2>&1 || kill "$manager" 2>/dev/null || :
+        { wait "$manager"; } 2>/dev/null || :
+        [ "$status" -eq 0 ] || sed 's/^/manager: /' "$work/manager.log"
+    fi
+    rm -rf "$work"
+    exit "$status"
+}
+trap clean_up EXIT
+
+# Looks every 20 ms, for at most so many seconds.
+await() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.02
+    done
+}
+
+# A case: its name, then a command that must succeed.
+ok() {
+    local name=$1
+    shift
+    if "$@"; then
+        echo "ok $name"
+    else
+        echo "not ok $name (it was: $*)"
+        exit 1
+    fi
+}
+
+start_manager() {
+    "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
+        --runtime-dir "$SHMC_RUNTIME_DIR" >>"$work/manager.log" 2>&1 &
+    manager=$!
+    shmtool status --wait 10000 >/dev/null
+}
+
+# Reads SQL for the table, and applies it.
+edit_table() {
+    sqlite3 "$work/state/sections.db" && shmtool reload >"$work/reload.log"
+}
+
+# What a package would hold, below $root; its library first in line.
+install_tree() {
+    root=$work/root
+    DESTDIR=$root cmake --install "$build" >"$work/install.log"
+    PKG_CONFIG_LIBDIR=$(dirname "$(find "$root" -name shmclient.pc)")
+    libdir=$(dirname "$PKG_CONFIG_LIBDIR")
+    export PKG_CONFIG_LIBDIR PKG_CONFIG_SYSROOT_DIR=$root LD_LIBRARY_PATH=$libdir
+}
