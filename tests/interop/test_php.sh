@@ -5,7 +5,7 @@
 . "$(dirname "$0")/harness.sh"
 here=$source_dir/tests/interop
 reader=$source_dir/tools/workers/reader.php
-php -m 2>/dev/null | grep -qx shmop || { echo "no PHP with shmop here"; exit 77; }
+php -r 'exit(extension_loaded("shmop") ? 0 : 1);' 2>/dev/null || { echo "no PHP with shmop here"; exit 77; }
 gcc -std=gnu17 -I"$source_dir/include" -o "$work/worker" "$here/worker.c" \
     -L"$build/libclient" -lshmclient -Wl,-rpath,"$build/libclient"
 
