@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * state.db: opening it, its edits and their history.  Only one process writes it, so it has no
+ * write-ahead log: at rest it is one file.
+ */
+#include "state_db.h"
+#include "core/futex.h"
+#include "state_parts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define APPLICATION_ID 0x53484d73 /* "SHMs" */
+#define SCHEMA         1
+#define HISTORY_MAX    "1000"
+
+static const char schema[] =
+    "CREATE TABLE number(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE edit(edit INTEGER PRIMARY KEY AUTOINCREMENT, time_ns INTEGER NOT NULL, "
+    "  who TEXT NOT NULL, what TEXT NOT NULL, generation INTEGER, error TEXT, outcome TEXT NOT "
+    "NULL "
+    "  CHECK(outcome IN ('intended', 'applied', 'abandoned', 'rejected'))) STRICT;";
+
+/* ---- statements */
+
+int state_error(const struct state_db *db) {
+    switch (sqlite3_errcode(db->sql)) {
+    case SQLITE_OK:
+    case SQLITE_DONE:
+    case SQLITE_ROW:
+        return 0;
+    case SQLITE_NOMEM:
+        return -ENOMEM;
+    case SQLITE_FULL:
+        return -ENOSPC;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return -EBUSY;
+    case SQLITE_READONLY:
+        return -EROFS;
+    case SQLITE_PERM:
+    case SQLITE_CANTOPEN:
+        return -EACCES;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return -EBADMSG;
+    default:
+        return -EIO;
+    }
+}
+
+static sqlite3_stmt *prepare(const struct state_db *db, const char *sql, const char *types,
+                             va_list values) {
+    sqlite3_stmt *s = NULL;
+    if (sqlite3_prepare_v2(db->sql, sql, -1, &s, NULL) != SQLITE_OK)
+        return NULL;
+    for (int i = 1; *types != '\0'; types++, i++) {
+        if (*types == 'i') {
+            sqlite3_bind_int64(s, i, va_arg(values, int64_t));
+        } else if (*types == 't') {
+            sqlite3_bind_text(s, i, va_arg(values, const char *), -1, SQLITE_TRANSIENT);
+        } else {
+            const void *blob = va_arg(values, const void *);
+            sqlite3_bind_blob(s, i, blob, va_arg(values, int), SQLITE_TRANSIENT);
+        }
+    }
+    return s;
+}
+
+sqlite3_stmt *state_prepare(const struct state_db *db, const char *sql, const char *types, ...) {
+    va_list values;
+    va_start(values, types);
+    sqlite3_stmt *s = prepare(db, sql, types, values);
+    va_end(values);
+    return s;
+}
+
+int state_run(const struct state_db *db, const char *sql, const char *types, ...) {
+    va_list values;
+    va_start(values, types);
+    sqlite3_stmt *s = prepare(db, sql, types, values);
+    va_end(values);
+    int step = s == NULL ? SQLITE_ERROR : sqlite3_step(s);
+    int r = step == SQLITE_DONE || step == SQLITE_ROW ? 0 : state_error(db);
+    sqlite3_finalize(s);
+    return r;
+}
+
+/* A single value, or `otherwise` when there is no row (or it is NULL). */
+static int64_t number(const struct state_db *db, const char *sql, const char *name,
+                      int64_t otherwise) {
+    sqlite3_stmt *s = state_prepare(db, sql, name == NULL ? "" : "t", name);
+    if (s != NULL && sqlite3_step(s) == SQLITE_ROW && sqlite3_column_type(s, 0) == SQLITE_INTEGER)
+        otherwise = sqlite3_column_int64(s, 0);
+    sqlite3_finalize(s);
+    return otherwise;
+}
+
+static int begin(const struct state_db *db) {
+    return state_run(db, "BEGIN IMMEDIATE", "");
+}
+
+/* Ends the transaction the one way or the other; `r` is what became of it so far. */
+static int finish(const struct state_db *db, int r) {
+    if (r == 0)
+        r = state_run(db, "COMMIT", "");
+    if (r < 0 && sqlite3_get_autocommit(db->sql) == 0)
+        state_run(db, "ROLLBACK", "");
+    return r;
+}
+
+/* ---- opening */
+
+static int make_schema(const struct state_db *db) {
+    char sql[160];
+    snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+             APPLICATION_ID, SCHEMA);
+    int r = begin(db);
+    if (r == 0 && (sqlite3_exec(db->sql, schema, NULL, NULL, NULL) != SQLITE_OK ||
+                   sqlite3_exec(db->sql, state_items_schema, NULL, NULL, NULL) != SQLITE_OK ||
+                   sqlite3_exec(db->sql, sql, NULL, NULL, NULL) != SQLITE_OK))
+        r = state_error(db);
+    return finish(db, r);
+}
+
+static bool is_sound(const struct state_db *db) {
+    sqlite3_stmt *s = state_prepare(db, "PRAGMA quick_check(1)", "");
+    const char *answer =
+        s != NULL && sqlite3_step(s) == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : NULL;
+    bool sound = answer != NULL && strcmp(answer, "ok") == 0;
+    sqlite3_finalize(s);
+    return sound;
+}
+
+static int open_file(struct state_db *db, const char *path) {
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW;
+    if (sqlite3_open_v2(path, &db->sql, flags, NULL) != SQLITE_OK)
+        return db->sql == NULL ? -ENOMEM : state_error(db);
+    sqlite3_busy_timeout(db->sql, 2000);
+    sqlite3_db_config(db->sql, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(db->sql, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    sqlite3_exec(db->sql, "PRAGMA synchronous = FULL", NULL, NULL, NULL);
+    return 0;
+}
+
+/* 0; -EBADMSG: damaged; -EPROTONOSUPPORT: not ours, or newer; or another negative errno. */
+static int check_file(const struct state_db *db) {
+    if (!is_sound(db)) {
+        int r = state_error(db);
+        return r == 0 ? -EBADMSG : r;
+    }
+    int64_t application = number(db, "PRAGMA application_id", NULL, -1);
+    int64_t version = number(db, "PRAGMA user_version", NULL, -1);
+    if (application == 0 && version == 0 &&
+        number(db, "SELECT count(*) FROM sqlite_schema", NULL, -1) == 0)
+        return make_schema(db);
+    if (application != APPLICATION_ID || version != SCHEMA)
+        return -EPROTONOSUPPORT;
+    int64_t tables = number(db,
+                            "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN "
+                            "('edit', 'item', 'number')",
+                            NULL, 0);
+    return tables == 3 ? 0 : -EBADMSG;
+}
+
+/* A damaged file is kept for whoever wants to look at it. */
+static int set_aside(const char *path, char *error, size_t error_bytes) {
+    char aside[PATH_MAX], journal[PATH_MAX + 16], journal_aside[PATH_MAX + 16];
+    snprintf(aside, sizeof aside, "%s.damaged-%lld", path, (long long)time(NULL));
+    snprintf(journal, sizeof journal, "%s-journal", path);
+    snprintf(journal_aside, sizeof journal_aside, "%s-journal", aside);
+    /* The journal first: it would be played back into the new file. */
+    if ((rename(journal, journal_aside) < 0 && errno != ENOENT) || rename(path, aside) < 0)
+        return -errno;
+    snprintf(error, error_bytes,
+             "%s was damaged; it is kept as %s, and a new one was made: the history is lost, the "
+             "segment is not",
+             path, aside);
+    return 0;
+}
+
+static int try_open(struct state_db *db, const char *path) {
+    int r = open_file(db, path);
+    if (r == 0)
+        r = check_file(db);
+    if (r < 0) {
+        sqlite3_close(db->sql);
+        db->sql = NULL;
+    }
+    return r;
+}
+
+static const char *open_remedy(int r) {
+    switch (r) {
+    case -EPROTONOSUPPORT:
+        return "it is another application's, or a newer version's: move it away";
+    case -ENOSPC:
+        return "the disk is full: make room";
+    case -EBUSY:
+        return "somebody else has it locked: end that";
+    default:
+        return strerror(-r);
+    }
+}
+
+int state_db_open(struct state_db **ret, const char *path, char *error, size_t error_bytes) {
+    /* SQLite would make it with the umask's mode.  One that exists is not opened: closing it would
+     * drop the locks that this process may have on it. */
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int made = fd < 0 ? -errno : close(fd);
+    struct state_db *db = calloc(1, sizeof *db);
+    if (db == NULL)
+        return -ENOMEM;
+    int r = made < 0 && made != -EEXIST ? made : try_open(db, path);
+    if (r == -EBADMSG) {
+        r = set_aside(path, error, error_bytes);
+        if (r == 0)
+            r = try_open(db, path);
+        if (r == 0)
+            chmod(path, 0600);
+    }
+    if (r < 0) {
+        snprintf(error, error_bytes, "%s can't be used: %s", path, open_remedy(r));
+        free(db);
+        return r;
+    }
+    *ret = db;
+    return 0;
+}
+
+void state_db_close(struct state_db *db) {
+    if (db == NULL)
+        return;
+    sqlite3_close(db->sql);
+    free(db);
+}
+
+/* ---- edits */
+
+static int64_t open_edit(const struct state_db *db) {
+    return number(db, "SELECT max(edit) FROM edit WHERE outcome = 'intended'", NULL, 0);
+}
+
+static int abandon(struct state_db *db) {
+    int r = state_run(db, "UPDATE edit SET outcome = 'abandoned' WHERE outcome = 'intended'", "");
+    return r == 0 ? state_items_drop(db) : r;
+}
+
+int state_db_intend(struct state_db *db, const char *who, const char *what,
+                    const struct layout *next, const struct table *table, int64_t *edit) {
+    int r = begin(db);
+    if (r == 0)
+        r = abandon(db);
+    if (r == 0)
+        r = state_run(db,
+                      "INSERT INTO edit(time_ns, who, what, generation, outcome) "
+                      "VALUES(?, ?, ?, ?, 'intended')",
+                      "itti", (int64_t)clock_real_ns(), who, what, (int64_t)next->generation);
+    int64_t id = sqlite3_last_insert_rowid(db->sql);
+    if (r == 0)
+        r = state_items_stage(db, next, table);
+    r = finish(db, r);
+    if (r == 0)
+        *edit = id;
+    return r;
+}
+
+/* The newest generation is kept whatever its age: a new segment counts on from it. */
+static int prune(const struct state_db *db) {
+    return state_run(db,
+                     "DELETE FROM edit WHERE edit <= (SELECT max(edit) FROM edit) - " HISTORY_MAX
+                     " AND generation IS NOT (SELECT coalesce(max(generation), 0) FROM edit)",
+                     "");
+}
+
+static int close_edit(struct state_db *db, int64_t edit) {
+    int r = state_run(db,
+                      "UPDATE edit SET outcome = 'applied' WHERE edit = ? AND outcome = "
+                      "'intended'",
+                      "i", edit);
+    if (r == 0 && sqlite3_changes(db->sql) == 0)
+        r = -ENOENT;
+    if (r == 0)
+        r = state_items_commit(db);
+    return r == 0 ? prune(db) : r;
+}
+
+int state_db_done(struct state_db *db, int64_t edit) {
+    int r = begin(db);
+    if (r == 0)
+        r = close_edit(db, edit);
+    return finish(db, r);
+}
+
+int state_db_settle(struct state_db *db, uint64_t running_generation) {
+    int64_t edit = open_edit(db);
+    if (edit == 0)
+        return 0;
+    int64_t generation = number(db,
+                                "SELECT generation FROM edit WHERE outcome = 'intended' "
+                                "ORDER BY edit DESC LIMIT 1",
+                                NULL, -1);
+    int r = begin(db);
+    if (r == 0)
+        r = generation == (int64_t)running_generation ? close_edit(db, edit) : abandon(db);
+    return finish(db, r);
+}
+
+int state_db_rejected(struct state_db *db, const char *who, const char *why) {
+    int64_t again = number(db,
+                           "SELECT edit FROM (SELECT * FROM edit ORDER BY edit DESC LIMIT 1) "
+                           "WHERE outcome = 'rejected' AND error = ?",
+                           why, 0);
+    if (again != 0)
+        return state_run(db, "UPDATE edit SET time_ns = ?, who = ? WHERE edit = ?", "iti",
+                         (int64_t)clock_real_ns(), who, again);
+    int r = state_run(db,
+                      "INSERT INTO edit(time_ns, who, what, error, outcome) "
+                      "VALUES(?, ?, 'nothing', ?, 'rejected')",
+                      "itt", (int64_t)clock_real_ns(), who, why);
+    return r == 0 ? prune(db) : r;
+}
+
+uint64_t state_db_generation(struct state_db *db) {
+    return (uint64_t)number(db, "SELECT max(generation) FROM edit", NULL, 0);
+}
+
+int state_db_remember(struct state_db *db, const char *name, int64_t value) {
+    return state_run(db, "INSERT OR REPLACE INTO number(name, value) VALUES(?, ?)", "ti", name,
+                     value);
+}
+
+int64_t state_db_recall(struct state_db *db, const char *name, int64_t otherwise) {
+    return number(db, "SELECT value FROM number WHERE name = ?", name, otherwise);
+}
+
+/* ---- history */
+
+static json_t *edit_json(sqlite3_stmt *s) {
+    char text[32];
+    int64_t ns = sqlite3_column_int64(s, 1);
+    time_t seconds = (time_t)(ns / 1000000000);
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    bool placed = sqlite3_column_type(s, 4) != SQLITE_NULL;
+    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:o, s:s?}", "edit",
+                     (json_int_t)sqlite3_column_int64(s, 0), "time", text, "who",
+                     sqlite3_column_text(s, 2), "what", sqlite3_column_text(s, 3), "outcome",
+                     sqlite3_column_text(s, 6), "generation",
+                     placed ? json_integer(sqlite3_column_int64(s, 4)) : json_null(), "error",
+                     sqlite3_column_text(s, 5));
+}
+
+int state_db_history(struct state_db *db, unsigned limit, struct json_t **ret) {
+    sqlite3_stmt *s = state_prepare(db,
+                                    "SELECT edit, time_ns, who, what, generation, error, outcome "
+                                    "FROM edit ORDER BY edit DESC LIMIT ?",
+                                    "i", (int64_t)limit);
+    json_t *edits = json_array();
+    int step = SQLITE_DONE;
+    while (s != NULL && (step = sqlite3_step(s)) == SQLITE_ROW)
+        json_array_append_new(edits, edit_json(s));
+    int r = s == NULL || step != SQLITE_DONE ? state_error(db) : 0;
+    sqlite3_finalize(s);
+    json_t *history = r < 0 ? NULL : json_pack("{s:O}", "edits", edits);
+    json_decref(edits);
+    if (r == 0 && history == NULL)
+        r = -ENOMEM;
+    if (r == 0)
+        *ret = history;
+    return r;
+}

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Table and placement as items.  The placement is kept as the segment's own structures, which no
+ * version may change; the table's rows as JSON, which people can read and later versions can
+ * extend. An edit writes only the items that it changes.
+ */
+#include "state_parts.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char state_items_schema[] =
+    "CREATE TABLE item(stage INTEGER NOT NULL, kind TEXT NOT NULL, id INTEGER NOT NULL, "
+    "  name TEXT, data ANY, PRIMARY KEY(stage, kind, id)) STRICT, WITHOUT ROWID;";
+
+/* ---- staging */
+
+struct item {
+    const char *kind;
+    int64_t id;
+    const char *name;
+    const void *blob; /* or, when NULL, */
+    int blob_bytes;
+    json_t *json; /* owned by whoever made it */
+};
+
+static bool same_as_before(const struct state_db *db, const struct item *item, const void *data,
+                           int bytes) {
+    sqlite3_stmt *s =
+        state_prepare(db, "SELECT data FROM item WHERE stage = 0 AND kind = ? AND id = ?", "ti",
+                      item->kind, item->id);
+    bool same = s != NULL && sqlite3_step(s) == SQLITE_ROW && sqlite3_column_bytes(s, 0) == bytes &&
+                memcmp(sqlite3_column_blob(s, 0), data, (size_t)bytes) == 0;
+    sqlite3_finalize(s);
+    return same;
+}
+
+static int stage(const struct state_db *db, const struct item *item) {
+    char *text = item->json == NULL ? NULL : json_dumps(item->json, JSON_COMPACT | JSON_SORT_KEYS);
+    if (item->json != NULL && text == NULL)
+        return -ENOMEM;
+    const void *data = text != NULL ? text : item->blob;
+    int bytes = text != NULL ? (int)strlen(text) : item->blob_bytes, r = 0;
+    static const char insert[] =
+        "INSERT INTO item(stage, kind, id, name, data) VALUES(1, ?, ?, ?, ?)";
+    if (same_as_before(db, item, data, bytes))
+        r = 0;
+    else if (text != NULL)
+        r = state_run(db, insert, "titt", item->kind, item->id, item->name, text);
+    else
+        r = state_run(db, insert, "titb", item->kind, item->id, item->name, data, bytes);
+    free(text);
+    return r;
+}
+
+/* Notes the end of those of a kind that `has` doesn't know any more. */
+static int stage_removed(const struct state_db *db, const char *kind,
+                         bool (*has)(const void *, int64_t), const void *where) {
+    sqlite3_stmt *s = state_prepare(
+        db, "SELECT id FROM item WHERE stage = 0 AND kind = ? ORDER BY id", "t", kind);
+    int r = s == NULL ? state_error(db) : 0, step = SQLITE_DONE;
+    while (r == 0 && (step = sqlite3_step(s)) == SQLITE_ROW) {
+        int64_t id = sqlite3_column_int64(s, 0);
+        if (!has(where, id))
+            r = state_run(db, "INSERT INTO item(stage, kind, id) VALUES(1, ?, ?)", "ti", kind, id);
+    }
+    if (r == 0 && step != SQLITE_DONE)
+        r = state_error(db);
+    sqlite3_finalize(s);
+    return r;
+}
+
+/* ---- the placement */
+
+static bool has_descriptor(const void *layout, int64_t id) {
+    const struct layout *l = layout;
+    return id < l->sections_used && l->sections[id].state != SHM_PLACE_FREE;
+}
+
+static bool has_arena(const void *layout, int64_t id) {
+    const struct layout *l = layout;
+    return id < l->arenas_used && l->arenas[id].state != SHM_PLACE_FREE;
+}
+
+static bool has_record(const void *layout, int64_t id) {
+    const struct layout *l = layout;
+    return id < l->workers_used && l->workers[id][0] != '\0';
+}
+
+static int stage_geometry(const struct state_db *db, const struct layout *l) {
+    json_t *json = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:[I, I, I, I]}", "segment_bytes",
+        (json_int_t)l->segment_bytes, "arena_start", (json_int_t)l->arena_start, "workers_off",
+        (json_int_t)l->workers_off, "workers_capacity", (json_int_t)l->workers_capacity,
+        "attachments_off", (json_int_t)l->attachments_off, "attachments_capacity",
+        (json_int_t)l->attachments_capacity, "bells_capacity", (json_int_t)l->bells_capacity,
+        "generation", (json_int_t)l->generation, "directories",
+        (json_int_t)l->directories[0].offset, (json_int_t)l->directories[0].bytes,
+        (json_int_t)l->directories[1].offset, (json_int_t)l->directories[1].bytes);
+    struct item item = {.kind = "geometry", .json = json};
+    int r = json == NULL ? -ENOMEM : stage(db, &item);
+    json_decref(json);
+    return r;
+}
+
+static int stage_layout(const struct state_db *db, const struct layout *l) {
+    int r = stage_geometry(db, l);
+    for (uint32_t i = 0; r == 0 && i < l->sections_used; i++)
+        if (has_descriptor(l, i)) {
+            struct item item = {"descriptor",        i,   l->sections[i].name, &l->sections[i],
+                                sizeof *l->sections, NULL};
+            r = stage(db, &item);
+        }
+    for (uint32_t i = 0; r == 0 && i < l->arenas_used; i++)
+        if (has_arena(l, i)) {
+            struct item item = {"arena", i, NULL, &l->arenas[i], sizeof *l->arenas, NULL};
+            r = stage(db, &item);
+        }
+    for (uint32_t i = 0; r == 0 && i < l->workers_used; i++)
+        if (has_record(l, i)) {
+            struct item item = {"record", i, l->workers[i], l->workers[i], SHM_NAME_BYTES, NULL};
+            r = stage(db, &item);
+        }
+    if (r == 0)
+        r = stage_removed(db, "descriptor", has_descriptor, l);
+    if (r == 0)
+        r = stage_removed(db, "arena", has_arena, l);
+    return r == 0 ? stage_removed(db, "record", has_record, l) : r;
+}
+
+/* Goes through the items of a kind that are in force; `take` gets each statement's row. */
+static int each(const struct state_db *db, const char *kind,
+                int (*take)(sqlite3_stmt *, int64_t, void *), void *where) {
+    sqlite3_stmt *s = state_prepare(
+        db, "SELECT id, data FROM item WHERE stage = 0 AND kind = ? ORDER BY id", "t", kind);
+    int r = s == NULL ? state_error(db) : 0, step = SQLITE_DONE;
+    while (r == 0 && (step = sqlite3_step(s)) == SQLITE_ROW)
+        r = take(s, sqlite3_column_int64(s, 0), where);
+    if (r == 0 && step != SQLITE_DONE)
+        r = state_error(db);
+    sqlite3_finalize(s);
+    return r;
+}
+
+/* Puts one structure at its index of an array that grows; holes are zero. */
+static int take_indexed(sqlite3_stmt *s, int64_t id, void **array, uint32_t *used, size_t bytes) {
+    if (id < *used || id >= UINT32_MAX / 2 || (size_t)sqlite3_column_bytes(s, 1) != bytes)
+        return -EBADMSG;
+    uint8_t *grown = reallocarray(*array, (size_t)id + 1, bytes);
+    if (grown == NULL)
+        return -ENOMEM;
+    *array = grown;
+    memset(grown + *used * bytes, 0, ((size_t)id - *used) * bytes);
+    memcpy(grown + (size_t)id * bytes, sqlite3_column_blob(s, 1), bytes);
+    *used = (uint32_t)id + 1;
+    return 0;
+}
+
+static int take_descriptor(sqlite3_stmt *s, int64_t id, void *where) {
+    struct layout *l = where;
+    return take_indexed(s, id, (void **)&l->sections, &l->sections_used, sizeof *l->sections);
+}
+
+static int take_arena(sqlite3_stmt *s, int64_t id, void *where) {
+    struct layout *l = where;
+    return take_indexed(s, id, (void **)&l->arenas, &l->arenas_used, sizeof *l->arenas);
+}
+
+static int take_record(sqlite3_stmt *s, int64_t id, void *where) {
+    struct layout *l = where;
+    return take_indexed(s, id, (void **)&l->workers, &l->workers_used, sizeof *l->workers);
+}
+
+static json_t *row_json(sqlite3_stmt *s) {
+    return json_loadb(sqlite3_column_blob(s, 1), (size_t)sqlite3_column_bytes(s, 1), 0, NULL);
+}
+
+static int take_geometry(sqlite3_stmt *s, int64_t id, void *where) {
+    (void)id;
+    struct layout *l = where;
+    json_t *json = row_json(s);
+    json_int_t n[8], d[4];
+    int r = json_unpack(json, "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:[I, I, I, I]}",
+                        "segment_bytes", &n[0], "arena_start", &n[1], "workers_off", &n[2],
+                        "workers_capacity", &n[3], "attachments_off", &n[4], "attachments_capacity",
+                        &n[5], "bells_capacity", &n[6], "generation", &n[7], "directories", &d[0],
+                        &d[1], &d[2], &d[3]);
+    json_decref(json);
+    if (r < 0)
+        return -EBADMSG;
+    *l = (struct layout){
+        .segment_bytes = (uint64_t)n[0],
+        .arena_start = (uint32_t)n[1],
+        .workers_off = (uint32_t)n[2],
+        .workers_capacity = (uint32_t)n[3],
+        .attachments_off = (uint32_t)n[4],
+        .attachments_capacity = (uint32_t)n[5],
+        .bells_capacity = (uint32_t)n[6],
+        .generation = (uint64_t)n[7],
+        .directories = {{(uint64_t)d[0], (uint64_t)d[1]}, {(uint64_t)d[2], (uint64_t)d[3]}}};
+    return 0;
+}
+
+int state_db_placement(struct state_db *db, struct layout *ret) {
+    struct layout layout = {0};
+    char error[256];
+    int r = each(db, "geometry", take_geometry, &layout);
+    if (r == 0 && layout.segment_bytes == 0)
+        return -ENOENT;
+    if (r == 0)
+        r = each(db, "descriptor", take_descriptor, &layout);
+    if (r == 0)
+        r = each(db, "arena", take_arena, &layout);
+    if (r == 0)
+        r = each(db, "record", take_record, &layout);
+    if (r == 0)
+        r = layout_check(&layout, error, sizeof error);
+    if (r < 0) {
+        layout_clear(&layout);
+        return r;
+    }
+    *ret = layout;
+    return 0;
+}
+
+/* ---- the table */
+
+static bool has_worker_row(const void *table, int64_t id) {
+    return id < (int64_t)((const struct table *)table)->workers_n;
+}
+
+static bool has_section_row(const void *table, int64_t id) {
+    const struct table *t = table; /* sorted by id */
+    size_t low = 0, high = t->sections_n;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (t->sections[middle].id == (uint64_t)id)
+            return true;
+        if (t->sections[middle].id < (uint64_t)id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
+static int stage_json(const struct state_db *db, const char *kind, int64_t id, const char *name,
+                      json_t *json) {
+    struct item item = {.kind = kind, .id = id, .name = name, .json = json};
+    int r = json == NULL ? -ENOMEM : stage(db, &item);
+    json_decref(json);
+    return r;
+}
+
+static json_t *segment_row(const struct table *t) {
+    return json_pack("{s:I, s:I, s:s, s:I, s:s, s:b, s:b}", "key", (json_int_t)t->key, "size",
+                     (json_int_t)t->size, "backend", table_word(TABLE_BACKENDS, t->backend), "mode",
+                     (json_int_t)t->mode, "group_name", t->group_name, "lock_memory",
+                     t->lock_memory, "auto_apply", t->auto_apply);
+}
+
+static json_t *worker_row(const struct table_worker *w) {
+    return json_pack("{s:s, s:s, s:I, s:I}", "name", w->name, "user", w->user, "instances",
+                     (json_int_t)w->instances, "may_create", (json_int_t)w->may_create);
+}
+
+static json_t *section_row(const struct table_section *s) {
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:b, s:I, s:s, s:s}", "name",
+        s->name, "owner", s->owner, "format", s->format, "read_group", s->read_group, "write_group",
+        s->write_group, "kind", table_word(TABLE_KINDS, s->kind), "size", (json_int_t)s->size,
+        "count", (json_int_t)s->count, "pinned", s->pinned, "offset", (json_int_t)s->offset,
+        "shared", s->shared, "persist", s->persist, "stale_ms", (json_int_t)s->stale_ms, "stamp",
+        table_word(TABLE_STAMPS, s->stamp), "notify", table_word(TABLE_NOTIFIES, s->notify));
+}
+
+static int stage_table(const struct state_db *db, const struct table *t) {
+    int r = stage_json(db, "segment", 0, NULL, segment_row(t));
+    for (size_t i = 0; r == 0 && i < t->workers_n; i++)
+        r = stage_json(db, "worker", (int64_t)i, t->workers[i].name, worker_row(&t->workers[i]));
+    for (size_t i = 0; r == 0 && i < t->sections_n; i++)
+        r = stage_json(db, "section", (int64_t)t->sections[i].id, t->sections[i].name,
+                       section_row(&t->sections[i]));
+    if (r == 0)
+        r = stage_removed(db, "worker", has_worker_row, t);
+    return r == 0 ? stage_removed(db, "section", has_section_row, t) : r;
+}
+
+static int read_name(char ret[SHM_NAME_BYTES], const char *text) {
+    if (strlen(text) >= SHM_NAME_BYTES)
+        return -EBADMSG;
+    strcpy(ret, text);
+    return 0;
+}
+
+static int take_segment(sqlite3_stmt *s, int64_t id, void *where) {
+    (void)id;
+    struct table *t = where;
+    json_t *json = row_json(s);
+    json_int_t key, size, mode;
+    const char *backend, *group;
+    int lock, automatic;
+    int r = json_unpack(json, "{s:I, s:I, s:s, s:I, s:s, s:b, s:b}", "key", &key, "size", &size,
+                        "backend", &backend, "mode", &mode, "group_name", &group, "lock_memory",
+                        &lock, "auto_apply", &automatic);
+    if (r == 0) {
+        t->key = (uint32_t)key;
+        t->size = (uint64_t)size;
+        t->mode = (uint32_t)mode;
+        t->lock_memory = lock;
+        t->auto_apply = automatic;
+        r = table_value(TABLE_BACKENDS, backend);
+        t->backend = (enum shm_backend)r;
+        r = r < 0 ? r : read_name(t->group_name, group);
+    }
+    json_decref(json);
+    return r < 0 ? -EBADMSG : 0;
+}
+
+static int take_worker(sqlite3_stmt *s, int64_t id, void *where) {
+    (void)id;
+    struct table *t = where;
+    struct table_worker w = {0};
+    json_int_t instances, may_create;
+    const char *name, *user;
+    json_t *json = row_json(s);
+    int r = json_unpack(json, "{s:s, s:s, s:I, s:I}", "name", &name, "user", &user, "instances",
+                        &instances, "may_create", &may_create);
+    if (r == 0 && (r = read_name(w.name, name)) == 0)
+        r = read_name(w.user, user);
+    json_decref(json);
+    if (r < 0)
+        return -EBADMSG;
+    w.instances = (uint32_t)instances;
+    w.may_create = (uint64_t)may_create;
+    void *grown = reallocarray(t->workers, t->workers_n + 1, sizeof w);
+    if (grown == NULL)
+        return -ENOMEM;
+    t->workers = grown;
+    t->workers[t->workers_n++] = w;
+    return 0;
+}
+
+static int words_of(struct table_section *row, const char *kind, const char *stamp,
+                    const char *notify) {
+    int k = table_value(TABLE_KINDS, kind), s = table_value(TABLE_STAMPS, stamp),
+        n = table_value(TABLE_NOTIFIES, notify);
+    if (k < 0 || s < 0 || n < 0)
+        return -EBADMSG;
+    row->kind = (enum shm_kind)k;
+    row->stamp = (enum table_stamp)s;
+    row->notify = (enum table_notify)n;
+    return 0;
+}
+
+static int take_section(sqlite3_stmt *s, int64_t id, void *where) {
+    struct table *t = where;
+    struct table_section row = {.id = (uint64_t)id};
+    const char *name, *owner, *format, *readers, *writers, *kind, *stamp, *notify;
+    json_int_t size, count, offset, stale;
+    int pinned, shared, persist;
+    json_t *json = row_json(s);
+    int r = json_unpack(
+        json, "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:b, s:I, s:s, s:s}", "name",
+        &name, "owner", &owner, "format", &format, "read_group", &readers, "write_group", &writers,
+        "kind", &kind, "size", &size, "count", &count, "pinned", &pinned, "offset", &offset,
+        "shared", &shared, "persist", &persist, "stale_ms", &stale, "stamp", &stamp, "notify",
+        &notify);
+    if (r == 0 &&
+        (read_name(row.name, name) < 0 || read_name(row.owner, owner) < 0 ||
+         read_name(row.format, format) < 0 || read_name(row.read_group, readers) < 0 ||
+         read_name(row.write_group, writers) < 0 || words_of(&row, kind, stamp, notify) < 0))
+        r = -EBADMSG;
+    json_decref(json);
+    if (r < 0)
+        return -EBADMSG;
+    row.size = (uint64_t)size;
+    row.count = (uint32_t)count;
+    row.pinned = pinned;
+    row.offset = (uint64_t)offset;
+    row.shared = shared;
+    row.persist = persist;
+    row.stale_ms = (uint64_t)stale;
+    void *grown = reallocarray(t->sections, t->sections_n + 1, sizeof row);
+    if (grown == NULL)
+        return -ENOMEM;
+    t->sections = grown;
+    t->sections[t->sections_n++] = row;
+    return 0;
+}
+
+int state_db_good_table(struct state_db *db, struct table *ret) {
+    struct table table = {0};
+    char error[512];
+    int r = each(db, "segment", take_segment, &table);
+    if (r == 0 && table.size == 0)
+        return -ENOENT;
+    if (r == 0)
+        r = each(db, "worker", take_worker, &table);
+    if (r == 0)
+        r = each(db, "section", take_section, &table);
+    if (r == 0)
+        r = table_check(&table, error, sizeof error);
+    if (r < 0) {
+        table_clear(&table);
+        return r;
+    }
+    *ret = table;
+    return 0;
+}
+
+/* ---- both */
+
+int state_items_stage(struct state_db *db, const struct layout *layout, const struct table *table) {
+    int r = state_items_drop(db);
+    if (r == 0)
+        r = stage_layout(db, layout);
+    return r == 0 ? stage_table(db, table) : r;
+}
+
+int state_items_commit(struct state_db *db) {
+    int r =
+        state_run(db,
+                  "DELETE FROM item WHERE stage = 0 AND EXISTS (SELECT 1 FROM item AS new WHERE "
+                  "new.stage = 1 AND new.kind = item.kind AND new.id = item.id)",
+                  "");
+    if (r == 0)
+        r = state_run(db,
+                      "INSERT INTO item SELECT 0, kind, id, name, data FROM item "
+                      "WHERE stage = 1 AND data IS NOT NULL",
+                      "");
+    return r == 0 ? state_items_drop(db) : r;
+}
+
+int state_items_drop(struct state_db *db) {
+    return state_run(db, "DELETE FROM item WHERE stage = 1", "");
+}

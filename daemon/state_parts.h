@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the files of state.db share: its edits (state_db.c), and the items that an edit changes
+ * (state_items.c).
+ */
+#ifndef SHM_DAEMON_STATE_PARTS_H
+#define SHM_DAEMON_STATE_PARTS_H
+
+#include "state_db.h"
+
+#include <sqlite3.h>
+
+struct state_db {
+    sqlite3 *sql;
+};
+
+/* An item is one row of the table, or one piece of the placement.  Stage 0 is in force; stage 1 is
+ * what the open edit changes, a NULL for what it removes. */
+extern const char state_items_schema[];
+
+/* Prepares a statement and binds its parameters: `types` has a letter for each, i (int64_t), t
+ * (const char *; NULL allowed), b (const void *, int bytes).  NULL: an error, which
+ * sqlite3_errcode() tells. */
+sqlite3_stmt *state_prepare(const struct state_db *db, const char *sql, const char *types, ...);
+
+/* The same, run to its end. */
+int state_run(const struct state_db *db, const char *sql, const char *types, ...);
+
+/* The negative errno of SQLite's last error. */
+int state_error(const struct state_db *db);
+
+/* Within a transaction: stages what differs from stage 0. */
+int state_items_stage(struct state_db *db, const struct layout *layout, const struct table *table);
+
+/* Makes it the new stage 0, or drops it. */
+int state_items_commit(struct state_db *db);
+int state_items_drop(struct state_db *db);
+
+#endif
