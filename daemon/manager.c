@@ -28,23 +28,26 @@
  * holder dies.  A second manager finds it raised, and GETPID names the first. */
 static int take_lock(struct manager *m) {
     struct sembuf take[] = {{0, 0, IPC_NOWAIT}, {0, 1, SEM_UNDO | IPC_NOWAIT}};
+    int id = -1;
     for (int try = 0; try < 10; try++) {
-        m->lock = semget((key_t)m->key, 1, IPC_CREAT | 0644);
-        if (m->lock < 0)
+        id = semget((key_t)m->key, 1, IPC_CREAT | 0644);
+        if (id < 0)
             return FAIL(-errno,
                         "key 0x%08x: its lock (a semaphore) is another user's or can't be made: %s "
                         "(ipcs -s)",
                         m->key, strerror(errno));
-        if (semop(m->lock, take, 2) == 0)
+        if (semop(id, take, 2) == 0) {
+            m->lock = id; /* only now is it ours to drop */
             return 0;
+        }
         if (errno != EIDRM && errno != EINVAL)
             break;
     }
     if (errno == EAGAIN)
         return FAIL(-EBUSY,
-                    "key 0x%08x is served already, by the manager with pid %d: stop that one, "
-                    "or choose another key (--key)",
-                    m->key, semctl(m->lock, 0, GETPID));
+                    "key 0x%08x is served already, by the manager with pid %d: stop that one, or "
+                    "choose another key (--key)",
+                    m->key, semctl(id, 0, GETPID));
     return FAIL(-errno, "key 0x%08x: its lock can't be taken: %s", m->key, strerror(errno));
 }
 
@@ -176,7 +179,7 @@ static int serve(struct manager *m, struct table *table) {
         leases_relate(m);
         image_heartbeat(&m->segment.image, clock_mono_ns(), clock_real_ns());
         image_state(&m->segment.image, SHM_STATE_SERVING);
-        image_reveal(&m->segment.image);
+        segment_reveal(&m->segment, m->state);
         r = server_open(m, error, sizeof error);
     }
     return r < 0 ? FAIL(r, "%s", error) : 0;

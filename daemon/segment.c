@@ -143,7 +143,6 @@ static void identify(struct segment *s, const struct segment_wish *wish,
                                       .created_real_ns = created_real_ns};
     process_boot_id(identity.boot_id);
     image_create(&s->image, layout, &identity);
-    state_db_remember(wish->state, "shmid", s->id);
     state_db_remember(wish->state, "segment_id", (int64_t)segment_id);
     state_db_remember(wish->state, "created_real_ns", (int64_t)created_real_ns);
 }
@@ -246,9 +245,9 @@ static int adopt(const struct attempt *a) {
                     "the segment under key 0x%08x (shmid %d) has ABI %u, this manager has %u (%s): "
                     "start the manager that made it, or remove it (ipcrm -m %d)",
                     a->wish->key, s->id, h->abi, SHM_ABI, field, s->id);
-    if (r == -EAGAIN && half_made(s, h))
-        return -EAGAIN;
     bool known = state_db_recall(a->wish->state, "shmid", -1) == s->id;
+    if (r == -EAGAIN && !known && half_made(s, h))
+        return -EAGAIN;
     if (r < 0 && !known)
         return FAIL(-EPERM,
                     "shmid %d under key 0x%08x is not a segment of ours (%s): remove it "
@@ -318,6 +317,12 @@ int segment_open(struct segment *ret, const struct segment_wish *wish, struct la
         }
     }
     return r;
+}
+
+void segment_reveal(struct segment *s, struct state_db *state) {
+    image_reveal(&s->image);
+    /* From here on a zeroed header is damage, and not one that was never finished. */
+    state_db_remember(state, "shmid", s->id);
 }
 
 void segment_close(struct segment *s) {

@@ -38,6 +38,9 @@ struct segment_wish {
 int segment_open(struct segment *ret, const struct segment_wish *wish, struct layout *layout,
                  char *error, size_t error_bytes);
 
+/* The first directory is published: stores the magic. */
+void segment_reveal(struct segment *segment, struct state_db *state);
+
 /* Detaches; the memory stays. */
 void segment_close(struct segment *segment);
 
