@@ -182,11 +182,17 @@ static void pause_until(uint64_t deadline_ns, uint64_t *pause_ns) {
 }
 
 static int attach(shmc *segment, struct settings *settings) {
+    struct error *error = segment->error;
     uint64_t pause_ns = PAUSE_MIN_NS;
-    for (;;) {
+    char reason[ERROR_BYTES] = "";
+    for (int before = 0;;) {
         int r = attach_once(segment, settings);
+        if (r == -ETIMEDOUT && before < 0) /* what was waited for is the better answer */
+            return error_set(error, before, "%s", reason);
         if (!worth_waiting(r) || clock_mono_ns() >= settings->deadline_ns)
             return r;
+        memcpy(reason, error->text, sizeof reason);
+        before = r;
         pause_until(settings->deadline_ns, &pause_ns);
     }
 }

@@ -215,6 +215,7 @@ static inline int run_case(const struct test_case *cases, size_t n, int argc, ch
         if (argc == 2 && strcmp(argv[1], "--list") == 0)
             puts(cases[i].name);
         else if (argc > 1 && strcmp(argv[1], cases[i].name) == 0) {
+            alarm(60); /* none hangs for ever */
             cases[i].run();
             return 0;
         }

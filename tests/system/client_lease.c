@@ -148,15 +148,21 @@ static void options_are_checked(void) {
 
 /* ---- fork, daemonise, closefrom, exec */
 
+static int readable(int fd) {
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    return poll(&wait, 1, PATIENCE_MS);
+}
+
 static void fork_leaves_the_parents_lease(void) {
     shmc *segment = attach("driver", 0);
     shmc_section *section = open_section(segment, "temps");
     shmc_section *raw = open_section(segment, "bytes");
     CHECK_IS(shmc_publish(section, "one", 3), 0);
-    CHECK(shmc_fd(section) >= 0);
+    CHECK_IS(readable(shmc_fd(section)), 1); /* its thread is at work */
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         char buffer[64];
         const void *data;
         size_t bytes;
@@ -180,7 +186,7 @@ static void fork_leaves_the_parents_lease(void) {
         CHECK_IS(try_attach("driver", 0), -EBUSY);
         shmc *reader = attach(NULL, 0);
         shmc_detach(reader);
-        exit(0);
+        _exit(0);
     }
     int status;
     CHECK(waitpid(pid, &status, 0) == pid);
