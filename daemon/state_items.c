@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ENTRIES_MAX 1000000 /* sections, arenas or workers of a placement */
+
 const char state_items_schema[] =
     "CREATE TABLE item(stage INTEGER NOT NULL, kind TEXT NOT NULL, id INTEGER NOT NULL, "
     "  name TEXT, data ANY, PRIMARY KEY(stage, kind, id)) STRICT, WITHOUT ROWID;";
@@ -91,12 +93,13 @@ static bool has_record(const void *layout, int64_t id) {
 
 static int stage_geometry(const struct state_db *db, const struct layout *l) {
     json_t *json = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:[I, I, I, I]}", "segment_bytes",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:[I, I, I], s:[I, I, I, I]}", "segment_bytes",
         (json_int_t)l->segment_bytes, "arena_start", (json_int_t)l->arena_start, "workers_off",
         (json_int_t)l->workers_off, "workers_capacity", (json_int_t)l->workers_capacity,
         "attachments_off", (json_int_t)l->attachments_off, "attachments_capacity",
         (json_int_t)l->attachments_capacity, "bells_capacity", (json_int_t)l->bells_capacity,
-        "generation", (json_int_t)l->generation, "directories",
+        "generation", (json_int_t)l->generation, "used", (json_int_t)l->sections_used,
+        (json_int_t)l->arenas_used, (json_int_t)l->workers_used, "directories",
         (json_int_t)l->directories[0].offset, (json_int_t)l->directories[0].bytes,
         (json_int_t)l->directories[1].offset, (json_int_t)l->directories[1].bytes);
     struct item item = {.kind = "geometry", .json = json};
@@ -144,33 +147,27 @@ static int each(const struct state_db *db, const char *kind,
     return r;
 }
 
-/* Puts one structure at its index of an array that grows; holes are zero. */
-static int take_indexed(sqlite3_stmt *s, int64_t id, void **array, uint32_t *used, size_t bytes) {
-    if (id < *used || id >= UINT32_MAX / 2 || (size_t)sqlite3_column_bytes(s, 1) != bytes)
+/* Puts one structure at its index; what no item tells of is a hole, and zero. */
+static int take_indexed(sqlite3_stmt *s, int64_t id, void *array, uint32_t used, size_t bytes) {
+    if (id < 0 || id >= used || (size_t)sqlite3_column_bytes(s, 1) != bytes)
         return -EBADMSG;
-    uint8_t *grown = reallocarray(*array, (size_t)id + 1, bytes);
-    if (grown == NULL)
-        return -ENOMEM;
-    *array = grown;
-    memset(grown + *used * bytes, 0, ((size_t)id - *used) * bytes);
-    memcpy(grown + (size_t)id * bytes, sqlite3_column_blob(s, 1), bytes);
-    *used = (uint32_t)id + 1;
+    memcpy((uint8_t *)array + (size_t)id * bytes, sqlite3_column_blob(s, 1), bytes);
     return 0;
 }
 
 static int take_descriptor(sqlite3_stmt *s, int64_t id, void *where) {
     struct layout *l = where;
-    return take_indexed(s, id, (void **)&l->sections, &l->sections_used, sizeof *l->sections);
+    return take_indexed(s, id, l->sections, l->sections_used, sizeof *l->sections);
 }
 
 static int take_arena(sqlite3_stmt *s, int64_t id, void *where) {
     struct layout *l = where;
-    return take_indexed(s, id, (void **)&l->arenas, &l->arenas_used, sizeof *l->arenas);
+    return take_indexed(s, id, l->arenas, l->arenas_used, sizeof *l->arenas);
 }
 
 static int take_record(sqlite3_stmt *s, int64_t id, void *where) {
     struct layout *l = where;
-    return take_indexed(s, id, (void **)&l->workers, &l->workers_used, sizeof *l->workers);
+    return take_indexed(s, id, l->workers, l->workers_used, sizeof *l->workers);
 }
 
 static json_t *row_json(sqlite3_stmt *s) {
@@ -181,15 +178,20 @@ static int take_geometry(sqlite3_stmt *s, int64_t id, void *where) {
     (void)id;
     struct layout *l = where;
     json_t *json = row_json(s);
-    json_int_t n[8], d[4];
-    int r = json_unpack(json, "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:[I, I, I, I]}",
-                        "segment_bytes", &n[0], "arena_start", &n[1], "workers_off", &n[2],
-                        "workers_capacity", &n[3], "attachments_off", &n[4], "attachments_capacity",
-                        &n[5], "bells_capacity", &n[6], "generation", &n[7], "directories", &d[0],
-                        &d[1], &d[2], &d[3]);
+    json_int_t n[8], u[3], d[4];
+    int r =
+        json_unpack(json, "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:[I, I, I], s:[I, I, I, I]}",
+                    "segment_bytes", &n[0], "arena_start", &n[1], "workers_off", &n[2],
+                    "workers_capacity", &n[3], "attachments_off", &n[4], "attachments_capacity",
+                    &n[5], "bells_capacity", &n[6], "generation", &n[7], "used", &u[0], &u[1],
+                    &u[2], "directories", &d[0], &d[1], &d[2], &d[3]);
     json_decref(json);
+    for (int i = 0; r == 0 && i < 3; i++)
+        if (u[i] < 0 || u[i] > ENTRIES_MAX)
+            r = -EBADMSG;
     if (r < 0)
         return -EBADMSG;
+    layout_clear(l);
     *l = (struct layout){
         .segment_bytes = (uint64_t)n[0],
         .arena_start = (uint32_t)n[1],
@@ -199,8 +201,14 @@ static int take_geometry(sqlite3_stmt *s, int64_t id, void *where) {
         .attachments_capacity = (uint32_t)n[5],
         .bells_capacity = (uint32_t)n[6],
         .generation = (uint64_t)n[7],
-        .directories = {{(uint64_t)d[0], (uint64_t)d[1]}, {(uint64_t)d[2], (uint64_t)d[3]}}};
-    return 0;
+        .directories = {{(uint64_t)d[0], (uint64_t)d[1]}, {(uint64_t)d[2], (uint64_t)d[3]}},
+        .sections = calloc((size_t)u[0] + 1, sizeof *l->sections),
+        .sections_used = (uint32_t)u[0],
+        .arenas = calloc((size_t)u[1] + 1, sizeof *l->arenas),
+        .arenas_used = (uint32_t)u[1],
+        .workers = calloc((size_t)u[2] + 1, sizeof *l->workers),
+        .workers_used = (uint32_t)u[2]};
+    return l->sections == NULL || l->arenas == NULL || l->workers == NULL ? -ENOMEM : 0;
 }
 
 int state_db_placement(struct state_db *db, struct layout *ret) {
@@ -208,7 +216,7 @@ int state_db_placement(struct state_db *db, struct layout *ret) {
     char error[256];
     int r = each(db, "geometry", take_geometry, &layout);
     if (r == 0 && layout.segment_bytes == 0)
-        return -ENOENT;
+        r = -ENOENT;
     if (r == 0)
         r = each(db, "descriptor", take_descriptor, &layout);
     if (r == 0)
