@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-# Writes OUTPUT, a C file with the texts of SCHEMA and EXAMPLE as arrays of bytes: a string literal may
-# have 4095 characters only.
+# Writes OUTPUT, a C file with the texts of SCHEMA and EXAMPLE as arrays of characters: a string
+# literal may have 4095 of them only.
 set(text "/* Made from table-schema.sql and table-example.sql. */\n#include \"table_db.h\"\n")
+string(REPEAT "........" 12 line) # twelve of them
 foreach(name SCHEMA EXAMPLE)
     file(READ ${${name}} hex HEX)
-    string(REGEX REPLACE "(..)" "0x\\1, " bytes "${hex}")
-    string(REGEX REPLACE "((0x.., ){16})" "\\1\n    " bytes "${bytes}")
+    string(REGEX REPLACE "(..)" "'\\\\x\\1', " characters "${hex}")
+    string(REGEX REPLACE "(${line})" "\\1\n    " characters "${characters}")
     string(TOLOWER ${name} lower)
-    string(APPEND text "const char table_db_${lower}[] = {\n    ${bytes}0};\n")
+    string(APPEND text "const char table_db_${lower}[] = {\n    ${characters}'\\0'};\n")
 endforeach()
 file(WRITE ${OUTPUT} "${text}")

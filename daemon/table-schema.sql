@@ -108,37 +108,69 @@ BEGIN
     SELECT RAISE(ABORT, 'the segment row stays: change it by UPDATE segment SET ...; shmtool destroy removes the memory');
 END;
 
--- The short form stays short: an owner that is not known yet becomes a worker.
+-- Exact duplicates are left to UNIQUE, so that INSERT ... ON CONFLICT DO UPDATE works.
+CREATE TRIGGER section_insert BEFORE INSERT ON section
+BEGIN
+    SELECT RAISE(ABORT, 'a section has that name but for its case, and upper and lower case are the same: choose another name')
+        FROM section WHERE name = new.name AND name <> new.name COLLATE BINARY;
+    SELECT RAISE(ABORT, 'section.read_group: the sysv backend can''t enforce one, who may attach may read: leave it NULL')
+        FROM segment WHERE backend = 'sysv' AND new.read_group IS NOT NULL;
+    SELECT RAISE(ABORT, 'section.size times section.count is more than segment.size: lower them, or make the segment larger first')
+        FROM segment WHERE new.size * coalesce(new.count, CASE new.kind WHEN 'snapshot' THEN 4 ELSE 1 END) > size;
+END;
+
+CREATE TRIGGER section_update BEFORE UPDATE ON section
+BEGIN
+    SELECT RAISE(ABORT, 'a section has that name but for its case, and upper and lower case are the same: choose another name')
+        FROM section WHERE name = new.name AND name <> new.name COLLATE BINARY AND id <> old.id;
+    SELECT RAISE(ABORT, 'section.read_group: the sysv backend can''t enforce one, who may attach may read: leave it NULL')
+        FROM segment WHERE backend = 'sysv' AND new.read_group IS NOT NULL;
+    SELECT RAISE(ABORT, 'section.size times section.count is more than segment.size: lower them, or make the segment larger first')
+        FROM segment WHERE new.size * coalesce(new.count, CASE new.kind WHEN 'snapshot' THEN 4 ELSE 1 END) > size;
+END;
+
+-- The short form stays short: an owner that is not known yet becomes a worker, and 'web#3' one with
+-- three instances.
 CREATE TRIGGER section_makes_owner AFTER INSERT ON section
 BEGIN
-    INSERT INTO worker(name)
-        SELECT substr(new.owner, 1, instr(new.owner || '#', '#') - 1)
-        WHERE NOT EXISTS (SELECT 1 FROM worker WHERE name = substr(new.owner, 1, instr(new.owner || '#', '#') - 1));
+    INSERT INTO worker(name, instances)
+        SELECT substr(new.owner, 1, instr(new.owner || '#', '#') - 1),
+            CASE instr(new.owner, '#') WHEN 0 THEN 1
+                ELSE max(2, CAST(substr(new.owner, instr(new.owner, '#') + 1) AS INTEGER)) END
+        WHERE NOT EXISTS (SELECT 1 FROM worker
+            WHERE name = substr(new.owner, 1, instr(new.owner || '#', '#') - 1) COLLATE BINARY);
+    SELECT RAISE(ABORT, 'section.owner: that worker has several instances: name one, as in ''web#1''')
+        FROM worker WHERE name = new.owner AND instances > 1;
+    SELECT RAISE(ABORT, 'section.owner: that worker has not so many instances: UPDATE worker SET instances = ... first')
+        FROM worker WHERE name = substr(new.owner, 1, instr(new.owner, '#') - 1)
+            AND (instances = 1 OR CAST(substr(new.owner, instr(new.owner, '#') + 1) AS INTEGER) > instances);
 END;
 
 CREATE TRIGGER section_changes_owner AFTER UPDATE OF owner ON section
 BEGIN
-    INSERT INTO worker(name)
-        SELECT substr(new.owner, 1, instr(new.owner || '#', '#') - 1)
-        WHERE NOT EXISTS (SELECT 1 FROM worker WHERE name = substr(new.owner, 1, instr(new.owner || '#', '#') - 1));
-END;
-
-CREATE TRIGGER section_name_taken BEFORE INSERT ON section
-WHEN EXISTS (SELECT 1 FROM section WHERE name = new.name)
-BEGIN
-    SELECT RAISE(ABORT, 'a section of that name exists (upper and lower case are the same): UPDATE it, or choose another name');
-END;
-
-CREATE TRIGGER section_renamed BEFORE UPDATE OF name ON section
-WHEN EXISTS (SELECT 1 FROM section WHERE name = new.name AND id <> old.id)
-BEGIN
-    SELECT RAISE(ABORT, 'another section has that name (upper and lower case are the same): choose another name');
+    INSERT INTO worker(name, instances)
+        SELECT substr(new.owner, 1, instr(new.owner || '#', '#') - 1),
+            CASE instr(new.owner, '#') WHEN 0 THEN 1
+                ELSE max(2, CAST(substr(new.owner, instr(new.owner, '#') + 1) AS INTEGER)) END
+        WHERE NOT EXISTS (SELECT 1 FROM worker
+            WHERE name = substr(new.owner, 1, instr(new.owner || '#', '#') - 1) COLLATE BINARY);
+    SELECT RAISE(ABORT, 'section.owner: that worker has several instances: name one, as in ''web#1''')
+        FROM worker WHERE name = new.owner AND instances > 1;
+    SELECT RAISE(ABORT, 'section.owner: that worker has not so many instances: UPDATE worker SET instances = ... first')
+        FROM worker WHERE name = substr(new.owner, 1, instr(new.owner, '#') - 1)
+            AND (instances = 1 OR CAST(substr(new.owner, instr(new.owner, '#') + 1) AS INTEGER) > instances);
 END;
 
 CREATE TRIGGER section_keeps_id BEFORE UPDATE OF id ON section
 WHEN new.id <> old.id
 BEGIN
     SELECT RAISE(ABORT, 'section.id never changes, as the data follows it: change the name instead');
+END;
+
+CREATE TRIGGER worker_insert BEFORE INSERT ON worker
+BEGIN
+    SELECT RAISE(ABORT, 'a worker has that name but for its case, and upper and lower case are the same: write it as it is there, or choose another name')
+        FROM worker WHERE name = new.name AND name <> new.name COLLATE BINARY;
 END;
 
 CREATE TRIGGER worker_is_owner BEFORE DELETE ON worker

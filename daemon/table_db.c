@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reading sections.db: whose file it is, whether its schema is ours and nothing else, and its rows.
+ * sections.db: making it, whose file it is, and whether its schema is ours and nothing else.
  */
 #include "table_db.h"
+#include "table_parts.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,15 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BUSY_MS      500
-#define SECTIONS_MAX 100000u
-#define WORKERS_MAX  16384u
-
-struct table_db {
-    sqlite3 *sql;
-    sqlite3_stmt *version;
-    char path[PATH_MAX];
-};
+#define BUSY_MS 500
 
 #define FAIL(result, ...) (snprintf(error, error_bytes, __VA_ARGS__), (result))
 
@@ -78,7 +70,7 @@ int table_db_create(const char *path, char *error, size_t error_bytes) {
 
 /* ---- opening one */
 
-static int sql_error(const struct table_db *db, char *error, size_t error_bytes) {
+int table_sql_error(const struct table_db *db, char *error, size_t error_bytes) {
     const char *path = db->path, *text = sqlite3_errmsg(db->sql);
     switch (sqlite3_errcode(db->sql)) {
     case SQLITE_NOTADB:
@@ -126,8 +118,12 @@ static void be_careful(sqlite3 *sql) {
     sqlite3_db_config(sql, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(sql, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
     sqlite3_db_config(sql, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
-    sqlite3_limit(sql, SQLITE_LIMIT_LENGTH, 1 << 20);
+    sqlite3_limit(sql, SQLITE_LIMIT_LENGTH, 1 << 16);
+    sqlite3_limit(sql, SQLITE_LIMIT_SQL_LENGTH, 1 << 16);
+    sqlite3_limit(sql, SQLITE_LIMIT_EXPR_DEPTH, 100);
+    sqlite3_limit(sql, SQLITE_LIMIT_COMPOUND_SELECT, 2);
     sqlite3_limit(sql, SQLITE_LIMIT_ATTACHED, 0);
+    sqlite3_exec(sql, "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0", NULL, NULL, NULL);
 }
 
 static bool has_companion(const char *path, const char *suffix) {
@@ -167,13 +163,17 @@ static int open_anyhow(struct table_db *db, char *error, size_t error_bytes) {
         sqlite3_close(db->sql);
         db->sql = NULL;
         r = open_uri(db, "?immutable=1");
+        db->immutable = true;
     }
-    return r == SQLITE_OK ? 0 : sql_error(db, error, error_bytes);
+    return r == SQLITE_OK ? 0 : table_sql_error(db, error, error_bytes);
 }
 
 static int check_identity(const struct table_db *db, char *error, size_t error_bytes) {
     int64_t application = pragma(db, "PRAGMA application_id");
     int64_t version = pragma(db, "PRAGMA user_version");
+    if (application == 0 && pragma(db, "SELECT count(*) FROM sqlite_schema") == 0)
+        return FAIL(-EPROTONOSUPPORT,
+                    "%s is empty: remove it, and make a new one (shmtool table init)", db->path);
     if (application != TABLE_DB_APPLICATION_ID)
         return FAIL(-EPROTONOSUPPORT,
                     "%s is an SQLite database of another application (application_id %lld, ours is "
@@ -188,14 +188,15 @@ static int check_identity(const struct table_db *db, char *error, size_t error_b
 }
 
 int table_db_open(struct table_db **ret, const char *path, char *error, size_t error_bytes) {
-    struct stat stat;
-    if (lstat(path, &stat) < 0)
+    struct stat seen;
+    if (stat(path, &seen) < 0)
         return FAIL(-errno, "%s: %s", path,
                     errno == ENOENT ? "there is no section table: shmtool table init makes one"
                                     : strerror(errno));
     struct table_db *db = calloc(1, sizeof *db);
     if (db == NULL)
         return FAIL(-ENOMEM, "%s: out of memory", path);
+    db->seen = seen;
     int r =
         snprintf(db->path, sizeof db->path, "%s", path) < (int)sizeof db->path ? 0 : -ENAMETOOLONG;
     if (r == 0)
@@ -220,6 +221,16 @@ void table_db_close(struct table_db *db) {
     free(db);
 }
 
+/* SQLite itself doesn't notice that another file was moved here, nor, without locks, anything. */
+static bool still_the_same(const struct table_db *db) {
+    struct stat now;
+    if (stat(db->path, &now) < 0 || now.st_dev != db->seen.st_dev || now.st_ino != db->seen.st_ino)
+        return false;
+    return !db->immutable ||
+           (now.st_size == db->seen.st_size && now.st_mtim.tv_sec == db->seen.st_mtim.tv_sec &&
+            now.st_mtim.tv_nsec == db->seen.st_mtim.tv_nsec && !has_companion(db->path, "-wal"));
+}
+
 int64_t table_db_version(struct table_db *db) {
     if (db->version == NULL &&
         sqlite3_prepare_v3(db->sql, "PRAGMA data_version", -1, SQLITE_PREPARE_PERSISTENT,
@@ -228,13 +239,17 @@ int64_t table_db_version(struct table_db *db) {
     int64_t version =
         sqlite3_step(db->version) == SQLITE_ROW ? sqlite3_column_int64(db->version, 0) : -EIO;
     sqlite3_reset(db->version);
-    return version;
+    return version < 0 || still_the_same(db) ? version : INT64_MAX;
 }
 
 /* ---- its schema: ours, to the letter */
 
+/* But for the statistics that ANALYZE and some shells leave behind, which only SQLite uses. */
 static const char list_schema[] =
-    "SELECT type, name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name";
+    "SELECT coalesce(type, ''), coalesce(name, ''), coalesce(sql, '') FROM sqlite_schema "
+    "WHERE type <> 'table' OR coalesce(sql, '') NOT IN ('CREATE TABLE sqlite_stat1(tbl,idx,stat)',"
+    "  'CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample)') OR type IS NULL "
+    "ORDER BY type, name";
 
 /* The first object of `a` that `b` hasn't got likewise; true when there is one. */
 static bool first_difference(sqlite3_stmt *a, sqlite3_stmt *b, char *name, size_t bytes) {
@@ -263,7 +278,7 @@ static int compare_schema(const struct table_db *db, sqlite3 *right, char *error
     char name[128];
     int r = 0;
     if (sqlite3_prepare_v2(db->sql, list_schema, -1, &found, NULL) != SQLITE_OK)
-        r = sql_error(db, error, error_bytes);
+        r = table_sql_error(db, error, error_bytes);
     else if (sqlite3_prepare_v2(right, list_schema, -1, &wanted, NULL) != SQLITE_OK)
         r = FAIL(-ENOMEM, "%s: out of memory", db->path);
     else if (first_difference(found, wanted, name, sizeof name))
@@ -291,272 +306,22 @@ static int check_schema(const struct table_db *db, char *error, size_t error_byt
     return r;
 }
 
-/* ---- its rows */
-
-/* One row being read; what is wrong with it ends in `error`. */
-struct row {
-    sqlite3_stmt *s;
-    const char *table;
-    char label[96]; /* "section 'cam'" */
-    char *error;
-    size_t error_bytes;
-};
-
-static int wrong_type(const struct row *row, int column, const char *should) {
-    snprintf(row->error, row->error_bytes, "%s: %s must be %s (UPDATE %s SET %s = ...)", row->label,
-             sqlite3_column_name(row->s, column), should, row->table,
-             sqlite3_column_name(row->s, column));
-    return -EINVAL;
-}
-
-/* A text of at most 63 bytes without a NUL in it; NULL is "". */
-static int read_text(const struct row *row, int column, char ret[SHM_NAME_BYTES]) {
-    int type = sqlite3_column_type(row->s, column);
-    ret[0] = '\0';
-    if (type == SQLITE_NULL)
-        return 0;
-    const char *text = (const char *)sqlite3_column_text(row->s, column);
-    size_t bytes = (size_t)sqlite3_column_bytes(row->s, column);
-    if (type != SQLITE_TEXT || text == NULL || bytes >= SHM_NAME_BYTES || strlen(text) != bytes)
-        return wrong_type(row, column, "a text of at most 63 bytes");
-    memcpy(ret, text, bytes + 1);
-    return 0;
-}
-
-static int read_number(const struct row *row, int column, uint64_t least, uint64_t most,
-                       uint64_t *ret) {
-    int64_t value = sqlite3_column_int64(row->s, column);
-    if (sqlite3_column_type(row->s, column) == SQLITE_INTEGER && value >= 0 &&
-        (uint64_t)value >= least && (uint64_t)value <= most) {
-        *ret = (uint64_t)value;
-        return 0;
-    }
-    char should[80];
-    snprintf(should, sizeof should, "a number from %llu to %llu", (unsigned long long)least,
-             (unsigned long long)most);
-    return wrong_type(row, column, should);
-}
-
-static int read_count(const struct row *row, int column, uint32_t otherwise, uint32_t *ret) {
-    uint64_t value = otherwise;
-    if (sqlite3_column_type(row->s, column) != SQLITE_NULL) {
-        int r = read_number(row, column, 0, UINT32_MAX, &value);
-        if (r < 0)
-            return r;
-    }
-    *ret = (uint32_t)value;
-    return 0;
-}
-
-static int read_flag(const struct row *row, int column, bool *ret) {
-    uint64_t value = 0;
-    int r = read_number(row, column, 0, 1, &value);
-    *ret = value == 1;
-    return r;
-}
-
-static int read_word(const struct row *row, int column, enum table_words words, unsigned *ret) {
-    char text[SHM_NAME_BYTES];
-    int r = read_text(row, column, text);
-    if (r < 0)
-        return r;
-    int value = table_value(words, text);
-    if (value < 0)
-        return wrong_type(row, column,
-                          words == TABLE_KINDS      ? "raw, snapshot, slots or queue"
-                          : words == TABLE_BACKENDS ? "sysv or memfd"
-                          : words == TABLE_STAMPS   ? "precise, coarse or none"
-                                                    : "demand, always or never");
-    *ret = (unsigned)value;
-    return 0;
-}
-
-/* A number, or a text in decimal or hex. */
-static int read_key(const struct row *row, int column, uint32_t *ret) {
-    const char *text = (const char *)sqlite3_column_text(row->s, column);
-    char *end = NULL;
-    errno = 0;
-    unsigned long long value = text == NULL ? 0 : strtoull(text, &end, 0);
-    bool ok = text != NULL && *text >= '0' && *text <= '9' && *end == '\0' && errno == 0 &&
-              value >= 1 && value <= UINT32_MAX;
-    if (!ok)
-        return wrong_type(row, column, "a number from 1 to 4294967295, or hex as '0x53484D31'");
-    *ret = (uint32_t)value;
-    return 0;
-}
-
-static int read_mode(const struct row *row, int column, uint32_t *ret) {
-    char text[SHM_NAME_BYTES];
-    int r = read_text(row, column, text);
-    if (r < 0)
-        return r;
-    if (strcmp(text, "0660") != 0 && strcmp(text, "0664") != 0)
-        return wrong_type(row, column, "'0660' or '0664'");
-    *ret = text[3] == '0' ? 0660 : 0664;
-    return 0;
-}
-
-static int take_segment(struct row *row, struct table *t) {
-    unsigned backend = 0;
-    snprintf(row->label, sizeof row->label, "segment");
-    int r = read_key(row, 0, &t->key);
-    if (r == 0)
-        r = read_number(row, 1, 1, TABLE_SEGMENT_MAX, &t->size);
-    if (r == 0)
-        r = read_word(row, 2, TABLE_BACKENDS, &backend);
-    if (r == 0)
-        r = read_mode(row, 3, &t->mode);
-    if (r == 0)
-        r = read_text(row, 4, t->group_name);
-    if (r == 0)
-        r = read_flag(row, 5, &t->lock_memory);
-    if (r == 0)
-        r = read_flag(row, 6, &t->auto_apply);
-    t->backend = (enum shm_backend)backend;
-    return r;
-}
-
-/* Room for one more; the array doubles. */
-static void *grow(void *array, size_t n, size_t bytes) {
-    return (n & (n - 1)) == 0 ? reallocarray(array, n == 0 ? 1 : 2 * n, bytes) : array;
-}
-
-static int too_many(const struct row *row, unsigned most) {
-    snprintf(row->error, row->error_bytes, "the table has more than %u %ss: delete some", most,
-             row->table);
-    return -EINVAL;
-}
-
-static int take_worker(struct row *row, struct table *t) {
-    if (t->workers_n == WORKERS_MAX)
-        return too_many(row, WORKERS_MAX);
-    struct table_worker w = {0};
-    uint64_t instances = 0;
-    snprintf(row->label, sizeof row->label, "worker '%.63s'", sqlite3_column_text(row->s, 0));
-    int r = read_text(row, 0, w.name);
-    if (r == 0)
-        r = read_text(row, 1, w.user);
-    if (r == 0)
-        r = read_number(row, 2, 1, TABLE_INSTANCES_MAX, &instances);
-    if (r == 0)
-        r = read_number(row, 3, 0, TABLE_SEGMENT_MAX, &w.may_create);
-    if (r < 0)
-        return r;
-    w.instances = (uint32_t)instances;
-    void *grown = grow(t->workers, t->workers_n, sizeof w);
-    if (grown == NULL)
-        return -ENOMEM;
-    t->workers = grown;
-    t->workers[t->workers_n++] = w;
-    return 0;
-}
-
-static int read_place(const struct row *row, int column, struct table_section *s) {
-    s->pinned = sqlite3_column_type(row->s, column) != SQLITE_NULL;
-    return s->pinned ? read_number(row, column, 0, TABLE_SEGMENT_MAX, &s->offset) : 0;
-}
-
-static int read_words(const struct row *row, struct table_section *s) {
-    unsigned kind = 0, stamp = 0, notify = 0;
-    int r = read_word(row, 3, TABLE_KINDS, &kind);
-    if (r == 0)
-        r = read_word(row, 13, TABLE_STAMPS, &stamp);
-    if (r == 0)
-        r = read_word(row, 14, TABLE_NOTIFIES, &notify);
-    s->kind = (enum shm_kind)kind;
-    s->stamp = (enum table_stamp)stamp;
-    s->notify = (enum table_notify)notify;
-    return r;
-}
-
-static int take_section(struct row *row, struct table *t) {
-    if (t->sections_n == SECTIONS_MAX)
-        return too_many(row, SECTIONS_MAX);
-    struct table_section s = {0};
-    snprintf(row->label, sizeof row->label, "section '%.63s'", sqlite3_column_text(row->s, 1));
-    int r = read_number(row, 0, 1, INT64_MAX, &s.id);
-    if (r == 0)
-        r = read_text(row, 1, s.name);
-    if (r == 0)
-        r = read_text(row, 2, s.owner);
-    if (r == 0)
-        r = read_words(row, &s);
-    if (r == 0)
-        r = read_number(row, 4, 1, TABLE_SEGMENT_MAX, &s.size);
-    if (r == 0)
-        r = read_count(row, 5, s.kind == SHM_KIND_SNAPSHOT ? 4 : 0, &s.count);
-    if (r == 0)
-        r = read_place(row, 6, &s);
-    if (r == 0)
-        r = read_text(row, 7, s.read_group);
-    if (r == 0)
-        r = read_text(row, 8, s.write_group);
-    if (r == 0)
-        r = read_flag(row, 9, &s.shared);
-    if (r == 0)
-        r = read_flag(row, 10, &s.persist);
-    if (r == 0)
-        r = read_number(row, 11, 0, TABLE_STALE_MS_MAX, &s.stale_ms);
-    if (r == 0)
-        r = read_text(row, 12, s.format);
-    if (r < 0)
-        return r;
-    void *grown = grow(t->sections, t->sections_n, sizeof s);
-    if (grown == NULL)
-        return -ENOMEM;
-    t->sections = grown;
-    t->sections[t->sections_n++] = s;
-    return 0;
-}
-
-static int each(const struct table_db *db, const char *table, const char *sql,
-                int (*take)(struct row *, struct table *), struct table *t, char *error,
-                size_t error_bytes) {
-    struct row row = {.table = table, .error = error, .error_bytes = error_bytes};
-    if (sqlite3_prepare_v2(db->sql, sql, -1, &row.s, NULL) != SQLITE_OK)
-        return sql_error(db, error, error_bytes);
-    int r = 0, step = SQLITE_DONE, rows = 0;
-    for (; r == 0 && (step = sqlite3_step(row.s)) == SQLITE_ROW; rows++)
-        r = take(&row, t);
-    if (r == -ENOMEM)
-        snprintf(error, error_bytes, "%s: out of memory", db->path);
-    if (r == 0 && step != SQLITE_DONE)
-        r = sql_error(db, error, error_bytes);
-    sqlite3_finalize(row.s);
-    return r < 0 ? r : rows;
-}
-
 static int load(const struct table_db *db, struct table *t, char *error, size_t error_bytes) {
     int r = check_schema(db, error, error_bytes);
     if (r == 0)
-        r = each(
-            db, "segment",
-            "SELECT key, size, backend, mode, group_name, lock_memory, auto_apply FROM segment",
-            take_segment, t, error, error_bytes);
-    if (r >= 0 && r != 1)
-        r = FAIL(-EINVAL,
-                 "segment: there must be one row, and there are %d: INSERT INTO segment "
-                 "DEFAULT VALUES",
-                 r);
-    if (r > 0)
-        r = each(
-            db, "worker",
-            "SELECT name, user, instances, may_create FROM worker ORDER BY name COLLATE BINARY",
-            take_worker, t, error, error_bytes);
-    if (r >= 0)
-        r = each(db, "section",
-                 "SELECT id, name, owner, kind, size, count, \"offset\", read_group, write_group, "
-                 "shared, persist, stale_ms, format, stamp, notify FROM section ORDER BY id",
-                 take_section, t, error, error_bytes);
+        r = table_rows(db, t, error, error_bytes);
     return r < 0 ? r : table_check(t, error, error_bytes);
 }
 
 int table_db_load(struct table_db *db, struct table *ret, char *error, size_t error_bytes) {
     struct table table = {0};
     if (exec(db->sql, "BEGIN") < 0)
-        return sql_error(db, error, error_bytes);
+        return table_sql_error(db, error, error_bytes);
     int r = load(db, &table, error, error_bytes);
     exec(db->sql, "ROLLBACK");
+    /* Without locks half of an edit may have been read. */
+    if (db->immutable && !still_the_same(db))
+        r = FAIL(-EBUSY, "%s is being edited: try again", db->path);
     if (r < 0) {
         table_clear(&table);
         return r;
