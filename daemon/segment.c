@@ -196,13 +196,14 @@ static bool page_is_zero(const void *page) {
     return memcmp(page, zero, sizeof zero) == 0;
 }
 
-/* A manager was killed between creating and revealing: ours, without magic, nobody else attached.
- */
-static bool half_made(const struct segment *s, const struct shm_header *found) {
+/* A manager was killed between creating and revealing: ours, of the right size, without magic,
+ * nobody else attached. */
+static bool half_made(const struct segment *s, const struct segment_wish *wish,
+                      const struct shm_header *found) {
     struct shmid_ds stat;
     struct shm_header whole = *found;
     whole.magic = SHM_MAGIC;
-    return sysv_stat(s->id, &stat) == 0 && stat.shm_nattch <= 1 &&
+    return sysv_stat(s->id, &stat) == 0 && stat.shm_nattch <= 1 && stat.shm_segsz == wish->bytes &&
            (page_is_zero(s->base) ||
             (whole.abi == SHM_ABI && whole.crc == CRC32C_OF((const struct shm_header *)&whole)));
 }
@@ -246,7 +247,7 @@ static int adopt(const struct attempt *a) {
                     "start the manager that made it, or remove it (ipcrm -m %d)",
                     a->wish->key, s->id, h->abi, SHM_ABI, field, s->id);
     bool known = state_db_recall(a->wish->state, "shmid", -1) == s->id;
-    if (r == -EAGAIN && !known && half_made(s, h))
+    if (r == -EAGAIN && !known && half_made(s, a->wish, h))
         return -EAGAIN;
     if (r < 0 && !known)
         return FAIL(-EPERM,
