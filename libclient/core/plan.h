@@ -25,7 +25,7 @@ struct plan_change {
 
 struct plan {
     struct layout next; /* generation: one more than the running one's, or the same when nothing
-                           changes (changes_n == 0) */
+                           changes and the directories have their places */
     struct plan_change *changes;
     size_t changes_n;
     uint64_t used_before, used_after; /* bytes in arenas */
@@ -33,7 +33,8 @@ struct plan {
 };
 
 struct plan_facts {
-    const bool *worker_held; /* by worker index of the running layout: is its lease held? NULL: no */
+    const bool
+        *worker_held; /* by worker index of the running layout: is its lease held? NULL: no */
 };
 
 /* 0; -EINVAL: the table can't be applied, `error` says why, and `next` is a copy of the running
