@@ -70,7 +70,7 @@ int table_db_create(const char *path, char *error, size_t error_bytes) {
 
 /* ---- opening one */
 
-int table_sql_error(const struct table_db *db, char *error, size_t error_bytes) {
+static int say_sql_error(const struct table_db *db, char *error, size_t error_bytes) {
     const char *path = db->path, *text = sqlite3_errmsg(db->sql);
     switch (sqlite3_errcode(db->sql)) {
     case SQLITE_NOTADB:
@@ -100,6 +100,15 @@ int table_sql_error(const struct table_db *db, char *error, size_t error_bytes) 
     default:
         return FAIL(-EIO, "%s: %s", path, text);
     }
+}
+
+/* SQLite cites a damaged schema with its line ends. */
+int table_sql_error(const struct table_db *db, char *error, size_t error_bytes) {
+    int r = say_sql_error(db, error, error_bytes);
+    for (char *c = error; *c != '\0'; c++)
+        if (*c < ' ' || *c > '~')
+            *c = ' ';
+    return r;
 }
 
 static int64_t pragma(const struct table_db *db, const char *sql) {

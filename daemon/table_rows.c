@@ -22,9 +22,12 @@ struct row {
     size_t error_bytes;
 };
 
-/* Before its name is known to be fit for a terminal. */
+/* Before its name is known to be fit for a terminal.  (To ask for something else as a text would
+ * make it one.) */
 static void set_label(struct row *row, const char *table, int column) {
-    const unsigned char *text = sqlite3_column_text(row->s, column);
+    const unsigned char *text = sqlite3_column_type(row->s, column) == SQLITE_TEXT
+                                    ? sqlite3_column_text(row->s, column)
+                                    : NULL;
     int n = snprintf(row->label, sizeof row->label, "%s '", table);
     for (size_t i = 0; text != NULL && text[i] != '\0' && i < SHM_NAME_BYTES; i++)
         row->label[n++] = (char)(text[i] < ' ' || text[i] > '~' ? '?' : text[i]);
@@ -106,7 +109,8 @@ static int read_key(const struct row *row, int column, uint32_t *ret) {
     const char *text = (const char *)sqlite3_column_text(row->s, column);
     char *end = NULL;
     errno = 0;
-    unsigned long long value = text == NULL ? 0 : strtoull(text, &end, 0);
+    bool hex = text != NULL && text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+    unsigned long long value = text == NULL ? 0 : strtoull(text, &end, hex ? 16 : 10);
     bool ok = text != NULL && *text >= '0' && *text <= '9' && *end == '\0' && errno == 0 &&
               value >= 1 && value <= UINT32_MAX;
     if (!ok)
