@@ -270,7 +270,9 @@ struct writer {
     struct writer *next;
     uint32_t references;
     uint64_t ctl_off;
-    struct snapshot snapshot;
+    struct snapshot snapshot; /* where `core` writes; its limits are the publishing thread's */
+    struct snapshot wanted;   /* by the directory; under the lock */
+    bool late;                /* the two differ */
     struct snapshot_writer core;
 };
 
@@ -281,6 +283,7 @@ void writer_release(shmc *segment, struct writer *writer);
 /* Still the place that the section is bound to?  Then it gets the limits and flags of now.  Under
  * the lock. */
 bool writer_follow(struct writer *writer, const struct snapshot *snapshot, uint64_t ctl_off);
+void writer_catch_up(shmc *segment, struct writer *writer);
 
 /* ---- snapshot.c */
 

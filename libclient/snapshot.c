@@ -12,12 +12,16 @@
 
 static inline int ready_to_publish(shmc_section *section) {
     int r = section_ready_to_write(section, SHMC_SNAPSHOT);
-    return r < 0 || section->writer != NULL ? r : writer_open(section);
+    if (r == 0 && section->writer == NULL)
+        r = writer_open(section);
+    if (r == 0 && __atomic_load_n(&section->writer->late, __ATOMIC_RELAXED))
+        writer_catch_up(section->segment, section->writer);
+    return r;
 }
 
 static int not_published(shmc_section *section, int code, size_t bytes) {
     if (code == -EMSGSIZE)
-        return error_note(section, code, NOTE_TOO_LARGE, bytes, section->writer->snapshot.size);
+        return error_note(section, code, NOTE_TOO_LARGE, bytes, section->snapshot.size);
     if (code == -EBUSY)
         return error_note(section, code, NOTE_BUSY, 0, 0);
     return code;

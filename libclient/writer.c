@@ -10,17 +10,42 @@
 
 _Static_assert(sizeof(struct writer) <= SHM_PAGE, "a writer no longer fits its page");
 
+static bool same_limits(const struct snapshot *a, const struct snapshot *b) {
+    return a->size == b->size && a->flags == b->flags && a->bell == b->bell;
+}
+
+/* Whoever publishes reads the limits, so they change only while nobody does; if somebody does right
+ * now, before the next publish. */
+static void settle(struct writer *writer) {
+    if (__atomic_exchange_n(&writer->core.busy, 1, __ATOMIC_ACQUIRE) != 0)
+        return;
+    writer->snapshot.size = writer->wanted.size;
+    writer->snapshot.flags = writer->wanted.flags;
+    writer->snapshot.bell = writer->wanted.bell;
+    __atomic_store_n(&writer->late, false, __ATOMIC_RELAXED);
+    __atomic_store_n(&writer->core.busy, 0, __ATOMIC_RELEASE);
+}
+
 bool writer_follow(struct writer *writer, const struct snapshot *snapshot, uint64_t ctl_off) {
-    struct snapshot *kept = &writer->snapshot;
+    const struct snapshot *kept = &writer->wanted;
     if (writer->ctl_off != ctl_off || kept->section_id != snapshot->section_id ||
         kept->incarnation != snapshot->incarnation || kept->count != snapshot->count ||
         kept->stride != snapshot->stride || kept->buffers != snapshot->buffers)
         return false;
-    /* Another thread may be publishing: each of these by itself is right, old or new. */
-    __atomic_store_n(&kept->size, snapshot->size, __ATOMIC_RELAXED);
-    __atomic_store_n(&kept->flags, snapshot->flags, __ATOMIC_RELAXED);
-    __atomic_store_n(&kept->bell, snapshot->bell, __ATOMIC_RELAXED);
+    if (!same_limits(kept, snapshot)) {
+        writer->wanted = *snapshot;
+        __atomic_store_n(&writer->late, true, __ATOMIC_RELAXED);
+        settle(writer);
+    }
     return true;
+}
+
+void writer_catch_up(shmc *segment, struct writer *writer) {
+    if (lock_take(&segment->lock) < 0)
+        return;
+    if (writer->late)
+        settle(writer);
+    lock_release(&segment->lock);
 }
 
 static struct writer *find(const shmc_section *section) {
@@ -38,7 +63,7 @@ static int make(shmc_section *section, struct writer **ret) {
         return error_set(segment->error, -ENOMEM, "section '%s': no memory to publish it",
                          section->name);
     writer->ctl_off = section->descriptor.ctl_off;
-    writer->snapshot = section->snapshot;
+    writer->snapshot = writer->wanted = section->snapshot;
     int r = snapshot_take_over(&writer->core, &writer->snapshot, segment->standing.worker_epoch);
     if (r < 0) {
         munmap(writer, SHM_PAGE);
