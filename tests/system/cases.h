@@ -24,15 +24,15 @@
 #define PATIENCE_MS 10000 /* for what must come; a miss fails the test */
 #define SKIPPED     77
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
 #endif
 #endif
-#ifndef WITH_ASAN
-#define WITH_ASAN 0
+#ifndef SANITIZED
+#define SANITIZED 0
 #endif
 
 #define CHECK(condition)                                                                           \

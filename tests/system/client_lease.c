@@ -99,6 +99,31 @@ static void killed_holder_is_followed_at_once(void) {
     CHECK(worst < 100000000);
 }
 
+static long long grants(void) {
+    char *reply = NULL;
+    CHECK_IS(shmc_manager(NULL, "status", &reply), 0);
+    const char *at = strstr(reply, "\"grants\"");
+    CHECK(at != NULL);
+    long long n = strtoll(strchr(at, ':') + 1, NULL, 10);
+    free(reply);
+    return n;
+}
+
+/* The claim comes before the manager heard of the holder's end, or just with it. */
+static void an_end_and_a_claim_at_once_are_one_grant(void) {
+    long long before = grants();
+    for (int round = 0; round < 100; round++) {
+        struct child holder = start_child(hold);
+        CHECK_IS(hear(holder.from), 'h');
+        kill(holder.pid, SIGKILL);
+        shmc *segment = attach("driver", 0);
+        publish_ok(segment, "temps");
+        shmc_detach(segment);
+        end_child(&holder, 0);
+    }
+    CHECK_IS(grants() - before, 200);
+}
+
 /* ---- refusals */
 
 static void refusals_say_what_to_do(void) {
@@ -391,6 +416,7 @@ static const struct test_case cases[] = {
     {"deadline_says_the_holder", deadline_says_the_holder},
     {"instances_are_as_many_as_the_table_says", instances_are_as_many_as_the_table_says},
     {"killed_holder_is_followed_at_once", killed_holder_is_followed_at_once},
+    {"an_end_and_a_claim_at_once_are_one_grant", an_end_and_a_claim_at_once_are_one_grant},
     {"refusals_say_what_to_do", refusals_say_what_to_do},
     {"options_are_checked", options_are_checked},
     {"fork_leaves_the_parents_lease", fork_leaves_the_parents_lease},

@@ -174,7 +174,7 @@ static void worker_dumps(int from, int to) {
 static void in_a_directory_for_core(void) {
     char pattern[256] = "";
     FILE *file = fopen("/proc/sys/kernel/core_pattern", "re");
-    if (WITH_ASAN) {
+    if (SANITIZED) {
         puts("a sanitizer's memory is no subject for core dumps");
         exit(SKIPPED);
     }
