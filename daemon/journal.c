@@ -36,25 +36,46 @@ static int field(struct iovec *to, char *buffer, size_t bytes, const char *forma
     return 1;
 }
 
-void journal_about(int priority, const char *id, const char *worker, unsigned pid,
-                   const char *format, ...) {
+struct about {
+    const char *section, *worker; /* NULL: none */
+    unsigned pid;                 /* 0: none */
+};
+
+static void send_entry(int priority, const char *id, const struct about *about, const char *format,
+                       va_list arguments) {
     char message[1024];
-    va_list arguments;
-    va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
     if (!to_journal()) {
         fprintf(stderr, "shm-manager: %s%s\n", priority <= LOG_ERR ? "error: " : "", message);
         return;
     }
-    struct iovec fields[5];
-    char texts[5][1100];
+    struct iovec fields[6];
+    char texts[6][1100];
     int n = field(&fields[0], texts[0], sizeof texts[0], "MESSAGE=%s", message);
     n += field(&fields[n], texts[n], sizeof texts[0], "PRIORITY=%d", priority);
     n += field(&fields[n], texts[n], sizeof texts[0], "MESSAGE_ID=%s", id);
-    if (worker != NULL)
-        n += field(&fields[n], texts[n], sizeof texts[0], "SHM_WORKER=%s", worker);
-    if (pid != 0)
-        n += field(&fields[n], texts[n], sizeof texts[0], "SHM_PID=%u", pid);
+    if (about->section != NULL)
+        n += field(&fields[n], texts[n], sizeof texts[0], "SHM_SECTION=%s", about->section);
+    if (about->worker != NULL)
+        n += field(&fields[n], texts[n], sizeof texts[0], "SHM_WORKER=%s", about->worker);
+    if (about->pid != 0)
+        n += field(&fields[n], texts[n], sizeof texts[0], "SHM_PID=%u", about->pid);
     sd_journal_sendv(fields, n);
+}
+
+void journal_about(int priority, const char *id, const char *worker, unsigned pid,
+                   const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    send_entry(priority, id, &(struct about){.worker = worker, .pid = pid}, format, arguments);
+    va_end(arguments);
+}
+
+void journal_section(int priority, const char *id, const char *section, const char *worker,
+                     const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    send_entry(priority, id, &(struct about){.section = section, .worker = worker}, format,
+               arguments);
+    va_end(arguments);
 }

@@ -8,7 +8,8 @@
 
 #include <syslog.h>
 
-/* Message ids; one for each kind of event, stable for ever. */
+/* Message ids; one for each kind of event, stable for ever.  systemd/shm-manager.catalog explains
+ * each. */
 #define JOURNAL_STARTED  "7a3d7cac267444d78d21617a1ead3906"
 #define JOURNAL_STOPPED  "47ba6043aa594972a848fc2c5a404540"
 #define JOURNAL_SEGMENT  "e7b0cde7106b44fab4c5a355b58cc26d"
@@ -18,11 +19,18 @@
 #define JOURNAL_ENDED    "ddb23041803f4ba2abab5ae14101ce38"
 #define JOURNAL_REFUSED  "a6b66cb2009544a9897e3c004d4477c5"
 #define JOURNAL_REPAIRED "222c2b0020364a9cb74a778f3c339a65"
+#define JOURNAL_REMOVED  "8b1b532b71ea40ac995babd07d61e4bb"
+#define JOURNAL_STALE    "ef9784cfc0ae42939c9b162aa59717be"
+#define JOURNAL_FRESH    "1b8dbcb8b31a4bd9b1a005242e9b70f1"
 #define JOURNAL_TROUBLE  "780c031c4682491b8d82af67e32cc21f"
 
 /* One line.  `worker` (NULL: none) becomes the field SHM_WORKER, `pid` (0: none) SHM_PID. */
 void journal_about(int priority, const char *id, const char *worker, unsigned pid,
                    const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* The same about a section: the fields SHM_SECTION and SHM_WORKER. */
+void journal_section(int priority, const char *id, const char *section, const char *worker,
+                     const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 #define journal(priority, id, ...) journal_about((priority), (id), NULL, 0, __VA_ARGS__)
 

@@ -124,10 +124,11 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
                 "they are mended",
                 controls);
     leases_rescan(m);
+    stale_look(m, clock_mono_ns());
     bool removed = m->segment.removed;
     segment_look(&m->segment);
     if (m->segment.removed && !removed)
-        journal(LOG_ERR, JOURNAL_TROUBLE,
+        journal(LOG_ERR, JOURNAL_REMOVED,
                 "somebody removed the segment 0x%08x (ipcrm): who is attached goes on with the old "
                 "memory; restart the manager and the workers to have a new one",
                 m->key);
@@ -257,6 +258,7 @@ void manager_stop(struct manager *m) {
     sd_event_source_disable_unref(m->tick);
     table_db_close(m->table_db);
     state_db_close(m->state);
+    stale_clear(&m->stale);
     layout_clear(&m->layout);
     table_clear(&m->table);
     free(m->worker_uids);

@@ -12,6 +12,7 @@
 #include "leases.h"
 #include "segment.h"
 #include "server.h"
+#include "stale.h"
 #include "state_db.h"
 #include "table_db.h"
 
@@ -45,6 +46,7 @@ struct manager {
     struct verdict verdict;
     struct leases leases;
     struct server server;
+    struct stale stale;
     uint64_t repairs;
     bool destroyed;
 };
@@ -84,6 +86,7 @@ int apply_start(struct manager *manager, struct table *table);
 char *status_reply(struct manager *manager);
 char *plan_reply(const struct plan *plan, int result);
 char *history_reply(struct manager *manager, unsigned limit);
+char *table_reply(struct manager *manager); /* the one that runs: the last good one */
 char *plain_reply(int result, const char *error);
 
 #endif

@@ -73,6 +73,8 @@ void request_handle(struct client *c, const char *text) {
         server_reply(c, status_reply(c->manager), 0);
     else if (strcmp(verb, "history") == 0)
         history(c, argument);
+    else if (strcmp(verb, "table") == 0)
+        server_reply(c, table_reply(c->manager), 0);
     else if (strcmp(verb, "plan") == 0)
         plan(c);
     else if (strcmp(verb, "reload") == 0)
@@ -81,5 +83,6 @@ void request_handle(struct client *c, const char *text) {
         destroy(c);
     else
         server_refuse(c, -EINVAL, 0,
-                      "the manager knows no such request: status, plan, history, reload, destroy");
+                      "the manager knows no such request: status, table, plan, history, reload, "
+                      "destroy");
 }

@@ -5,6 +5,7 @@
  * extend. An edit writes only the items that it changes.
  */
 #include "state_parts.h"
+#include "table_json.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -262,141 +263,40 @@ static int stage_json(const struct state_db *db, const char *kind, int64_t id, c
     return r;
 }
 
-static json_t *segment_row(const struct table *t) {
-    return json_pack("{s:I, s:I, s:s, s:I, s:s, s:b, s:b}", "key", (json_int_t)t->key, "size",
-                     (json_int_t)t->size, "backend", table_word(TABLE_BACKENDS, t->backend), "mode",
-                     (json_int_t)t->mode, "group_name", t->group_name, "lock_memory",
-                     t->lock_memory, "auto_apply", t->auto_apply);
-}
-
-static json_t *worker_row(const struct table_worker *w) {
-    return json_pack("{s:s, s:s, s:I, s:I}", "name", w->name, "user", w->user, "instances",
-                     (json_int_t)w->instances, "may_create", (json_int_t)w->may_create);
-}
-
-static json_t *section_row(const struct table_section *s) {
-    return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:b, s:I, s:s, s:s}", "name",
-        s->name, "owner", s->owner, "format", s->format, "read_group", s->read_group, "write_group",
-        s->write_group, "kind", table_word(TABLE_KINDS, s->kind), "size", (json_int_t)s->size,
-        "count", (json_int_t)s->count, "pinned", s->pinned, "offset", (json_int_t)s->offset,
-        "shared", s->shared, "persist", s->persist, "stale_ms", (json_int_t)s->stale_ms, "stamp",
-        table_word(TABLE_STAMPS, s->stamp), "notify", table_word(TABLE_NOTIFIES, s->notify));
-}
-
 static int stage_table(const struct state_db *db, const struct table *t) {
-    int r = stage_json(db, "segment", 0, NULL, segment_row(t));
+    int r = stage_json(db, "segment", 0, NULL, table_json_segment(t));
     for (size_t i = 0; r == 0 && i < t->workers_n; i++)
-        r = stage_json(db, "worker", (int64_t)i, t->workers[i].name, worker_row(&t->workers[i]));
+        r = stage_json(db, "worker", (int64_t)i, t->workers[i].name,
+                       table_json_worker(&t->workers[i]));
     for (size_t i = 0; r == 0 && i < t->sections_n; i++)
         r = stage_json(db, "section", (int64_t)t->sections[i].id, t->sections[i].name,
-                       section_row(&t->sections[i]));
+                       table_json_section(&t->sections[i]));
     if (r == 0)
         r = stage_removed(db, "worker", has_worker_row, t);
     return r == 0 ? stage_removed(db, "section", has_section_row, t) : r;
 }
 
-static int read_name(char ret[SHM_NAME_BYTES], const char *text) {
-    if (strlen(text) >= SHM_NAME_BYTES)
-        return -EBADMSG;
-    strcpy(ret, text);
-    return 0;
-}
-
 static int take_segment(sqlite3_stmt *s, int64_t id, void *where) {
     (void)id;
-    struct table *t = where;
     json_t *json = row_json(s);
-    json_int_t key, size, mode;
-    const char *backend, *group;
-    int lock, automatic;
-    int r = json_unpack(json, "{s:I, s:I, s:s, s:I, s:s, s:b, s:b}", "key", &key, "size", &size,
-                        "backend", &backend, "mode", &mode, "group_name", &group, "lock_memory",
-                        &lock, "auto_apply", &automatic);
-    if (r == 0) {
-        t->key = (uint32_t)key;
-        t->size = (uint64_t)size;
-        t->mode = (uint32_t)mode;
-        t->lock_memory = lock;
-        t->auto_apply = automatic;
-        r = table_value(TABLE_BACKENDS, backend);
-        t->backend = (enum shm_backend)r;
-        r = r < 0 ? r : read_name(t->group_name, group);
-    }
+    int r = table_json_take_segment(where, json);
     json_decref(json);
-    return r < 0 ? -EBADMSG : 0;
+    return r;
 }
 
 static int take_worker(sqlite3_stmt *s, int64_t id, void *where) {
     (void)id;
-    struct table *t = where;
-    struct table_worker w = {0};
-    json_int_t instances, may_create;
-    const char *name, *user;
     json_t *json = row_json(s);
-    int r = json_unpack(json, "{s:s, s:s, s:I, s:I}", "name", &name, "user", &user, "instances",
-                        &instances, "may_create", &may_create);
-    if (r == 0 && (r = read_name(w.name, name)) == 0)
-        r = read_name(w.user, user);
+    int r = table_json_take_worker(where, json);
     json_decref(json);
-    if (r < 0)
-        return -EBADMSG;
-    w.instances = (uint32_t)instances;
-    w.may_create = (uint64_t)may_create;
-    void *grown = reallocarray(t->workers, t->workers_n + 1, sizeof w);
-    if (grown == NULL)
-        return -ENOMEM;
-    t->workers = grown;
-    t->workers[t->workers_n++] = w;
-    return 0;
-}
-
-static int words_of(struct table_section *row, const char *kind, const char *stamp,
-                    const char *notify) {
-    int k = table_value(TABLE_KINDS, kind), s = table_value(TABLE_STAMPS, stamp),
-        n = table_value(TABLE_NOTIFIES, notify);
-    if (k < 0 || s < 0 || n < 0)
-        return -EBADMSG;
-    row->kind = (enum shm_kind)k;
-    row->stamp = (enum table_stamp)s;
-    row->notify = (enum table_notify)n;
-    return 0;
+    return r;
 }
 
 static int take_section(sqlite3_stmt *s, int64_t id, void *where) {
-    struct table *t = where;
-    struct table_section row = {.id = (uint64_t)id};
-    const char *name, *owner, *format, *readers, *writers, *kind, *stamp, *notify;
-    json_int_t size, count, offset, stale;
-    int pinned, shared, persist;
     json_t *json = row_json(s);
-    int r = json_unpack(
-        json, "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:b, s:I, s:s, s:s}", "name",
-        &name, "owner", &owner, "format", &format, "read_group", &readers, "write_group", &writers,
-        "kind", &kind, "size", &size, "count", &count, "pinned", &pinned, "offset", &offset,
-        "shared", &shared, "persist", &persist, "stale_ms", &stale, "stamp", &stamp, "notify",
-        &notify);
-    if (r == 0 &&
-        (read_name(row.name, name) < 0 || read_name(row.owner, owner) < 0 ||
-         read_name(row.format, format) < 0 || read_name(row.read_group, readers) < 0 ||
-         read_name(row.write_group, writers) < 0 || words_of(&row, kind, stamp, notify) < 0))
-        r = -EBADMSG;
+    int r = table_json_take_section(where, (uint64_t)id, json);
     json_decref(json);
-    if (r < 0)
-        return -EBADMSG;
-    row.size = (uint64_t)size;
-    row.count = (uint32_t)count;
-    row.pinned = pinned;
-    row.offset = (uint64_t)offset;
-    row.shared = shared;
-    row.persist = persist;
-    row.stale_ms = (uint64_t)stale;
-    void *grown = reallocarray(t->sections, t->sections_n + 1, sizeof row);
-    if (grown == NULL)
-        return -ENOMEM;
-    t->sections = grown;
-    t->sections[t->sections_n++] = row;
-    return 0;
+    return r;
 }
 
 int state_db_good_table(struct state_db *db, struct table *ret) {

@@ -4,6 +4,7 @@
  */
 #include "core/directory.h"
 #include "manager.h"
+#include "table_json.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -64,7 +65,7 @@ static json_t *segment_json(const struct manager *m) {
                      "mode", mode, "group", m->table.group_name, "removed", m->segment.removed);
 }
 
-static json_t *table_json(const struct manager *m) {
+static json_t *verdict_json(const struct manager *m) {
     static const char *const outcomes[] = {"applied", "rejected", "unreadable"};
     const struct verdict *v = &m->verdict;
     bool differs = m->table_db == NULL || table_db_version(m->table_db) != v->version;
@@ -77,7 +78,7 @@ char *status_reply(struct manager *m) {
         "{s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:{s:I, s:I}, s:{s:I, s:I, s:I}}", "ok", 1,
         "manager", manager_json(m), "segment", segment_json(m), "generation",
         (json_int_t)m->layout.generation, "sections", count_sections(&m->layout), "workers",
-        count_workers(&m->layout), "leased", count_leased(&m->leases), "table", table_json(m),
+        count_workers(&m->layout), "leased", count_leased(&m->leases), "table", verdict_json(m),
         "clients", "connected", (json_int_t)m->server.clients_n, "waiting",
         (json_int_t)server_waiting(&m->server), "counters", "grants", (json_int_t)m->leases.grants,
         "refused", (json_int_t)m->leases.refused, "repairs", (json_int_t)m->repairs));
@@ -106,6 +107,13 @@ char *history_reply(struct manager *m, unsigned limit) {
         return plain_reply(r, "the history in state.db can't be read");
     json_object_set_new(history, "ok", json_true());
     return text_of(history);
+}
+
+char *table_reply(struct manager *m) {
+    json_t *table = table_json(&m->table);
+    json_object_set_new(table, "generation", json_integer((json_int_t)m->layout.generation));
+    json_object_set_new(table, "ok", json_true());
+    return text_of(table);
 }
 
 char *plain_reply(int result, const char *error) {

@@ -311,6 +311,7 @@ int shmc_fd(shmc_section *section);
 
 /* Asks the manager; needs no attachment.  `request` is one of
  *     "status"        the manager, its table, clients and workers
+ *     "table"         the table that runs: the last good one
  *     "plan"          what the table as it stands would change
  *     "history [N]"   the last N edits (20)
  *     "reload"        apply the table now            (root, the manager's user, group shm-admin)
