@@ -137,10 +137,9 @@ void shmc_detach(shmc *segment) {
     if (segment == NULL)
         return;
     bool child = handle_state(segment) == HANDLE_FORKED;
-    if (!child) {
-        event_stop(segment);
+    event_stop(segment);
+    if (!child)
         abort_begun(segment);
-    }
     /* The writable memory first, the lease last: who gets it next finds nobody there. */
     mapping_close(segment);
     if (child)

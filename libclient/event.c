@@ -285,7 +285,10 @@ void event_forget(shmc_section *section) {
 }
 
 void event_stop(shmc *segment) {
-    if (segment->event != NULL)
+    /* A child hasn't got the thread, and its sections let go of their watches by themselves. */
+    if (handle_state(segment) == HANDLE_FORKED)
+        free(segment->event);
+    else if (segment->event != NULL)
         event_end(segment->event);
     segment->event = NULL;
 }
