@@ -21,79 +21,99 @@ const char state_items_schema[] =
 /* ---- staging */
 
 struct item {
-    const char *kind;
     int64_t id;
     const char *name;
     const void *blob; /* or, when NULL, */
     int blob_bytes;
-    json_t *json; /* owned by whoever made it */
+    json_t *json; /* stage() gives it back; NULL: out of memory */
 };
 
-static bool same_as_before(const struct state_db *db, const struct item *item, const void *data,
-                           int bytes) {
-    sqlite3_stmt *s =
-        state_prepare(db, "SELECT data FROM item WHERE stage = 0 AND kind = ? AND id = ?", "ti",
-                      item->kind, item->id);
-    bool same = s != NULL && sqlite3_step(s) == SQLITE_ROW && sqlite3_column_bytes(s, 0) == bytes &&
-                memcmp(sqlite3_column_blob(s, 0), data, (size_t)bytes) == 0;
-    sqlite3_finalize(s);
-    return same;
+/* Goes through the items of a kind that are in force, side by side with those that shall be: both
+ * sorted by id, so that one look at each finds what is new, changed or gone. */
+struct walk {
+    const struct state_db *db;
+    const char *kind;
+    sqlite3_stmt *s;
+    bool more;
+};
+
+static int walk_next(struct walk *walk) {
+    int step = sqlite3_step(walk->s);
+    walk->more = step == SQLITE_ROW;
+    return walk->more || step == SQLITE_DONE ? 0 : state_error(walk->db);
 }
 
-static int stage(const struct state_db *db, const struct item *item) {
-    char *text = item->json == NULL ? NULL : json_dumps(item->json, JSON_COMPACT | JSON_SORT_KEYS);
-    if (item->json != NULL && text == NULL)
-        return -ENOMEM;
-    const void *data = text != NULL ? text : item->blob;
-    int bytes = text != NULL ? (int)strlen(text) : item->blob_bytes, r = 0;
+static int walk_begin(struct walk *walk, const struct state_db *db, const char *kind) {
+    *walk = (struct walk){db, kind, NULL, false};
+    walk->s = state_prepare(
+        db, "SELECT id, data FROM item WHERE stage = 0 AND kind = ? ORDER BY id", "t", kind);
+    return walk->s == NULL ? state_error(db) : walk_next(walk);
+}
+
+/* What stands before `id` is gone. */
+static int walk_to(struct walk *walk, int64_t id) {
+    int r = 0;
+    while (r == 0 && walk->more && sqlite3_column_int64(walk->s, 0) < id) {
+        r = state_run(walk->db, "INSERT INTO item(stage, kind, id) VALUES(1, ?, ?)", "ti",
+                      walk->kind, sqlite3_column_int64(walk->s, 0));
+        if (r == 0)
+            r = walk_next(walk);
+    }
+    return r;
+}
+
+static int walk_end(struct walk *walk, int r) {
+    if (r == 0)
+        r = walk_to(walk, INT64_MAX);
+    sqlite3_finalize(walk->s);
+    return r;
+}
+
+static int stage_data(struct walk *walk, const struct item *item, const char *text) {
     static const char insert[] =
         "INSERT INTO item(stage, kind, id, name, data) VALUES(1, ?, ?, ?, ?)";
-    if (same_as_before(db, item, data, bytes))
-        r = 0;
-    else if (text != NULL)
-        r = state_run(db, insert, "titt", item->kind, item->id, item->name, text);
-    else
-        r = state_run(db, insert, "titb", item->kind, item->id, item->name, data, bytes);
+    const void *data = text != NULL ? text : item->blob;
+    const int bytes = text != NULL ? (int)strlen(text) : item->blob_bytes;
+    int r = walk_to(walk, item->id);
+    if (r < 0)
+        return r;
+    if (walk->more && sqlite3_column_int64(walk->s, 0) == item->id) {
+        const bool same = sqlite3_column_bytes(walk->s, 1) == bytes &&
+                          memcmp(sqlite3_column_blob(walk->s, 1), data, (size_t)bytes) == 0;
+        r = walk_next(walk);
+        if (r < 0 || same)
+            return r;
+    }
+    return text != NULL
+               ? state_run(walk->db, insert, "titt", walk->kind, item->id, item->name, text)
+               : state_run(walk->db, insert, "titb", walk->kind, item->id, item->name, data, bytes);
+}
+
+/* In the order of ids. */
+static int stage(struct walk *walk, const struct item *item) {
+    if (item->blob != NULL)
+        return stage_data(walk, item, NULL);
+    char *text = item->json == NULL ? NULL : json_dumps(item->json, JSON_COMPACT | JSON_SORT_KEYS);
+    int r = text == NULL ? -ENOMEM : stage_data(walk, item, text);
     free(text);
+    json_decref(item->json);
     return r;
 }
 
-/* Notes the end of those of a kind that `has` doesn't know any more. */
-static int stage_removed(const struct state_db *db, const char *kind,
-                         bool (*has)(const void *, int64_t), const void *where) {
-    sqlite3_stmt *s = state_prepare(
-        db, "SELECT id FROM item WHERE stage = 0 AND kind = ? ORDER BY id", "t", kind);
-    int r = s == NULL ? state_error(db) : 0, step = SQLITE_DONE;
-    while (r == 0 && (step = sqlite3_step(s)) == SQLITE_ROW) {
-        int64_t id = sqlite3_column_int64(s, 0);
-        if (!has(where, id))
-            r = state_run(db, "INSERT INTO item(stage, kind, id) VALUES(1, ?, ?)", "ti", kind, id);
-    }
-    if (r == 0 && step != SQLITE_DONE)
-        r = state_error(db);
-    sqlite3_finalize(s);
-    return r;
+static int stage_one(const struct state_db *db, const char *kind, json_t *json) {
+    struct walk walk;
+    int r = walk_begin(&walk, db, kind);
+    if (r == 0)
+        r = stage(&walk, &(struct item){.json = json});
+    else
+        json_decref(json);
+    return walk_end(&walk, r);
 }
 
 /* ---- the placement */
 
-static bool has_descriptor(const void *layout, int64_t id) {
-    const struct layout *l = layout;
-    return id < l->sections_used && l->sections[id].state != SHM_PLACE_FREE;
-}
-
-static bool has_arena(const void *layout, int64_t id) {
-    const struct layout *l = layout;
-    return id < l->arenas_used && l->arenas[id].state != SHM_PLACE_FREE;
-}
-
-static bool has_record(const void *layout, int64_t id) {
-    const struct layout *l = layout;
-    return id < l->workers_used && l->workers[id][0] != '\0';
-}
-
-static int stage_geometry(const struct state_db *db, const struct layout *l) {
-    json_t *json = json_pack(
+static json_t *geometry(const struct layout *l) {
+    return json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:[I, I, I], s:[I, I, I, I]}", "segment_bytes",
         (json_int_t)l->segment_bytes, "arena_start", (json_int_t)l->arena_start, "workers_off",
         (json_int_t)l->workers_off, "workers_capacity", (json_int_t)l->workers_capacity,
@@ -103,35 +123,43 @@ static int stage_geometry(const struct state_db *db, const struct layout *l) {
         (json_int_t)l->arenas_used, (json_int_t)l->workers_used, "directories",
         (json_int_t)l->directories[0].offset, (json_int_t)l->directories[0].bytes,
         (json_int_t)l->directories[1].offset, (json_int_t)l->directories[1].bytes);
-    struct item item = {.kind = "geometry", .json = json};
-    int r = json == NULL ? -ENOMEM : stage(db, &item);
-    json_decref(json);
-    return r;
+}
+
+static int stage_descriptors(const struct state_db *db, const struct layout *l) {
+    struct walk walk;
+    int r = walk_begin(&walk, db, "descriptor");
+    for (uint32_t i = 0; r == 0 && i < l->sections_used; i++)
+        if (l->sections[i].state != SHM_PLACE_FREE)
+            r = stage(&walk, &(struct item){i, l->sections[i].name, &l->sections[i],
+                                            sizeof *l->sections, NULL});
+    return walk_end(&walk, r);
+}
+
+static int stage_arenas(const struct state_db *db, const struct layout *l) {
+    struct walk walk;
+    int r = walk_begin(&walk, db, "arena");
+    for (uint32_t i = 0; r == 0 && i < l->arenas_used; i++)
+        if (l->arenas[i].state != SHM_PLACE_FREE)
+            r = stage(&walk, &(struct item){i, NULL, &l->arenas[i], sizeof *l->arenas, NULL});
+    return walk_end(&walk, r);
+}
+
+static int stage_records(const struct state_db *db, const struct layout *l) {
+    struct walk walk;
+    int r = walk_begin(&walk, db, "record");
+    for (uint32_t i = 0; r == 0 && i < l->workers_used; i++)
+        if (l->workers[i][0] != '\0')
+            r = stage(&walk, &(struct item){i, l->workers[i], l->workers[i], SHM_NAME_BYTES, NULL});
+    return walk_end(&walk, r);
 }
 
 static int stage_layout(const struct state_db *db, const struct layout *l) {
-    int r = stage_geometry(db, l);
-    for (uint32_t i = 0; r == 0 && i < l->sections_used; i++)
-        if (has_descriptor(l, i)) {
-            struct item item = {"descriptor",        i,   l->sections[i].name, &l->sections[i],
-                                sizeof *l->sections, NULL};
-            r = stage(db, &item);
-        }
-    for (uint32_t i = 0; r == 0 && i < l->arenas_used; i++)
-        if (has_arena(l, i)) {
-            struct item item = {"arena", i, NULL, &l->arenas[i], sizeof *l->arenas, NULL};
-            r = stage(db, &item);
-        }
-    for (uint32_t i = 0; r == 0 && i < l->workers_used; i++)
-        if (has_record(l, i)) {
-            struct item item = {"record", i, l->workers[i], l->workers[i], SHM_NAME_BYTES, NULL};
-            r = stage(db, &item);
-        }
+    int r = stage_one(db, "geometry", geometry(l));
     if (r == 0)
-        r = stage_removed(db, "descriptor", has_descriptor, l);
+        r = stage_descriptors(db, l);
     if (r == 0)
-        r = stage_removed(db, "arena", has_arena, l);
-    return r == 0 ? stage_removed(db, "record", has_record, l) : r;
+        r = stage_arenas(db, l);
+    return r == 0 ? stage_records(db, l) : r;
 }
 
 /* Goes through the items of a kind that are in force; `take` gets each statement's row. */
@@ -236,44 +264,31 @@ int state_db_placement(struct state_db *db, struct layout *ret) {
 
 /* ---- the table */
 
-static bool has_worker_row(const void *table, int64_t id) {
-    return id < (int64_t)((const struct table *)table)->workers_n;
+static int stage_workers(const struct state_db *db, const struct table *t) {
+    struct walk walk;
+    int r = walk_begin(&walk, db, "worker");
+    for (size_t i = 0; r == 0 && i < t->workers_n; i++)
+        r = stage(&walk, &(struct item){.id = (int64_t)i,
+                                        .name = t->workers[i].name,
+                                        .json = table_json_worker(&t->workers[i])});
+    return walk_end(&walk, r);
 }
 
-static bool has_section_row(const void *table, int64_t id) {
-    const struct table *t = table; /* sorted by id */
-    size_t low = 0, high = t->sections_n;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (t->sections[middle].id == (uint64_t)id)
-            return true;
-        if (t->sections[middle].id < (uint64_t)id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
-}
-
-static int stage_json(const struct state_db *db, const char *kind, int64_t id, const char *name,
-                      json_t *json) {
-    struct item item = {.kind = kind, .id = id, .name = name, .json = json};
-    int r = json == NULL ? -ENOMEM : stage(db, &item);
-    json_decref(json);
-    return r;
+static int stage_sections(const struct state_db *db, const struct table *t) {
+    struct walk walk;
+    int r = walk_begin(&walk, db, "section");
+    for (size_t i = 0; r == 0 && i < t->sections_n; i++)
+        r = stage(&walk, &(struct item){.id = (int64_t)t->sections[i].id,
+                                        .name = t->sections[i].name,
+                                        .json = table_json_section(&t->sections[i])});
+    return walk_end(&walk, r);
 }
 
 static int stage_table(const struct state_db *db, const struct table *t) {
-    int r = stage_json(db, "segment", 0, NULL, table_json_segment(t));
-    for (size_t i = 0; r == 0 && i < t->workers_n; i++)
-        r = stage_json(db, "worker", (int64_t)i, t->workers[i].name,
-                       table_json_worker(&t->workers[i]));
-    for (size_t i = 0; r == 0 && i < t->sections_n; i++)
-        r = stage_json(db, "section", (int64_t)t->sections[i].id, t->sections[i].name,
-                       table_json_section(&t->sections[i]));
+    int r = stage_one(db, "segment", table_json_segment(t));
     if (r == 0)
-        r = stage_removed(db, "worker", has_worker_row, t);
-    return r == 0 ? stage_removed(db, "section", has_section_row, t) : r;
+        r = stage_workers(db, t);
+    return r == 0 ? stage_sections(db, t) : r;
 }
 
 static int take_segment(sqlite3_stmt *s, int64_t id, void *where) {
