@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How fast is it, next to what the machine could do at best and to what else there is?  Two
+ * processes, each pinned to a core, go through the same list of measures in step.  Everything that
+ * is measured is measured in the same run as its limit and in turn with it, and counts as a ratio:
+ * a machine that is busy or slow shows in both.
+ */
+#ifndef SHM_BENCH_H
+#define SHM_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SIZES      5
+#define BYTES_MAX  ((size_t)1 << 20)
+#define ROUNDS_MAX 64
+#define LINE       64
+#define BUFFERS    4 /* the table's default count; the limits take as many places in turn */
+
+extern const size_t bench_sizes[SIZES];
+
+enum side { LEFT, RIGHT };
+
+/* What the measures are told, and each process's private memory. */
+struct bench {
+    enum side side;
+    size_t bytes;
+    double effort; /* 1 = a measure takes about 20 ms */
+    uint8_t *from, *to;
+};
+
+/* ---- pair.c: the two processes */
+
+/* Makes what they share and the second process, pins both; *ret says which one this is. */
+void pair_start(struct bench *ret);
+void pair_end(void);
+
+/* Both have come here. */
+void pair_meet(void);
+
+/* Steps that one side makes and the other waits for. */
+void pair_tell(uint64_t step);
+void pair_await(uint64_t step);
+uint64_t pair_told(void); /* what the other one told last */
+void pair_restart(void);  /* both at 0 again */
+
+/* A result that the other side is to know. */
+void pair_give(double result);
+double pair_given(enum side side);
+
+/* Shared memory of both for the limits: per side BUFFERS values and a flag line. */
+uint8_t *pair_buffer(enum side side, unsigned index);
+uint64_t *pair_flag(enum side side);
+
+__attribute__((noreturn, format(printf, 1, 2))) void bench_die(const char *format, ...);
+void bench_relax(void); /* in a loop that waits for the other process */
+
+/* ---- time.c */
+void time_calibrate(void);
+uint64_t time_ticks(void);
+double time_ns(uint64_t ticks);     /* of a span */
+double time_span(uint64_t started); /* until now, less what looking costs */
+double median(double *values, size_t n);
+
+/* ---- value.c: what is sent can be told from anything torn or old */
+void value_stamp(uint8_t *value, size_t bytes, uint64_t number);
+uint64_t value_check(const uint8_t *value, size_t bytes, const char *what);
+
+/* ---- channels: ways of handing a value to the other side; both can send */
+struct channel {
+    const char *name;
+    bool every; /* each value arrives, so that a sender waits for its receiver */
+    bool (*open)(const struct bench *bench);
+    void (*send)(const uint8_t *value, size_t bytes);
+    void (*receive)(uint8_t *value, size_t bytes); /* waits for the next */
+    void (*close)(void);
+};
+
+extern const struct channel channel_limit, channel_library, channel_lmdb, channel_sysv,
+    channel_mqueue, channel_seqpacket, channel_stream, channel_iceoryx;
+
+/* Sockets are made before the second process is. */
+void peers_prepare(void);
+
+/* ---- measures */
+struct measure {
+    const char *name;
+    const char *limit; /* the measure that it is a ratio to; NULL: none */
+    const char *unit;
+    double (*run[2])(const struct bench *bench, const struct channel *channel); /* by side */
+    const struct channel *channel;
+    bool once; /* the size makes no difference */
+};
+
+double latency_left(const struct bench *bench, const struct channel *channel);
+double latency_right(const struct bench *bench, const struct channel *channel);
+double flood_left(const struct bench *bench, const struct channel *channel);
+double flood_right(const struct bench *bench, const struct channel *channel);
+
+extern const struct measure limit_measures[], library_measures[], peer_measures[];
+
+/* library.c: the sections are NAME-BYTES, of workers `left` and `right`. */
+void library_start(enum side side);
+void library_end(void);
+
+/* ---- results.c */
+void results_add(const struct measure *measure, unsigned size, unsigned round, double value);
+void results_print(bool json);
+
+#endif

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What else there is on a Debian machine: the System V and POSIX queues and Unix sockets, which
+ * pass on every value, and LMDB, which like a snapshot keeps the newest.  All poll, as what they
+ * are compared with does.  The queues take a large value in pieces.
+ */
+#include "bench.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <mqueue.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define PIECE    8000 /* the kernel's default for a message is 8192 */
+#define PACKET   ((size_t)65536)
+#define SOCK_BUF (4 << 20)
+
+static size_t least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* ---- System V: one queue, a type for each way */
+
+struct piece {
+    long type;
+    char bytes[PIECE];
+};
+
+static enum side side;
+static int queue = -1;
+
+/* The left one makes it, and tells the right one which it is. */
+static bool sysv_open(const struct bench *bench) {
+    side = bench->side;
+    if (side == LEFT)
+        queue = msgget(IPC_PRIVATE, 0600);
+    pair_give(queue);
+    pair_meet();
+    if (side == RIGHT)
+        queue = (int)pair_given(LEFT);
+    pair_meet();
+    return queue >= 0;
+}
+
+static void sysv_send(const uint8_t *value, size_t bytes) {
+    struct piece piece = {.type = 1 + side};
+    for (size_t at = 0; at < bytes; at += PIECE) {
+        size_t n = least(PIECE, bytes - at);
+        memcpy(piece.bytes, value + at, n);
+        while (msgsnd(queue, &piece, n, IPC_NOWAIT) < 0) {
+            if (errno != EAGAIN)
+                bench_die("msgsnd: %s", strerror(errno));
+            bench_relax();
+        }
+    }
+}
+
+static void sysv_receive(uint8_t *value, size_t bytes) {
+    struct piece piece;
+    for (size_t at = 0; at < bytes;) {
+        ssize_t n = msgrcv(queue, &piece, PIECE, 1 + !side, IPC_NOWAIT);
+        if (n < 0 && errno != ENOMSG)
+            bench_die("msgrcv: %s", strerror(errno));
+        if (n < 0) {
+            bench_relax();
+            continue;
+        }
+        memcpy(value + at, piece.bytes, (size_t)n);
+        at += (size_t)n;
+    }
+}
+
+static void sysv_close(void) {
+    if (side == LEFT && queue >= 0)
+        msgctl(queue, IPC_RMID, NULL);
+    queue = -1;
+}
+
+/* ---- POSIX message queues */
+
+static mqd_t ways[2] = {-1, -1};
+
+static mqd_t mqueue_make(enum side from, pid_t pid) {
+    char name[64];
+    struct mq_attr attributes = {.mq_maxmsg = 10, .mq_msgsize = 8192};
+    snprintf(name, sizeof name, "/shm-bench-%d-%d", (int)pid, from);
+    return mq_open(name, O_RDWR | O_CREAT | O_NONBLOCK, 0600, &attributes);
+}
+
+static void mqueue_unlink(pid_t pid) {
+    char name[64];
+    for (int from = 0; from < 2; from++) {
+        snprintf(name, sizeof name, "/shm-bench-%d-%d", (int)pid, from);
+        mq_unlink(name);
+    }
+}
+
+static bool mqueue_open(const struct bench *bench) {
+    side = bench->side;
+    pid_t pid = side == LEFT ? getpid() : getppid();
+    for (int from = 0; from < 2; from++)
+        ways[from] = mqueue_make((enum side)from, pid);
+    pair_meet();
+    mqueue_unlink(pid);
+    return ways[0] >= 0 && ways[1] >= 0;
+}
+
+static void mqueue_send(const uint8_t *value, size_t bytes) {
+    for (size_t at = 0; at < bytes; at += PIECE)
+        while (mq_send(ways[side], (const char *)value + at, least(PIECE, bytes - at), 0) < 0) {
+            if (errno != EAGAIN)
+                bench_die("mq_send: %s", strerror(errno));
+            bench_relax();
+        }
+}
+
+static void mqueue_receive(uint8_t *value, size_t bytes) {
+    char piece[8192];
+    for (size_t at = 0; at < bytes;) {
+        ssize_t n = mq_receive(ways[!side], piece, sizeof piece, NULL);
+        if (n < 0 && errno != EAGAIN)
+            bench_die("mq_receive: %s", strerror(errno));
+        if (n < 0) {
+            bench_relax();
+            continue;
+        }
+        memcpy(value + at, piece, (size_t)n);
+        at += (size_t)n;
+    }
+}
+
+static void mqueue_close(void) {
+    for (int from = 0; from < 2; from++) {
+        if (ways[from] >= 0)
+            mq_close(ways[from]);
+        ways[from] = -1;
+    }
+}
+
+/* ---- Unix sockets, made before the second process */
+
+static int pairs[2][2];
+
+void peers_prepare(void) {
+    const int types[2] = {SOCK_SEQPACKET, SOCK_STREAM};
+    for (int i = 0; i < 2; i++) {
+        if (socketpair(AF_UNIX, types[i] | SOCK_CLOEXEC, 0, pairs[i]) < 0)
+            bench_die("socketpair: %s", strerror(errno));
+        for (int j = 0; j < 2; j++)
+            if (setsockopt(pairs[i][j], SOL_SOCKET, SO_SNDBUFFORCE, &(int){SOCK_BUF}, sizeof(int)) <
+                0)
+                setsockopt(pairs[i][j], SOL_SOCKET, SO_SNDBUF, &(int){SOCK_BUF}, sizeof(int));
+    }
+}
+
+static bool socket_open(const struct bench *bench) {
+    side = bench->side;
+    return true;
+}
+
+static void socket_send(int fd, const uint8_t *value, size_t bytes) {
+    for (size_t at = 0; at < bytes;) {
+        ssize_t n = send(fd, value + at, least(PACKET, bytes - at), MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN)
+            bench_die("send: %s", strerror(errno));
+        if (n < 0)
+            bench_relax();
+        else
+            at += (size_t)n;
+    }
+}
+
+static void socket_receive(int fd, uint8_t *value, size_t bytes) {
+    for (size_t at = 0; at < bytes;) {
+        ssize_t n = recv(fd, value + at, bytes - at, MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN))
+            bench_die("recv: %s", n == 0 ? "closed" : strerror(errno));
+        if (n < 0)
+            bench_relax();
+        else
+            at += (size_t)n;
+    }
+}
+
+static void packet_send(const uint8_t *value, size_t bytes) {
+    socket_send(pairs[0][side], value, bytes);
+}
+
+static void packet_receive(uint8_t *value, size_t bytes) {
+    socket_receive(pairs[0][side], value, bytes);
+}
+
+static void stream_send(const uint8_t *value, size_t bytes) {
+    socket_send(pairs[1][side], value, bytes);
+}
+
+static void stream_receive(uint8_t *value, size_t bytes) {
+    socket_receive(pairs[1][side], value, bytes);
+}
+
+static void socket_close(void) {
+}
+
+/* ---- the list */
+
+#define CHANNEL(symbol, called, prefix, opens)                                                     \
+    const struct channel symbol = {                                                                \
+        .name = called,                                                                            \
+        .every = true,                                                                             \
+        .open = opens##_open,                                                                      \
+        .send = prefix##_send,                                                                     \
+        .receive = prefix##_receive,                                                               \
+        .close = opens##_close,                                                                    \
+    }
+
+CHANNEL(channel_sysv, "sysv", sysv, sysv);
+CHANNEL(channel_mqueue, "mqueue", mqueue, mqueue);
+CHANNEL(channel_seqpacket, "seqpacket", packet, socket);
+CHANNEL(channel_stream, "stream", stream, socket);
+
+#define PEER(peer)                                                                                 \
+    {.name = #peer ".latency",                                                                     \
+     .limit = "flag+memcpy",                                                                       \
+     .unit = "ns",                                                                                 \
+     .run = {latency_left, latency_right},                                                         \
+     .channel = &channel_##peer},                                                                  \
+    {                                                                                              \
+        .name = #peer ".fresh-reads", .unit = "1/s", .run = {flood_left, flood_right},             \
+        .channel = &channel_##peer                                                                 \
+    }
+
+const struct measure peer_measures[] = {
+    PEER(sysv),     PEER(mqueue), PEER(seqpacket), PEER(stream),
+#ifdef BENCH_LMDB
+    PEER(lmdb),
+#endif
+#ifdef BENCH_ICEORYX
+    PEER(iceoryx),
+#endif
+    {.name = NULL},
+};

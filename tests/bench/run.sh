@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Runs `bench` on a manager of its own.  Usage: run.sh BUILD-DIRECTORY [OPTIONS OF bench]
+# shellcheck source=tests/interop/harness.sh
+. "$(dirname "$0")/../interop/harness.sh"
+shift
+
+start_manager
+for bytes in 64 1024 10240 65536 1048576; do
+    for side in left right; do
+        echo "INSERT INTO section(name, owner, size, stamp) VALUES
+            ('$side-$bytes', '$side', $bytes, 'none');"
+        echo "INSERT INTO section(name, owner, size) VALUES
+            ('stamped-$side-$bytes', '$side', $bytes);"
+    done
+done | { cat; echo "INSERT INTO worker(name) VALUES ('third');"; } | edit_table
+
+"$build/tests/bench/bench" "$@"
