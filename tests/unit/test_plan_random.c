@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-#define SEEDS 400
+#define SEEDS 200
 #define EDITS 40
 #define LINES (2 * MIB / SHM_LINE)
 
