@@ -434,14 +434,15 @@ static int check_names(const struct check *check) {
 
 static int check_order(const struct check *check) {
     const struct table *t = check->table;
+    char buffer[SHM_NAME_BYTES];
     for (size_t i = 1; i < t->workers_n; i++)
         if (strcmp(t->workers[i - 1].name, t->workers[i].name) > 0)
             return wrong(check, "worker '%s': the rows don't come sorted by name",
-                         t->workers[i].name);
+                         shown(t->workers[i].name, buffer));
     for (size_t i = 0; i < t->sections_n; i++)
         if (t->sections[i].id == 0 || (i > 0 && t->sections[i - 1].id >= t->sections[i].id))
             return wrong(check, "section '%s': its id %llu is not above 0 and its predecessor's",
-                         t->sections[i].name, (unsigned long long)t->sections[i].id);
+                         shown(t->sections[i].name, buffer), (unsigned long long)t->sections[i].id);
     return 0;
 }
 

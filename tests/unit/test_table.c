@@ -218,6 +218,8 @@ START_TEST(wrong_name) {
           strcpy(sections[PART].name, "cam"));
     WRONG("section 'cam': its id 1 is not above 0 and its predecessor's", sections[CAM].id = 1);
     WRONG("section 'raw': its id 0 is not above 0 and its predecessor's", sections[RAW].id = 0);
+    WRONG("section '?[31m': its id 0 is not above 0 and its predecessor's", sections[RAW].id = 0,
+          strcpy(sections[RAW].name, "\033[31m"));
 }
 END_TEST
 
