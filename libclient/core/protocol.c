@@ -77,13 +77,23 @@ int protocol_send(int socket, const union protocol_message *message, int fd) {
     return n < 0 ? -errno : 0;
 }
 
+/* The room for one descriptor is, rounded up, room for two: what comes beside the first is not for
+ * us, and would stay open. */
 static int take_descriptor(struct msghdr *header) {
-    int fd = -1;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c != NULL; c = CMSG_NXTHDR(header, c))
-        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-            c->cmsg_len == CMSG_LEN(sizeof fd))
-            memcpy(&fd, CMSG_DATA(c), sizeof fd);
-    return fd;
+    int first = -1;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c != NULL; c = CMSG_NXTHDR(header, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t at = 0; CMSG_LEN(at + sizeof first) <= c->cmsg_len; at += sizeof first) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
+            if (first < 0)
+                first = fd;
+            else
+                close(fd);
+        }
+    }
+    return first;
 }
 
 int protocol_receive(int socket, union protocol_message *ret, int *fd) {

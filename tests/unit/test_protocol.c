@@ -53,6 +53,39 @@ START_TEST(a_descriptor_is_taken_only_when_asked_for) {
 }
 END_TEST
 
+START_TEST(a_second_descriptor_does_not_stay) {
+    int pair[2], fd;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+    union protocol_message sent = claim(), got;
+    struct iovec part = {.iov_base = &sent, .iov_len = sent.head.bytes};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(2 * sizeof(int))];
+    } control = {0};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof control.bytes};
+    *CMSG_FIRSTHDR(&message) = (struct cmsghdr){
+        .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(2 * sizeof(int))};
+    memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), pair, 2 * sizeof(int));
+    ck_assert_int_gt(sendmsg(pair[0], &message, 0), 0);
+    int before = dup(0);
+    close(before);
+    ck_assert_int_eq(protocol_receive(pair[1], &got, &fd), 0);
+    ck_assert_int_eq(fd, before);
+    close(fd);
+    int after = dup(0);
+    ck_assert_int_eq(after, before);
+    int next = dup(0);
+    ck_assert_int_eq(next, before + 1);
+    close(after);
+    close(next);
+    close(pair[0]);
+    close(pair[1]);
+}
+END_TEST
+
 START_TEST(bad_messages_are_told_apart) {
     union protocol_message m = claim();
     size_t bytes = sizeof m.claim;
@@ -100,4 +133,5 @@ START_TEST(an_address_has_its_length) {
 END_TEST
 
 UNIT_MAIN("protocol", a_message_comes_as_it_was_sent, a_descriptor_is_taken_only_when_asked_for,
-          bad_messages_are_told_apart, too_long_a_packet_is_refused, an_address_has_its_length)
+          a_second_descriptor_does_not_stay, bad_messages_are_told_apart,
+          too_long_a_packet_is_refused, an_address_has_its_length)
