@@ -156,12 +156,13 @@ static int compare_sections(struct planner *planner) {
     int r = 0;
     list_existing(planner);
     while (r == 0 && (i < planner->existing_n || j < wanted->sections_n)) {
-        const uint64_t runs =
-            i < planner->existing_n ? planner->existing[i].section_id : UINT64_MAX;
-        const uint64_t wants = j < wanted->sections_n ? wanted->sections[j].id : UINT64_MAX;
-        if (runs == wants)
+        /* No id stands for "none left": a forged descriptor may have any. */
+        const bool have = i < planner->existing_n, want = j < wanted->sections_n;
+        const uint64_t runs = have ? planner->existing[i].section_id : 0;
+        const uint64_t wants = want ? wanted->sections[j].id : 0;
+        if (have && want && runs == wants)
             r = plan_change_section(planner, planner->existing[i++].slot, &wanted->sections[j++]);
-        else if (runs < wants)
+        else if (have && (!want || runs < wants))
             r = plan_remove_section(planner, planner->existing[i++].slot);
         else
             r = add_section(planner, &wanted->sections[j++]);

@@ -197,5 +197,17 @@ START_TEST(not_served) {
 }
 END_TEST
 
+/* A descriptor that somebody forged may have it. */
+START_TEST(the_highest_id_is_one_like_any_other) {
+    start(MIB);
+    add("a", "alpha", 100)->id = UINT64_MAX;
+    apply("worker alpha: record 0 added; add a: at 81920, 960 bytes");
+    drop(0);
+    apply("remove a: at 81920, 960 bytes");
+    stop();
+}
+END_TEST
+
 UNIT_MAIN("plan", first_plan, empty_table, changes_in_place, two_may_swap_names,
-          what_would_move_is_refused, what_is_held_is_kept, instances, not_served)
+          what_would_move_is_refused, what_is_held_is_kept, instances, not_served,
+          the_highest_id_is_one_like_any_other)
