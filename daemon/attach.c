@@ -162,16 +162,19 @@ static void keep_waiting(struct client *c, const struct answer *a) {
 void attach_claim(struct client *c) {
     uint32_t index;
     struct answer a = {0};
+    /* To judge may end a lease, and so give somebody his turn: not this one, who isn't done yet. */
+    bool patient = c->waiting;
+    c->waiting = false;
     int r = judge(c, &index, &a);
     if (r == 0) {
         grant(c, index);
         return;
     }
-    if (r == -EBUSY && c->waiting) {
+    if (r == -EBUSY && patient) {
+        c->waiting = true;
         keep_waiting(c, &a);
         return;
     }
-    c->waiting = false;
     if (r != -EBUSY)
         journal_about(LOG_NOTICE, JOURNAL_REFUSED, c->worker, c->peer.pid,
                       "process %u (uid %u) was refused: %s", c->peer.pid, c->peer.uid, a.text);

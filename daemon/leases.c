@@ -349,9 +349,14 @@ void leases_disown(struct manager *m, struct lease *lease) {
 }
 
 struct lease *leases_of_worker(struct manager *m, uint32_t worker) {
-    for (struct lease *l = m->leases.first; l != NULL; l = l->next)
-        if (l->worker == worker && !l->superseded)
-            return look(m, l) ? NULL : l;
+    for (struct lease *l = m->leases.first; l != NULL;) {
+        if (l->worker != worker || l->superseded)
+            l = l->next;
+        else if (!look(m, l))
+            return l;
+        else
+            l = m->leases.first; /* its end may have granted the worker to the next in line */
+    }
     return NULL;
 }
 
