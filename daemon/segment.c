@@ -124,7 +124,7 @@ static int bells_make(struct segment *s, char *error, size_t error_bytes) {
 static int bells_open(struct segment *s, char *error, size_t error_bytes) {
     s->bell_id = -1;
     int r = 0;
-    if (!bells_find(s, (int)image_header(&s->image)->bell_id - 1))
+    if (!bells_find(s, (int)(image_header(&s->image)->bell_id - 1)))
         r = bells_make(s, error, error_bytes);
     if (r == 0)
         image_bell(&s->image, s->bell_id);
@@ -228,7 +228,7 @@ static int rebuild(const struct attempt *a, const char *field, uint64_t seen) {
     uint32_t bell = ((const struct shm_header *)s->base)->bell_id;
     identify(s, a->wish, a->layout, id, created);
     image_adopt_records(&s->image, a->layout);
-    image_bell(&s->image, (int)bell - 1); /* bells_open() finds out whether those are ours */
+    image_bell(&s->image, (int)(bell - 1)); /* bells_open() finds out whether those are ours */
     s->rebuilt = true;
     return 0;
 }

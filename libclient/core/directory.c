@@ -93,7 +93,8 @@ uint32_t directory_state(const struct directory *directory) {
 }
 
 int directory_bell_id(const struct directory *directory) {
-    return (int)shared_load_acquire32(&shared_header(directory)->bell_id) - 1;
+    /* Unsigned: it may be any number, INT_MIN too. */
+    return (int)(shared_load_acquire32(&shared_header(directory)->bell_id) - 1);
 }
 
 bool directory_manager_alive(const struct directory *directory, uint64_t *age_ns, uint32_t *pid) {
