@@ -192,6 +192,11 @@ static int converse(shmc *segment, int socket, struct settings *settings, uint64
         r = await_grant(segment, socket, settings, deadline_ns, &grant, &fd);
     if (r < 0)
         return r;
+    if (!same_worker(grant.worker, settings->worker)) {
+        close(fd);
+        return error_set(segment->error, -EPROTONOSUPPORT, "asked for worker '%s', granted '%s'",
+                         settings->worker, grant.worker);
+    }
     *standing = (struct standing){.worker_index = grant.worker_index,
                                   .attachment = grant.attachment,
                                   .worker_epoch = grant.worker_epoch,
@@ -200,9 +205,6 @@ static int converse(shmc *segment, int socket, struct settings *settings, uint64
     r = keep(standing, fd, settings->flags);
     if (r < 0)
         error_set(segment->error, r, "the lease can't be mapped: %s", strerror(-r));
-    else if (!same_worker(grant.worker, settings->worker))
-        r = error_set(segment->error, -EPROTONOSUPPORT, "asked for worker '%s', granted '%s'",
-                      settings->worker, grant.worker);
     if (r == 0) {
         uint64_t least = clock_mono_ns() + HANDSHAKE_NS;
         r = acknowledge(segment, socket, settings, &grant,
