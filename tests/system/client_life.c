@@ -215,7 +215,7 @@ static void core_dumps_leave_the_segment_out(void) {
     int status = end_child(&child, 0);
     CHECK(WIFSIGNALED(status) && WCOREDUMP(status));
     off_t bytes = core_bytes();
-    printf("figure: core dump of a reader of 64 MiB: %.1f MiB\n", (double)bytes / (1 << 20));
+    printf("figure: core_dump.reader_of_64_mib %.1f MiB\n", (double)bytes / (1 << 20));
     CHECK(bytes > 0 && bytes < (8 << 20));
 }
 
@@ -242,8 +242,7 @@ static void a_dumping_worker_is_followed_at_once(void) {
         uint64_t took = follow_a_dumping_worker();
         least = took < least ? took : least;
     }
-    printf("figure: the lease of a worker that dumps core is free after %.1f ms (at best)\n",
-           (double)least / 1e6);
+    printf("figure: lease.free_after_core_dump_best %.1f ms\n", (double)least / 1e6);
     CHECK(least < 20000000);
 }
 

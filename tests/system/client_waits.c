@@ -81,8 +81,7 @@ static void next_wakes(void) {
         pthread_join(thread, NULL);
     }
     /* A sleeper that nobody woke would look again after 100 ms. */
-    printf("figure: a sleeping reader has the value after %.2f ms (worst of 10)\n",
-           (double)worst / 1e6);
+    printf("figure: wait.wake_up_worst %.2f ms\n", (double)worst / 1e6);
     CHECK(worst < 60000000);
     CHECK_IS(shmc_set_spin(in, 200), 0);
     CHECK(pthread_create(&thread, NULL, publish_later, out) == 0);
