@@ -217,7 +217,7 @@ void image_state(struct image *image, enum shm_state state) {
 }
 
 void image_bell(struct image *image, int bell_id) {
-    PUT_WORD(image, bell_id, 32, (uint32_t)(bell_id + 1));
+    PUT_WORD(image, bell_id, 32, (uint32_t)bell_id + 1);
 }
 
 void image_manager(struct image *image, uint32_t pid, uint64_t start, uint64_t epoch,
