@@ -105,6 +105,11 @@ static inline void shared_fence_nontemporal(void) {
 #endif
 }
 
+/* Will be read soon.  No access: the address may be anywhere. */
+static inline void shared_prefetch(const void *at) {
+    __builtin_prefetch(at);
+}
+
 /* In a loop that waits for somebody's store. */
 static inline void shared_relax(void) {
 #if defined(__x86_64__)
