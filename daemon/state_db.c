@@ -199,6 +199,20 @@ static int try_open(struct state_db *db, const char *path) {
     return r;
 }
 
+/* SQLite calls a page that the disk failed to give damaged too.  That is no reason to throw the
+ * rest away: the error of the disk counts, or nothing when it has passed. */
+static int look_again(struct state_db *db, const char *path) {
+    char page[4096];
+    ssize_t n = 1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    while (fd >= 0 && n > 0)
+        n = read(fd, page, sizeof page);
+    int r = fd < 0 || n < 0 ? -errno : 0;
+    if (fd >= 0)
+        close(fd);
+    return r == 0 ? try_open(db, path) : r;
+}
+
 static const char *open_remedy(int r) {
     switch (r) {
     case -EPROTONOSUPPORT:
@@ -221,6 +235,8 @@ int state_db_open(struct state_db **ret, const char *path, char *error, size_t e
     if (db == NULL)
         return -ENOMEM;
     int r = made < 0 && made != -EEXIST ? made : try_open(db, path);
+    if (r == -EBADMSG)
+        r = look_again(db, path);
     if (r == -EBADMSG) {
         r = set_aside(path, error, error_bytes);
         if (r == 0)
@@ -309,6 +325,8 @@ int state_db_settle(struct state_db *db, uint64_t running_generation) {
                                 "SELECT generation FROM edit WHERE outcome = 'intended' "
                                 "ORDER BY edit DESC LIMIT 1",
                                 NULL, -1);
+    if (generation < 0) /* each intended edit has one: it can't be read at this moment */
+        return -EIO;
     int r = begin(db);
     if (r == 0)
         r = generation == (int64_t)running_generation ? close_edit(db, edit) : abandon(db);
