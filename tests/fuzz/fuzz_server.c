@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A live manager in this process, and clients that say anything in any order: every answer is a
+ * message of the protocol, and when they have gone the manager holds nothing of theirs.
+ */
+#include "fuzz.h"
+#include "manager.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <sqlite3.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CLIENTS 3
+#define STEPS   40
+
+static struct manager manager;
+static struct sockaddr_un address;
+static int clients[CLIENTS] = {-1, -1, -1};
+static struct protocol_grant granted[CLIENTS]; /* attachment 0 = nothing */
+
+/* What the journal's lines are written to. */
+static ssize_t look_at_lines(void *cookie, const char *text, size_t bytes) {
+    static const char prefix[] = "shm-manager: ";
+    static size_t column;
+    (void)cookie;
+    for (size_t i = 0; i < bytes; i++) {
+        MUST(text[i] == '\n' || (text[i] >= ' ' && text[i] <= '~'));
+        MUST(column >= sizeof prefix - 1 || text[i] == prefix[column]);
+        column = text[i] == '\n' ? 0 : column + 1;
+    }
+    return (ssize_t)bytes;
+}
+
+static void fill_table(const char *path) {
+    char error[512];
+    sqlite3 *sql;
+    MUST(table_db_create(path, error, sizeof error) == 0);
+    MUST(sqlite3_open(path, &sql) == SQLITE_OK);
+    MUST(sqlite3_exec(sql,
+                      "UPDATE segment SET size = 1048576;"
+                      "INSERT INTO section(name, owner, size) VALUES('temps', 'driver', 100),"
+                      "('camera', 'grabber', 100);"
+                      "UPDATE worker SET instances = 2, user = '12345' WHERE name = 'grabber';"
+                      "INSERT INTO worker(name, instances) VALUES('web', 2)",
+                      NULL, NULL, NULL) == SQLITE_OK ||
+         sqlite3_exec(sql, "INSERT INTO section(name, owner, size) VALUES('temps', 'driver', 100)",
+                      NULL, NULL, NULL) == SQLITE_OK);
+    sqlite3_close(sql);
+}
+
+static void end_manager(void) {
+    manager.destroyed = true;
+    manager_stop(&manager);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+    (void)argc;
+    (void)argv;
+    struct config config = {.key_given = true, .key = 0x40000000u | (uint32_t)getpid()};
+    const char *directory = fuzz_directory();
+    snprintf(config.state_dir, sizeof config.state_dir, "%s", directory);
+    snprintf(config.runtime_dir, sizeof config.runtime_dir, "%s", directory);
+    snprintf(config.table, sizeof config.table, "%s/sections.db", directory);
+    snprintf(config.state, sizeof config.state, "%s/state.db", directory);
+    fill_table(config.table);
+    stderr = fopencookie(NULL, "w", (cookie_io_functions_t){.write = look_at_lines});
+    MUST(stderr != NULL && setvbuf(stderr, NULL, _IOLBF, 0) == 0);
+    MUST(manager_start(&manager, &config) == 0);
+    atexit(end_manager);
+    MUST(protocol_address(&address, directory, config.key) == 0);
+    return 0;
+}
+
+static void serve(void) {
+    for (int i = 0; i < 100 && sd_event_run(manager.event, 0) > 0; i++)
+        ;
+}
+
+static void hang_up(int i) {
+    if (clients[i] >= 0)
+        close(clients[i]);
+    clients[i] = -1;
+    granted[i].attachment = 0;
+}
+
+static void call(int i) {
+    if (clients[i] >= 0)
+        return;
+    clients[i] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    MUST(clients[i] >= 0);
+    MUST(connect(clients[i], (const struct sockaddr *)&address, sizeof address) == 0);
+}
+
+/* Takes what came: it must be well formed, and a lease comes with a grant alone. */
+static void hear(int i, bool keep_lease, int *lease) {
+    union protocol_message m;
+    for (int n = 0; n < 20; n++) {
+        int fd = -1;
+        int r = protocol_receive(clients[i], &m, &fd);
+        MUST(r == 0 || r == -EAGAIN || r == -ECONNRESET);
+        if (r < 0)
+            return;
+        MUST((fd >= 0) == (m.head.type == PROTOCOL_GRANT));
+        if (m.head.type == PROTOCOL_GRANT) {
+            granted[i] = m.grant;
+            MUST(strcmp(m.grant.worker, "grabber") != 0 || getuid() == 0);
+        }
+        MUST(m.head.type != PROTOCOL_REFUSED ||
+             (m.head.result < 0 && m.refused.text[0] != '\0' && one_line(m.refused.text)));
+        if (fd >= 0 && keep_lease && *lease < 0)
+            *lease = fd;
+        else if (fd >= 0)
+            close(fd);
+    }
+}
+
+static size_t make_message(struct input *input, int i, union protocol_message *m) {
+    static const char *const workers[] = {"driver", "grabber", "web",    "web#1",
+                                          "web#3",  "nobody",  "driver", ""};
+    static const char *const verbs[] = {"status",    "plan",    "history",  "history 3",
+                                        "history x", "reload",  "",         "status ",
+                                        "histor\n",  "Destroy", "history 0"};
+    memset(m, 0, sizeof(struct protocol_refused));
+    size_t bytes = sizeof m->head;
+    uint32_t kind = take_below(input, 8);
+    enum protocol_type type = (enum protocol_type)take_below(input, 12);
+    if (kind < 3) {
+        type = PROTOCOL_CLAIM;
+        bytes = sizeof m->claim;
+        strcpy(m->claim.worker, workers[take_below(input, 8)]);
+        m->claim.flags = take_below(input, 2);
+    } else if (kind < 5) {
+        type = PROTOCOL_ACK;
+        bytes = sizeof m->ack;
+        m->ack.attachment = granted[i].attachment;
+        m->ack.attachment_epoch = granted[i].attachment_epoch;
+    } else if (kind < 7) {
+        type = PROTOCOL_REQUEST;
+        bytes = sizeof m->request;
+        strcpy(m->request.text, verbs[take_below(input, 11)]);
+    } else {
+        bytes = take_below(input, sizeof(struct protocol_refused) + 1);
+    }
+    protocol_fill(&m->head, type, bytes, 0);
+    if (take_below(input, 4) == 0 && bytes > 0)
+        for (uint32_t n = take_below(input, 4); n > 0; n--)
+            ((uint8_t *)m)[take(input, 2) % bytes] = (uint8_t)take(input, 1);
+    /* The one verb that would end this. */
+    if (bytes == sizeof m->request && strncmp(m->request.text, "destroy", 7) == 0)
+        m->request.text[0] = 'D';
+    return bytes;
+}
+
+static void speak(struct input *input, int i) {
+    union protocol_message m;
+    size_t bytes = make_message(input, i, &m);
+    send(clients[i], &m, bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void part(int *lease) {
+    for (int i = 0; i < CLIENTS; i++)
+        hang_up(i);
+    if (*lease >= 0)
+        close(*lease);
+    serve();
+    leases_rescan(&manager);
+    MUST(manager.server.clients == NULL && manager.server.clients_n == 0);
+    MUST(manager.leases.first == NULL);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
+    struct input input = {data, data + bytes};
+    int lease = -1;
+    for (int n = 0; n < STEPS && input_left(&input); n++) {
+        uint32_t what = take_below(&input, 16);
+        int i = (int)(what / 4) % CLIENTS;
+        call(i);
+        if (what % 4 < 2)
+            speak(&input, i);
+        if (what % 4 != 1)
+            serve();
+        if (what % 4 == 2)
+            hear(i, take_below(&input, 2) != 0, &lease);
+        else if (what == 15)
+            hang_up(i);
+    }
+    serve();
+    part(&lease);
+    return 0;
+}

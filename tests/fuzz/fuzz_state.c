@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * state.db with any bytes, or with any journal to play back: it opens, or a new one takes its
+ * place, or one line says why not; what it gives holds together, and it takes an edit afterwards.
+ */
+#include "core/layout.h"
+#include "core/plan.h"
+#include "fuzz_segment.h"
+#include "state_db.h"
+
+#include <dirent.h>
+#include <jansson.h>
+#include <limits.h>
+#include <string.h>
+#include <unistd.h>
+
+#define IMAGE_MAX (1u << 20)
+
+static char path[PATH_MAX], journal[PATH_MAX + 16];
+static uint8_t right[IMAGE_MAX], image[IMAGE_MAX];
+static size_t image_bytes;
+static struct target targets[3];
+static struct victim victim;
+static struct table table;
+
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+    (void)argc;
+    (void)argv;
+    struct state_db *db;
+    char error[512];
+    int64_t edit;
+    segment_make();
+    segment_table(&table);
+    snprintf(path, sizeof path, "%s/state.db", fuzz_directory());
+    snprintf(journal, sizeof journal, "%s-journal", path);
+    MUST(state_db_open(&db, path, error, sizeof error) == 0);
+    MUST(state_db_intend(db, "uid 0", "everything", &segment_layout, &table, &edit) == 0);
+    MUST(state_db_done(db, edit) == 0);
+    MUST(state_db_remember(db, "shmid", 5) == 0);
+    table.sections[0].stale_ms = 100;
+    MUST(state_db_intend(db, "uid 0", "more", &segment_layout, &table, &edit) == 0);
+    state_db_close(db);
+    image_bytes = fuzz_read(path, right, sizeof right);
+    MUST(image_bytes > 4096 && image_bytes < IMAGE_MAX);
+    memcpy(image, right, image_bytes);
+    targets[0] = (struct target){0, 100};
+    targets[1] = (struct target){100, 3996};
+    targets[2] = (struct target){0, image_bytes};
+    victim = (struct victim){
+        .memory = image, .right = right, .targets = targets, .targets_n = 3, .fixes = false};
+    return 0;
+}
+
+/* Everything beside the database: journals, and what was set aside. */
+static void clean(void) {
+    DIR *dir = opendir(fuzz_directory());
+    for (const struct dirent *e; (e = readdir(dir)) != NULL;)
+        if (e->d_name[0] != '.')
+            unlinkat(dirfd(dir), e->d_name, 0);
+    closedir(dir);
+}
+
+static void use(struct state_db *db, struct input *input) {
+    struct layout layout;
+    struct table found;
+    char error[512];
+    json_t *history = NULL;
+    int64_t edit;
+    state_db_settle(db, take(input, 1) % 4);
+    if (state_db_placement(db, &layout) == 0) {
+        MUST(layout_check(&layout, error, sizeof error) == 0);
+        layout_clear(&layout);
+    }
+    if (state_db_good_table(db, &found) == 0) {
+        MUST(table_check(&found, error, sizeof error) == 0);
+        table_clear(&found);
+    }
+    if (state_db_history(db, 10, &history) == 0)
+        json_decref(history);
+    state_db_generation(db);
+    state_db_recall(db, "shmid", -1);
+    if (state_db_intend(db, "uid 0", "again", &segment_layout, &table, &edit) == 0)
+        state_db_done(db, edit);
+    state_db_rejected(db, "uid 0", "because");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
+    struct input input = {data, data + bytes};
+    struct state_db *db = NULL;
+    char error[512] = "";
+    uint32_t mode = take_below(&input, 4);
+    if (mode == 0) {
+        size_t kept = take_below(&input, 65536), left = (size_t)(input.end - input.at);
+        fuzz_write(path, right, kept < image_bytes ? kept : image_bytes);
+        if (kept == 0)
+            fuzz_write(path, input.at, left);
+        else
+            fuzz_write(journal, input.at, left);
+    } else {
+        damage_begin(&victim, &input);
+        fuzz_write(path, image, image_bytes);
+        damage_end();
+    }
+    int r = state_db_open(&db, path, error, sizeof error);
+    MUST(one_line(error));
+    MUST(r == 0 || error[0] != '\0');
+    if (r == 0) {
+        use(db, &input);
+        state_db_close(db);
+    }
+    clean();
+    return 0;
+}
