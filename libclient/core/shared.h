@@ -36,6 +36,14 @@ static inline void shared_hook(enum shared_access access, const volatile void *a
 #endif
 #endif
 
+/* Elsewhere (arm64) an exchange, also a sequentially consistent one, lets a later load of another
+ * word pass its store. */
+static inline void shared_exchanged(void) {
+#ifndef __x86_64__
+    __sync_synchronize();
+#endif
+}
+
 #define SHARED_DEFINE(type, bits)                                                                  \
     static inline type shared_load_relaxed##bits(const type *from) {                               \
         shared_hook(SHARED_LOAD, from, sizeof *from);                                              \
@@ -53,10 +61,12 @@ static inline void shared_hook(enum shared_access access, const volatile void *a
         shared_hook(SHARED_STORE, to, sizeof *to);                                                 \
         __atomic_store_n(to, value, __ATOMIC_RELEASE);                                             \
     }                                                                                              \
-    /* A store and a full barrier behind it, in one instruction. */                                \
+    /* A store and a full barrier behind it: on x86 one instruction. */                            \
     static inline type shared_exchange##bits(type *to, type value) {                               \
         shared_hook(SHARED_EXCHANGE, to, sizeof *to);                                              \
-        return __atomic_exchange_n(to, value, __ATOMIC_SEQ_CST);                                   \
+        const type before = __atomic_exchange_n(to, value, __ATOMIC_SEQ_CST);                      \
+        shared_exchanged();                                                                        \
+        return before;                                                                             \
     }                                                                                              \
     static inline bool shared_compare_exchange##bits(type *to, type *expected, type value) {       \
         shared_hook(SHARED_EXCHANGE, to, sizeof *to);                                              \
@@ -156,6 +166,13 @@ static inline void shared_copy_from(void *to, const void *shared, size_t bytes) 
     memcpy(to, shared, bytes);
     __asm__ __volatile__("" ::: "memory"); /* the copy is made once, here */
 #endif
+}
+
+/* Zeroes shared memory; the caller publishes it likewise. */
+static inline void shared_clear(void *shared, size_t bytes) {
+    shared_hook(SHARED_STORE, shared, bytes);
+    memset(shared, 0, bytes);
+    __asm__ __volatile__("" ::: "memory");
 }
 
 /* Copies into shared memory; the caller publishes it by a release store behind it. */
