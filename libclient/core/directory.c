@@ -5,6 +5,7 @@
 #include "directory.h"
 #include "crc32c.h"
 #include "futex.h"
+#include "mutant.h"
 #include "shared.h"
 
 #include <errno.h>
@@ -45,7 +46,7 @@ int directory_open(struct directory *ret, const void *base, uint64_t bytes, cons
     if (bytes < SHM_PAGE)
         return -EBADMSG;
     /* Pairs with image_reveal(): the magic is stored last, with release. */
-    uint64_t magic = shared_load_acquire64(&shared_header(ret)->magic);
+    uint64_t magic = ACQUIRE64(OPEN_RELAXED, &shared_header(ret)->magic);
     shared_copy_from(&ret->header, base, CONSTANT_BYTES);
     *field = "header.magic";
     if (magic == 0)
@@ -85,7 +86,7 @@ int directory_recheck(const struct directory *directory, const char **field) {
 
 uint64_t directory_generation(const struct directory *directory) {
     /* Pairs with the flip's release store in image_publish(). */
-    return shared_load_acquire64(&shared_header(directory)->generation);
+    return ACQUIRE64(GENERATION_RELAXED, &shared_header(directory)->generation);
 }
 
 uint32_t directory_state(const struct directory *directory) {
@@ -285,8 +286,8 @@ static int find(const struct directory *directory, const char *name, uint64_t se
                              : view_find_id(directory, &view, section_id, slot, &found, field);
         /* Whatever was copied, also a miss and a wrong checksum, counts only if no flip came
          * meanwhile: pairs with the release fence before the idle directory is filled. */
-        shared_fence_acquire();
-        if (directory_generation(directory) != before)
+        STEP(FIND_UNFENCED, shared_fence_acquire());
+        if (directory_generation(directory) != before && !MUTANT(FIND_UNCHECKED))
             continue;
         if (r == 0) {
             *ret = found;
@@ -453,11 +454,11 @@ static const struct shm_attachment *shared_attachment(const struct directory *di
  * the fields that a state makes valid before it stores that state, with release. */
 #define COPY_RECORD(from, to)                                                                      \
     for (int try = 0;; try++) {                                                                    \
-        uint64_t before = shared_load_acquire64(&(from)->word);                                    \
+        uint64_t before = ACQUIRE64(RECORD_READ_RELAXED, &(from)->word);                           \
         shared_copy_from((to), (from), sizeof *(to));                                              \
-        shared_fence_acquire();                                                                    \
+        STEP(RECORD_READ_UNFENCED, shared_fence_acquire());                                        \
         (to)->word = before;                                                                       \
-        if (shared_load_relaxed64(&(from)->word) == before)                                        \
+        if (MUTANT(RECORD_UNCHECKED) || shared_load_relaxed64(&(from)->word) == before)            \
             break;                                                                                 \
         if (try == TRIES)                                                                          \
             return -EBADMSG;                                                                       \

@@ -4,6 +4,7 @@
  */
 #include "image.h"
 #include "crc32c.h"
+#include "mutant.h"
 #include "shared.h"
 
 #include <errno.h>
@@ -83,7 +84,7 @@ void image_create(struct image *image, const struct layout *layout,
 
 void image_reveal(struct image *image) {
     /* Pairs with the acquire load in directory_open(). */
-    shared_store_release64(&shared_header(image)->magic, SHM_MAGIC);
+    RELEASE64(REVEAL_RELAXED, &shared_header(image)->magic, SHM_MAGIC);
 }
 
 static void adopt_range(struct image *image, uint64_t offset, uint64_t bytes) {
@@ -128,8 +129,9 @@ void image_adopt(struct image *image, const struct directory *directory,
     memcpy(shadow_header(image)->directories, layout->directories, sizeof layout->directories);
     image_adopt_records(image, layout);
     /* The idle one too, whatever it holds: put() skips what the shadow says is there already. */
-    for (int i = 0; i < 2; i++)
-        adopt_range(image, layout->directories[i].offset, layout->directories[i].bytes);
+    for (uint64_t i = 0; i < 2; i++)
+        if (!MUTANT(ADOPTS_HALF) || i == (layout->generation & 1))
+            adopt_range(image, layout->directories[i].offset, layout->directories[i].bytes);
 }
 
 static int by_name(const void *a, const void *b, void *sections) {
@@ -162,14 +164,14 @@ static void publish_workers(struct image *image, const struct layout *layout) {
 /* A new place may hold what stood there before. */
 static void clear(struct image *image, const struct shm_directory_place *place) {
     memset(image->shadow + place->offset, 0, place->bytes);
-    memset(image->shared + place->offset, 0, place->bytes);
+    shared_clear(image->shared + place->offset, place->bytes);
 }
 
 /* Fills the idle directory, whose own generation is 0 while that lasts, so that a reader who comes
  * late, or the next manager, doesn't take it for whole. */
 static void fill(struct image *image, const struct layout *next, uint64_t real_ns,
                  const uint32_t *index, uint32_t count) {
-    const uint64_t idle = next->generation & 1;
+    const uint64_t idle = (next->generation + MUTANT(FILLS_IN_FORCE)) & 1;
     const struct shm_directory_place place = next->directories[idle];
     if (shadow_header(image)->directories[idle].offset != place.offset)
         clear(image, &place);
@@ -203,11 +205,15 @@ int image_publish(struct image *image, const struct layout *next, uint64_t real_
         return -ENOMEM;
     /* A reader of the generation before last may still copy from the idle directory: it finds the
      * generation changed behind its acquire fence, because the stores below come after this. */
-    shared_fence_release();
+    STEP(FILL_UNFENCED, shared_fence_release());
+    if (MUTANT(FLIP_EARLY))
+        PUT_WORD(image, generation, 64, next->generation);
     publish_workers(image, next);
     fill(image, next, real_ns, index, count);
     free(index);
     /* The flip.  Pairs with directory_generation(). */
+    if (MUTANT(FLIP_RELAXED))
+        shared_store_relaxed64(&shared_header(image)->generation, next->generation);
     PUT_WORD(image, generation, 64, next->generation);
     return 0;
 }
@@ -240,10 +246,16 @@ static void put_record(struct image *image, uint64_t at, const void *record, siz
     const size_t behind = word_at + sizeof(uint64_t);
     uint64_t word;
     memcpy(&word, from + word_at, sizeof word);
+    uint64_t *shared = (uint64_t *)(void *)(image->shared + at + word_at);
+    if (MUTANT(RECORD_WORD_EARLY))
+        shared_store_release64(shared, word);
+    /* A reader that meets a field of the new state in an old state's record finds the word changed:
+     * pairs with the fence in COPY_RECORD, and orders the last word before these fields. */
+    STEP(RECORD_UNFENCED, shared_fence_release());
     put(image, at, from, word_at);
     put(image, at + behind, from + behind, bytes - behind);
     memcpy(image->shadow + at + word_at, &word, sizeof word);
-    shared_store_release64((uint64_t *)(void *)(image->shared + at + word_at), word);
+    RELEASE64(RECORD_WORD_RELAXED, shared, word);
 }
 
 void image_worker(struct image *image, uint32_t index, const struct shm_worker *record) {

@@ -1,26 +1,82 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Steps that the tests take out of the protocols, one at a time, to prove that they would notice:
- * tests/crash compiles these sources again with -DSHM_MUTANT=N.  In every other build MUTANT() is
- * the constant 0 and nothing is left of it.
+ * tests/crash and tests/model compile these sources again with SHM_MUTANTS, and say at run time
+ * which it is.  In every other build MUTANT() is the constant 0 and nothing is left of it.
+ *
+ * Not here, as taking them out alone changes nothing: the release store of a buffer's even sequence
+ * and the acquire load that pairs with it (the head's order covers both), a reader's first look at
+ * the sequence (the second would do), and in image.c the fences behind the idle directory's head
+ * and before its last store (the first fence and the flip cover them).  They are kept because each
+ * argument rests on code in another place.
  */
 #ifndef SHM_CORE_MUTANT_H
 #define SHM_CORE_MUTANT_H
 
-enum mutant {
-    MUTANT_HEAD_EARLY = 1,   /* the head names a buffer that isn't filled yet */
-    MUTANT_NOT_DIRTIED,      /* a buffer is filled under the sequence of its old value */
-    MUTANT_TAKES_CURRENT,    /* the writer fills the buffer that the head names */
-    MUTANT_NOT_ZEROED,       /* a successor leaves the dead writer's unpublished value */
-    MUTANT_SILENT_SUCCESSOR, /* its first publish doesn't wake */
-    MUTANT_NO_SECOND_CHECK,  /* a reader doesn't look at the sequence again */
-    MUTANT_FOLLOWS_AHEAD,    /* a follower looks for a version beyond the head's */
-};
+#define SHM_MUTANTS_ALL(X)                                                                         \
+    /* the writer */                                                                               \
+    X(HEAD_EARLY)        /* the head names a buffer that isn't filled yet */                       \
+    X(NOT_DIRTIED)       /* a buffer is filled under the sequence of its old value */              \
+    X(DIRTY_UNFENCED)    /* no fence between the odd sequence and the value */                     \
+    X(TAKES_CURRENT)     /* the writer fills the buffer that the head names */                     \
+    X(HEAD_RELAXED)      /* the head's store orders nothing */                                     \
+    X(HEAD_NO_BARRIER)   /* the head is released, but without a full barrier behind it */          \
+    X(BELL_CLEARED_LATE) /* the doorbell is cleared behind the head's store */                     \
+    X(BELL_ONE_LOOK)     /* and not looked at again there */                                       \
+    X(BELL_LOOK_LOST)    /* what the first look found is forgotten */                              \
+    X(NOT_WOKEN)         /* who rang isn't woken */                                                \
+    X(SILENT_SUCCESSOR)  /* a successor's first publish doesn't wake */                            \
+    X(NOT_ZEROED)        /* it leaves the dead writer's unpublished value */                       \
+    X(FORGETS_CURRENT)   /* it doesn't know which buffer the head names */                         \
+    X(REUSES_VERSION)    /* it counts from the head's version, not from the next */                \
+    /* the readers */                                                                              \
+    X(NEWEST_RELAXED)  /* the head's load orders nothing */                                        \
+    X(FOLLOW_RELAXED)  /* a follower's neither */                                                  \
+    X(FOLLOWS_AHEAD)   /* a follower looks for a version beyond the head's */                      \
+    X(ANY_EVEN)        /* any even sequence will do */                                             \
+    X(NO_SECOND_CHECK) /* a reader doesn't look at the sequence again */                           \
+    X(CHECK_UNFENCED)  /* no fence between the value and that look */                              \
+    /* the sleepers */                                                                             \
+    X(WANT_RELAXED)   /* the doorbell is set without a full barrier behind it */                   \
+    X(WAKES_BLINDLY)  /* who wakes up doesn't look whether there is something newer */             \
+    X(NEVER_PLAIN)    /* empty wake-ups aren't counted */                                          \
+    X(SLEEPS_UNBOUND) /* a sleep lasts to the deadline */                                          \
+    /* the directory */                                                                            \
+    X(REVEAL_RELAXED)     /* the magic's store orders nothing */                                   \
+    X(OPEN_RELAXED)       /* nor does its load */                                                  \
+    X(FILL_UNFENCED)      /* no fence before the idle directory is filled */                       \
+    X(FILLS_IN_FORCE)     /* it isn't the idle one */                                              \
+    X(FLIP_EARLY)         /* the generation is stored before the directory is filled */            \
+    X(FLIP_RELAXED)       /* its store orders nothing */                                           \
+    X(GENERATION_RELAXED) /* nor does its load */                                                  \
+    X(FIND_UNFENCED)      /* no fence between a copy and the second look at the generation */      \
+    X(FIND_UNCHECKED)     /* which is left out */                                                  \
+    X(ADOPTS_HALF)        /* a new manager doesn't know what the idle directory holds */           \
+    /* worker records */                                                                           \
+    X(RECORD_UNFENCED)      /* no fence between a word and the fields of the next state */         \
+    X(RECORD_WORD_EARLY)    /* the word is stored before its fields */                             \
+    X(RECORD_WORD_RELAXED)  /* its store orders nothing */                                         \
+    X(RECORD_READ_RELAXED)  /* nor does its load */                                                \
+    X(RECORD_READ_UNFENCED) /* no fence between the copy and the second look at the word */        \
+    X(RECORD_UNCHECKED)     /* which is left out */
 
-#ifdef SHM_MUTANT
-#define MUTANT(name) (SHM_MUTANT == MUTANT_##name)
+#define SHM_MUTANT_ENUM(name) MUTANT_##name,
+#define SHM_MUTANT_NAME(name) #name,
+
+enum mutant { MUTANT_NONE, SHM_MUTANTS_ALL(SHM_MUTANT_ENUM) };
+
+#ifdef SHM_MUTANTS
+extern enum mutant shm_mutant;
+#define MUTANT(name) (shm_mutant == MUTANT_##name)
 #else
 #define MUTANT(name) 0
 #endif
+
+/* A step that a mutant lacks, and a load and a store whose order it lacks. */
+#define STEP(name, call) (MUTANT(name) ? (void)0 : (void)(call))
+#define ACQUIRE64(name, from)                                                                      \
+    (MUTANT(name) ? shared_load_relaxed64(from) : shared_load_acquire64(from))
+#define RELEASE64(name, to, value)                                                                 \
+    (MUTANT(name) ? shared_store_relaxed64(to, value) : shared_store_release64(to, value))
 
 #endif

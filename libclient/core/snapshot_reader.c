@@ -18,8 +18,11 @@ void snapshot_reader_init(struct snapshot_reader *ret, const struct snapshot *sn
 /* Has the buffer kept that version until now?  The fence keeps the loads of the value before this
  * one of the sequence, and pairs with the writer's between an odd sequence and the value. */
 static bool unchanged(struct shm_buffer *buffer, uint64_t version) {
-    shared_fence_acquire();
-    return MUTANT(NO_SECOND_CHECK) || shared_load_relaxed64(&buffer->seq) == 2 * version;
+    STEP(CHECK_UNFENCED, shared_fence_acquire());
+    if (MUTANT(NO_SECOND_CHECK))
+        return true;
+    const uint64_t seq = shared_load_relaxed64(&buffer->seq);
+    return MUTANT(ANY_EVEN) ? seq % 2 == 0 : seq == 2 * version;
 }
 
 static void announce(const struct snapshot_reader *reader, uint32_t index, uint64_t version) {
@@ -49,7 +52,8 @@ static ssize_t copy_version(struct snapshot_reader *reader, uint32_t index, uint
         fetch(buffer, bytes < reader->snapshot->room ? bytes : reader->snapshot->room);
     announce(reader, index, version);
     /* Acquire pairs with the writer's store of the even sequence behind the value. */
-    if (shared_load_acquire64(&buffer->seq) != 2 * version)
+    const uint64_t seq = shared_load_acquire64(&buffer->seq);
+    if (MUTANT(ANY_EVEN) ? seq % 2 != 0 : seq != 2 * version)
         return -ESTALE;
     const struct snapshot_value found = {
         .version = version,
@@ -78,7 +82,7 @@ static ssize_t newest(struct snapshot_reader *reader, void *to, size_t bytes,
     bool moved = false;
     for (uint32_t lap = 0; lap < SNAPSHOT_LAPS_MAX; lap++) {
         /* Acquire pairs with the writer's exchange: the buffer's sequence is at least as new. */
-        const uint64_t head = shared_load_acquire64(&snapshot->shared->head);
+        const uint64_t head = ACQUIRE64(NEWEST_RELAXED, &snapshot->shared->head);
         *ret = (struct snapshot_value){.version = head_version(head), .buffer = head_buffer(head)};
         if (ret->version == 0)
             return -ENODATA;
@@ -121,7 +125,7 @@ ssize_t snapshot_read_version(struct snapshot_reader *reader, uint64_t version, 
                               size_t bytes, struct snapshot_value *value) {
     /* Acquire pairs with the writer's exchange, and so with all that a successor zeroed before it:
      * up to this head's version every sequence that is found was published. */
-    const uint64_t head = shared_load_acquire64(&reader->snapshot->shared->head);
+    const uint64_t head = ACQUIRE64(FOLLOW_RELAXED, &reader->snapshot->shared->head);
     struct snapshot_value found = {.version = head_version(head), .buffer = head_buffer(head)};
     ssize_t n = version > found.version ? -ENODATA : -ESTALE;
     if (version == 0)

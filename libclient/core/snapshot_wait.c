@@ -25,7 +25,9 @@ bool snapshot_arm(const struct snapshot_reader *reader, uint64_t version, struct
     const struct snapshot *snapshot = reader->snapshot;
     /* The exchange is a full barrier: store want, load head here pairs with store head, load want
      * in the writer. */
-    if (snapshot->bell != NULL)
+    if (snapshot->bell != NULL && MUTANT(WANT_RELAXED))
+        shared_store_relaxed32(&snapshot->bell->want, 1);
+    else if (snapshot->bell != NULL)
         shared_exchange32(&snapshot->bell->want, 1);
     const uint64_t head = shared_load_acquire64(&snapshot->shared->head);
     *ret = (struct futex_word){
@@ -78,7 +80,7 @@ static void sleep_once(struct snapshot_reader *reader, uint64_t version, uint64_
         until_ns = earlier(until_ns, clock_mono_ns() + POLL_NS);
     const int r = futex_wait(word.word, word.value, until_ns);
     if (r != -ETIMEDOUT && r != -EINTR) /* also where futexes are forbidden: don't spin then */
-        reader->empty_wakes++;
+        reader->empty_wakes += !MUTANT(NEVER_PLAIN);
 }
 
 int snapshot_wait(struct snapshot_reader *reader, uint64_t version, uint64_t deadline_ns,
@@ -86,12 +88,13 @@ int snapshot_wait(struct snapshot_reader *reader, uint64_t version, uint64_t dea
     if (newer(reader, version))
         return 0;
     uint64_t now = clock_mono_ns();
-    const uint64_t until = earlier(deadline_ns, now + BOUND_NS);
+    const uint64_t until =
+        MUTANT(SLEEPS_UNBOUND) ? deadline_ns : earlier(deadline_ns, now + BOUND_NS);
     if (spin_ns > 0 && spin(reader, version, earlier(until, now + earlier(spin_ns, BOUND_NS))))
         return 0;
     while ((now = clock_mono_ns()) < until) {
         sleep_once(reader, version, until);
-        if (newer(reader, version)) {
+        if (newer(reader, version) || MUTANT(WAKES_BLINDLY)) {
             reader->empty_wakes = 0;
             return 0;
         }

@@ -50,15 +50,16 @@ int snapshot_take_over(struct snapshot_writer *ret, struct snapshot *snapshot, u
     struct shm_snapshot *shared = snapshot->shared;
     const uint64_t head = shared_load_acquire64(&shared->head);
     const uint64_t newest = head_version(head);
+    const bool named = newest > 0 && !MUTANT(FORGETS_CURRENT);
     if (newest > SHM_VERSION_MAX / 2) /* no writer lives to count so far */
         return -EBADMSG;
     if (newest > 0 && head_buffer(head) >= snapshot->count)
         return -EBADMSG;
     *ret = (struct snapshot_writer){
         .snapshot = snapshot,
-        .next = newest + 1,
+        .next = newest + !MUTANT(REUSES_VERSION),
         /* Before the first publish one buffer is as good as another; this one starts at 0. */
-        .current = newest > 0 ? head_buffer(head) : snapshot->count - 1,
+        .current = named ? head_buffer(head) : snapshot->count - 1,
         .open = SHM_NONE,
         .epoch = (uint32_t)epoch,
         .first = !MUTANT(SILENT_SUCCESSOR),
@@ -66,7 +67,7 @@ int snapshot_take_over(struct snapshot_writer *ret, struct snapshot *snapshot, u
         .wakes = shared_load_relaxed64(&shared->wakes),
         .wake_errors = shared_load_relaxed64(&shared->wake_errors),
     };
-    forget_unpublished(ret, newest, newest > 0 ? ret->current : SHM_NONE);
+    forget_unpublished(ret, newest, named ? ret->current : SHM_NONE);
     queue_sort(ret);
     shared_store_relaxed64(&shared->epoch, epoch);
     return 0;
@@ -133,7 +134,7 @@ static struct shm_buffer *dirty(struct snapshot_writer *writer, uint32_t index) 
         shared_store_relaxed64(&buffer->seq, 2 * writer->next - 1);
     if (MUTANT(HEAD_EARLY))
         shared_store_release64(&writer->snapshot->shared->head, head_for(writer, index));
-    shared_fence_release();
+    STEP(DIRTY_UNFENCED, shared_fence_release());
     writer->versions[index] = 0;
     return buffer;
 }
@@ -156,6 +157,13 @@ static void wake(struct snapshot_writer *writer) {
     shared_store_relaxed64(&shared->wakes, ++writer->wakes);
 }
 
+static void exchange_head(uint64_t *to, uint64_t head) {
+    if (MUTANT(HEAD_RELAXED) || MUTANT(HEAD_NO_BARRIER))
+        RELEASE64(HEAD_RELAXED, to, head);
+    else
+        shared_exchange64(to, head);
+}
+
 /* Stores the head, and finds out whether somebody sleeps on it.
  *
  * The doorbell is cleared before the head is stored; cleared behind it, it could take away the ring
@@ -172,12 +180,15 @@ static bool store_head(struct snapshot_writer *writer, uint64_t head) {
                (writer->first || notify == SHM_SECTION_NOTIFY_ALWAYS);
     }
     const bool wanted = shared_load_relaxed32(&bell->want) != 0;
-    if (wanted)
+    if (wanted && !MUTANT(BELL_CLEARED_LATE))
         shared_store_relaxed32(&bell->want, 0);
-    shared_exchange64(&writer->snapshot->shared->head, head);
+    exchange_head(&writer->snapshot->shared->head, head);
+    if (wanted && MUTANT(BELL_CLEARED_LATE))
+        shared_store_relaxed32(&bell->want, 0);
     /* A predecessor may have died between clearing the doorbell and waking: the first publish
      * doesn't ask. */
-    return wanted || shared_load_relaxed32(&bell->want) != 0 || writer->first;
+    return (wanted && !MUTANT(BELL_LOOK_LOST)) ||
+           (!MUTANT(BELL_ONE_LOOK) && shared_load_relaxed32(&bell->want) != 0) || writer->first;
 }
 
 static void finish(struct snapshot_writer *writer, uint32_t index, size_t bytes) {
@@ -196,7 +207,7 @@ static void finish(struct snapshot_writer *writer, uint32_t index, size_t bytes)
     writer->current = index;
     writer->first = false;
     if (wanted)
-        wake(writer);
+        STEP(NOT_WOKEN, wake(writer));
 }
 
 int snapshot_publish(struct snapshot_writer *writer, const void *data, size_t bytes) {

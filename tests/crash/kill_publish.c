@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kill_publish [--seed N] [--points N]
+ * kill_publish [--seed N] [--points N] [--mutant NAME]
  *
  * A writer takes a section over and publishes, one instruction at a time, and at each of them all
  * that must hold if it was killed there is checked.  Now and then it really is killed, and another
  * process takes the memory over as it was left, and is stepped in its turn.
  */
 #include "crash.h"
+#include "mutant_name.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -108,6 +109,8 @@ static uint64_t number(const char *text) {
 
 static bool parse(char **argv, uint64_t *seed, uint64_t *points) {
     for (char **argument = argv + 1; *argument != NULL; argument += 2) {
+        if (strcmp(*argument, "--mutant") == 0 && argument[1] != NULL && mutant_set(argument[1]))
+            continue;
         uint64_t *option = strcmp(*argument, "--seed") == 0     ? seed
                            : strcmp(*argument, "--points") == 0 ? points
                                                                 : NULL;
@@ -124,7 +127,8 @@ int main(int argc, char **argv) {
     if (getrandom(&seed, sizeof seed / 2, 0) < 0 || seed == 0)
         seed = 1;
     if (!parse(argv, &seed, &points)) {
-        fprintf(stderr, "usage: kill_publish [--seed N] [--points N], both above 0\n");
+        fprintf(stderr,
+                "usage: kill_publish [--seed N] [--points N] [--mutant NAME], both above 0\n");
         return 2;
     }
     world.random = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
