@@ -25,4 +25,14 @@ static inline uint8_t *buffer_data(struct shm_buffer *buffer) {
     return (uint8_t *)buffer + SHM_LINE;
 }
 
+#define SNAPSHOT_FETCH_MAX ((size_t)1024) /* as many lines as a core can wait for at a time */
+
+/* Asks for the header and the first lines of a value at once.  Without, the copy begins when the
+ * header has come from the writer's core and said how long the value is. */
+static inline void buffer_fetch(const struct shm_buffer *buffer, size_t bytes) {
+    const size_t end = sizeof *buffer + (bytes < SNAPSHOT_FETCH_MAX ? bytes : SNAPSHOT_FETCH_MAX);
+    for (size_t at = 0; at < end; at += SHM_LINE)
+        shared_prefetch((const uint8_t *)buffer + at);
+}
+
 #endif

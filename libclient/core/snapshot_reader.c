@@ -9,8 +9,6 @@
 
 #include <errno.h>
 
-#define FETCH_MAX ((size_t)1024) /* about as many lines as a core can wait for at a time */
-
 void snapshot_reader_init(struct snapshot_reader *ret, const struct snapshot *snapshot) {
     *ret = (struct snapshot_reader){.snapshot = snapshot};
 }
@@ -35,21 +33,13 @@ static void lapped(struct snapshot_reader *reader) {
     reader->hints = SNAPSHOT_HINT_READS;
 }
 
-/* Asks for the header and the first lines of a value at once.  Without, the copy begins when the
- * header has come from the writer's core and said how long the value is. */
-static void fetch(const struct shm_buffer *buffer, size_t bytes) {
-    const size_t end = sizeof *buffer + (bytes < FETCH_MAX ? bytes : FETCH_MAX);
-    for (size_t at = 0; at < end; at += SHM_LINE)
-        shared_prefetch((const uint8_t *)buffer + at);
-}
-
 /* Copies `version` out of that buffer, or only looks at it when `to` is NULL.  Its length; or
  * -EMSGSIZE; -ESTALE: the buffer hasn't got it, or not any more; -EBADMSG. */
 static ssize_t copy_version(struct snapshot_reader *reader, uint32_t index, uint64_t version,
                             void *to, size_t bytes, struct snapshot_value *ret) {
     struct shm_buffer *buffer = buffer_at(reader->snapshot, index);
     if (to != NULL)
-        fetch(buffer, bytes < reader->snapshot->room ? bytes : reader->snapshot->room);
+        buffer_fetch(buffer, bytes < reader->snapshot->room ? bytes : reader->snapshot->room);
     announce(reader, index, version);
     /* Acquire pairs with the writer's store of the even sequence behind the value. */
     const uint64_t seq = shared_load_acquire64(&buffer->seq);
