@@ -25,6 +25,7 @@ clean_up() {
         { kill "$child" && wait "$child"; } 2>/dev/null || :
     done
     if [ -n "$manager" ]; then
+        kill -CONT "$manager" 2>/dev/null || :
         shmtool destroy --yes >/dev/null 2>&1 || kill "$manager" 2>/dev/null || :
         { wait "$manager"; } 2>/dev/null || :
         [ "$status" -eq 0 ] || sed 's/^/manager: /' "$work/manager.log"
@@ -75,4 +76,38 @@ install_tree() {
     PKG_CONFIG_LIBDIR=$(dirname "$(find "$root" -name shmclient.pc)")
     libdir=$(dirname "$PKG_CONFIG_LIBDIR")
     export PKG_CONFIG_LIBDIR PKG_CONFIG_SYSROOT_DIR=$root LD_LIBRARY_PATH=$libdir
+}
+
+# The manager with this test's key and directories, where it shall end by itself.
+daemon() {
+    timeout -k 1 20 "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
+        --runtime-dir "$SHMC_RUNTIME_DIR" "$@"
+}
+
+# STATUS REGEX COMMAND...: its exit status, and a line that it prints.
+says() {
+    local status=$1 regex=$2 code=0 out
+    shift 2
+    out=$("$@" 2>&1 </dev/null) || code=$?
+    [ "$code" -eq "$status" ] && grep -Eq -e "$regex" <<<"$out" && return
+    echo "gave $code (not $status), or no /$regex/ in: $out" >&2
+    return 1
+}
+
+end_manager() { # SIGNAL
+    { kill "-$1" "$manager" && wait "$manager"; } 2>/dev/null || :
+    manager=''
+}
+
+# System V memory from outside, as any user's script: perl's shmget, shmread, shmwrite.
+poke() { # OFFSET BYTE COUNT
+    perl -e 'my $id = shmget(hex shift, 0, 0) // die "$!"; my ($at, $byte, $n) = @ARGV;
+             shmwrite($id, chr($byte) x $n, $at, $n) or die "$!"' "$SHMC_KEY" "$@"
+}
+segment_id() {
+    perl -e 'print shmget(hex shift, 0, 0) // "none"' "$SHMC_KEY"
+}
+
+end_child() { # PID
+    { kill "$1" && wait "$1"; } 2>/dev/null || :
 }

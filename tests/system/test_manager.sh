@@ -7,38 +7,6 @@
 . "$(dirname "$0")/../interop/harness.sh"
 
 db=$work/state/sections.db
-daemon() { # the manager with this test's key and directories, where it shall end by itself
-    timeout -k 1 20 "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
-        --runtime-dir "$SHMC_RUNTIME_DIR" "$@"
-}
-
-says() { # STATUS REGEX COMMAND...: its exit status, and a line that it prints
-    local status=$1 regex=$2 code=0 out
-    shift 2
-    out=$("$@" 2>&1 </dev/null) || code=$?
-    [ "$code" -eq "$status" ] && grep -Eq -e "$regex" <<<"$out" && return
-    echo "gave $code (not $status), or no /$regex/ in: $out" >&2
-    return 1
-}
-
-end_manager() { # SIGNAL
-    { kill "-$1" "$manager" && wait "$manager"; } 2>/dev/null || :
-    manager=''
-}
-
-# System V memory from outside, as any user's script: perl's shmget, shmread, shmwrite.
-poke() { # OFFSET BYTE COUNT
-    perl -e 'my $id = shmget(hex shift, 0, 0) // die "$!"; my ($at, $byte, $n) = @ARGV;
-             shmwrite($id, chr($byte) x $n, $at, $n) or die "$!"' "$SHMC_KEY" "$@"
-}
-segment_id() {
-    perl -e 'print shmget(hex shift, 0, 0) // "none"' "$SHMC_KEY"
-}
-
-end_child() { # PID
-    { kill "$1" && wait "$1"; } 2>/dev/null || :
-}
-
 value_is() { # SECTION TEXT
     [ "$(shmtool get "$1")" = "$2" ]
 }
