@@ -26,7 +26,8 @@ static int to_journal(void) {
     return known;
 }
 
-static int field(struct iovec *to, char *buffer, size_t bytes, const char *format, ...) {
+__attribute__((format(printf, 4, 5))) static int field(struct iovec *to, char *buffer, size_t bytes,
+                                                       const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     int n = vsnprintf(buffer, bytes, format, arguments);
@@ -41,8 +42,10 @@ struct about {
     unsigned pid;                 /* 0: none */
 };
 
-static void send_entry(int priority, const char *id, const struct about *about, const char *format,
-                       va_list arguments) {
+__attribute__((format(printf, 4, 0))) static void send_entry(int priority, const char *id,
+                                                             const struct about *about,
+                                                             const char *format,
+                                                             va_list arguments) {
     char message[1024];
     vsnprintf(message, sizeof message, format, arguments);
     if (!to_journal()) {

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <shm-manager/layout.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,9 +77,9 @@ uint64_t memory_available(void) {
 static void touch(const struct memory_range *range) {
     if (madvise(range->at, range->bytes, MADV_POPULATE_WRITE) == 0 || errno != EINVAL)
         return;
-    volatile uint8_t *bytes = range->at; /* before Linux 5.14 */
-    for (size_t i = 0; i < range->bytes; i += 4096)
-        bytes[i] = bytes[i];
+    uint8_t *bytes = range->at; /* before Linux 5.14 */
+    for (size_t i = 0; i < range->bytes; i += SHM_PAGE)
+        __atomic_fetch_or(&bytes[i], 0, __ATOMIC_RELAXED);
 }
 
 /* Says so to the kernel, populates, and ends without running anything of its parent's. */
