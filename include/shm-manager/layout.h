@@ -26,18 +26,18 @@ extern "C" {
 #define SHM_STATIC_ASSERT(condition, text) _Static_assert(condition, text)
 #endif
 
-#define SHM_ABI 1u
-#define SHM_MAGIC UINT64_C(0x314d4745534d4853) /* the bytes "SHMSEGM1" */
-#define SHM_BYTE_ORDER 0x01020304u
-#define SHM_DEFAULT_KEY 0x53484d31u /* "SHM1" */
-#define SHM_PAGE 4096u              /* unit of arenas and pins */
-#define SHM_LINE 64u                /* unit of everything inside an arena */
-#define SHM_NAME_BYTES 64u          /* a name has 1..63 bytes and a NUL */
-#define SHM_SLEEP_BOUND_MS 100u     /* every sleeper looks again after this long */
-#define SHM_NONE UINT32_MAX         /* "no index" */
+#define SHM_ABI            1u
+#define SHM_MAGIC          UINT64_C(0x314d4745534d4853) /* the bytes "SHMSEGM1" */
+#define SHM_BYTE_ORDER     0x01020304u
+#define SHM_DEFAULT_KEY    0x53484d31u /* "SHM1" */
+#define SHM_PAGE           4096u       /* unit of arenas and pins */
+#define SHM_LINE           64u         /* unit of everything inside an arena */
+#define SHM_NAME_BYTES     64u         /* a name has 1..63 bytes and a NUL */
+#define SHM_SLEEP_BOUND_MS 100u        /* every sleeper looks again after this long */
+#define SHM_NONE           UINT32_MAX  /* "no index" */
 
-#define SHM_COUNT_MIN 2u /* buffers of a snapshot section */
-#define SHM_COUNT_MAX 256u
+#define SHM_COUNT_MIN       2u /* buffers of a snapshot section */
+#define SHM_COUNT_MAX       256u
 #define SHM_ATTACHMENTS_MAX 16383u /* a queue's claim word has 14 bits for one; 0 is nobody */
 
 /* Bits of shm_header.incompatible that this ABI knows.  A reader that meets a bit which it does
@@ -66,13 +66,13 @@ enum shm_place {
 };
 
 /* shm_section.flags */
-#define SHM_SECTION_PERSIST 0x01u       /* checkpointed */
-#define SHM_SECTION_SHARED 0x02u        /* raw, slots: many write in place; no whole-value promise */
-#define SHM_SECTION_STAMP_COARSE 0x04u  /* times have the clock's tick (4 ms) */
-#define SHM_SECTION_STAMP_NONE 0x08u    /* values carry no time */
+#define SHM_SECTION_PERSIST       0x01u /* checkpointed */
+#define SHM_SECTION_SHARED        0x02u /* raw, slots: many write in place; no whole-value promise */
+#define SHM_SECTION_STAMP_COARSE  0x04u /* times have the clock's tick (4 ms) */
+#define SHM_SECTION_STAMP_NONE    0x08u /* values carry no time */
 #define SHM_SECTION_NOTIFY_ALWAYS 0x10u /* each publish makes the wake-up call */
-#define SHM_SECTION_NOTIFY_NEVER 0x20u  /* no publish does; waiting readers poll */
-#define SHM_SECTION_PINNED 0x40u        /* the table fixed its offset */
+#define SHM_SECTION_NOTIFY_NEVER  0x20u /* no publish does; waiting readers poll */
+#define SHM_SECTION_PINNED        0x40u /* the table fixed its offset */
 
 /* States of an attachment and of a worker: the low 8 bits of their word (epoch << 8 | state). */
 enum shm_lease_state {
@@ -247,8 +247,8 @@ struct shm_control {
     uint32_t crc;
 };
 #define SHM_CONTROL_SNAPSHOT 0x50414e53u /* "SNAP" */
-#define SHM_CONTROL_SLOTS 0x544f4c53u    /* "SLOT" */
-#define SHM_CONTROL_QUEUE 0x45554551u    /* "QEUE" */
+#define SHM_CONTROL_SLOTS    0x544f4c53u /* "SLOT" */
+#define SHM_CONTROL_QUEUE    0x45554551u /* "QEUE" */
 
 /* A snapshot section: control line, head line, writer's line, then `count` buffers. */
 struct shm_snapshot {
@@ -261,10 +261,10 @@ struct shm_snapshot {
     uint64_t wake_errors;
     uint8_t reserved2[32];
 };
-#define SHM_HEAD_MOVED UINT64_C(1)
-#define SHM_HEAD_BUFFER_SHIFT 56
+#define SHM_HEAD_MOVED         UINT64_C(1)
+#define SHM_HEAD_BUFFER_SHIFT  56
 #define SHM_HEAD_VERSION_SHIFT 1
-#define SHM_VERSION_MAX ((UINT64_C(1) << 55) - 1)
+#define SHM_VERSION_MAX        ((UINT64_C(1) << 55) - 1)
 
 /* A snapshot's buffer; the value starts SHM_LINE bytes behind its first byte. */
 struct shm_buffer {
@@ -358,7 +358,7 @@ struct shm_bell {
     uint8_t reserved[48];
 };
 
-#define SHM_AT(type, member, offset)                                                              \
+#define SHM_AT(type, member, offset)                                                               \
     SHM_STATIC_ASSERT(offsetof(struct type, member) == (offset), #type "." #member " moved")
 #define SHM_IS(type, bytes) SHM_STATIC_ASSERT(sizeof(struct type) == (bytes), #type " resized")
 
