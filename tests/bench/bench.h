@@ -104,6 +104,9 @@ extern const struct measure limit_measures[], library_measures[], peer_measures[
 void library_start(enum side side);
 void library_end(void);
 
+/* ---- open.c: sections PREFIX1 to PREFIXn */
+void open_all(const char *prefix, unsigned n);
+
 /* ---- results.c */
 void results_add(const struct measure *measure, unsigned size, unsigned round, double value);
 void results_print(bool json);

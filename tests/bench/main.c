@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Usage: bench [--json] [--quick | --smoke] [--peers] [--only NAME]
+ *        bench --open PREFIX HOW-MANY
  *
  * The environment says which segment (SHMC_KEY, SHMC_RUNTIME_DIR); run.sh beside this makes one.
  */
@@ -85,6 +86,11 @@ int main(int argc, char **argv) {
     struct plan plan;
     struct bench bench = {0};
     cpu_set_t cpus;
+    if (argc == 4 && strcmp(argv[1], "--open") == 0) {
+        time_calibrate();
+        open_all(argv[2], (unsigned)strtoul(argv[3], NULL, 10));
+        return 0;
+    }
     int r = read_arguments(&plan, argc, argv);
     if (r != 0)
         return r;

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SPINS 5000u /* then somebody else may have this core */
+#define SPINS (1u << 20) /* about a millisecond; then somebody else may have this core */
 
 const size_t bench_sizes[SIZES] = {64, 1024, 10240, 65536, BYTES_MAX};
 
