@@ -259,6 +259,7 @@ int main(int argc, char **argv) {
     atomic_store(&board->stop, true);
     for (int i = 0; i < LOADS + READERS; i++)
         waitpid(children[i], NULL, 0);
+    shmc_close(still);
     shmc_detach(segment);
     kill(manager, SIGTERM);
     waitpid(manager, NULL, 0);
