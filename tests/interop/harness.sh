@@ -28,7 +28,9 @@ clean_up() {
         kill -CONT "$manager" 2>/dev/null || :
         shmtool destroy --yes >/dev/null 2>&1 || kill "$manager" 2>/dev/null || :
         { wait "$manager"; } 2>/dev/null || :
-        [ "$status" -eq 0 ] || sed 's/^/manager: /' "$work/manager.log"
+    fi
+    if [ "$status" -ne 0 ] && [ -e "$work/manager.log" ]; then
+        sed 's/^/manager: /' "$work/manager.log"
     fi
     rm -rf "$work"
     exit "$status"
