@@ -17,7 +17,8 @@ const struct verb verbs[] = {
      verb_status},
     {"list", "r", "[GLOB...]", 0, -1, "the sections, with version, age and writer",
      "A section's writer is alive, gone, or unknown while no manager runs.\n", verb_list},
-    {"get", "oxfnt", "NAME", 1, 1, "print a section's value",
+    {"get", "oxfnt", "NAME", 1, 1, "print a section's value, or those of several",
+     "NAME may be a pattern; each of several values is then headed by its section's name.\n"
      "With --follow goes on with each new value, in order, and says how many it missed; with\n"
      "--output as well, FILE has the newest value, always whole.\n",
      verb_get},
@@ -25,29 +26,56 @@ const struct verb verbs[] = {
      "Takes the owner's lease for that moment, or says who holds it.  Under shmtool run, as the\n"
      "owner, that lease is used.\n",
      verb_put},
-    {"run", "Ww", "--worker NAME [--wait MS] -- COMMAND...", 1, -1,
+    {"run", "Ww", "--worker NAME [--wait [MS]] -- COMMAND...", 1, -1,
      "take a worker's lease and execute a command with it",
+     "NAME may be a pattern: of several that match ('web#*') it is the first that is free.\n"
      "The lease lasts until the command, and whatever child inherited its descriptor, has ended.\n",
      verb_run},
     {"workers", "", "[GLOB...]", 0, -1, "the workers: who holds them, how they last ended", "",
      verb_workers},
+    {"watch", "en", "[GLOB...]", 0, -1, "the sections, again and again",
+     "On a terminal q or Ctrl-C ends it; --count N ends it after N looks.\n", verb_watch},
+    {"check", "acg", "[GLOB...]", 0, -1, "one line for monitoring, and its exit status",
+     "Prints one line with performance data.  Exit status: 0 fine, 1 warning, 2 critical, 3\n"
+     "unknown.  WHAT is of: manager (none answers), table (rejected), edited (not applied yet),\n"
+     "stale, dead (its writer is gone), empty (nothing published yet).\n",
+     verb_check},
+    {"doctor", "F", "", 0, 0, "what is wrong on this host, and how to mend it",
+     "With --fix mends what can be mended without harm to what runs.\n", verb_doctor},
+    {"diff", "", "", 0, 0, "how the table differs from what runs", "Exit status 1 when it does.\n",
+     verb_diff},
     {"plan", "", "", 0, 0, "what a reload would change", "", verb_plan},
     {"reload", "", "", 0, 0, "apply the table now, whole or not at all", "", verb_reload},
-    {"history", "", "[N]", 0, 1, "the last N (20) edits and their outcome",
-     "Without a manager its state.db is read.\n", verb_history},
+    {"history", "w", "[N]", 0, 1, "the last N (20) edits and their outcome",
+     "Without a manager its state.db is read.  With --wait it waits until the last edit is\n"
+     "decided; the exit status is 1 when that was rejected, or in that time not decided.\n",
+     verb_history},
     {"destroy", "y", "", 0, 0, "remove the segment and stop the manager",
      "Asks first, when there is a terminal to ask on.\n", verb_destroy},
-    {"table show", "", "[NAME]", 0, 1, "print the section table, or one row of it", "",
-     verb_table_show},
+    {"table show", "", "[NAME]", 0, 1, "print the section table, or rows of it",
+     "NAME may be a pattern.\n", verb_table_show},
     {"table add", "l", "NAME OWNER SIZE [COLUMN=VALUE...]", 3, -1, "add a section",
      "Columns: kind (snapshot, raw) count offset persist shared stale_ms format stamp notify\n"
      "read_group write_group.  Sizes may end in K, M or G.\n",
      verb_table_add},
-    {"table set", "l", "NAME COLUMN=VALUE...", 2, -1, "change a section's columns",
+    {"table set", "l", "NAME COLUMN=VALUE...", 2, -1, "change columns of sections",
+     "NAME may be a pattern: all of those are changed, or none.\n"
      "Columns: name owner kind size count offset persist shared stale_ms format stamp notify\n"
      "read_group write_group.  Sizes may end in K, M or G; COLUMN= takes a value away.\n",
      verb_table_set},
-    {"table rm", "l", "NAME", 1, 1, "remove a section", "", verb_table_rm},
+    {"table rm", "l", "NAME", 1, 1, "remove a section, or those of a pattern", "", verb_table_rm},
+    {"table dump", "", "", 0, 0, "print the table as SQL, the same text for the same table",
+     "For git; shmtool table load takes it.\n", verb_table_dump},
+    {"table load", "l", "[FILE]", 0, 1, "put the rows that FILE or stdin inserts in place of all",
+     "One transaction.  Data stays with a section's name.\n", verb_table_load},
+    {"table edit", "ly", "", 0, 0, "edit the table as SQL in $EDITOR",
+     "Shows what changes and what the manager would do, and asks, before anything is written.\n",
+     verb_table_edit},
+    {"table import", "l", "DATABASE", 1, 1, "put the rows of another sections.db in place of all",
+     "It is checked first.  Data stays with a section's name.\n", verb_table_import},
+    {"table revert", "l", "", 0, 0, "go back to the table that runs",
+     "That is the last one that was applied; the rows in the file are given up.\n",
+     verb_table_revert},
     {"table init", "m", "", 0, 0, "make an empty table where there is none", "", verb_table_init},
     {"table example", "", "", 0, 0, "print an example as SQL, with comments",
      "Try it: shmtool table example | sqlite3 FILE\n", verb_table_example},
@@ -135,7 +163,10 @@ static int unknown_verb(const struct tool *tool, const char *name) {
     if (near)
         return fail(tool, TOOL_USAGE, "unknown verb '%s'; did you mean '%s'?", name, near);
     if (table)
-        return fail(tool, TOOL_USAGE, "table takes one of: show, add, set, rm, init, example");
+        return fail(
+            tool, TOOL_USAGE,
+            "table takes one of: show, add, set, rm, dump, load, edit, import, revert, init, "
+            "example");
     return fail(tool, TOOL_USAGE, "unknown verb '%s'; shmtool --help lists them", name);
 }
 
@@ -171,21 +202,30 @@ static int find_verb(struct tool *tool, int argc, char **argv) {
     return tool->verb || tool->help ? TOOL_OK : unknown_verb(tool, name);
 }
 
-static int run_verb(struct tool *tool) {
+/* The verb's own options and operands. */
+static int read_operands(struct tool *tool) {
     const struct verb *verb = tool->verb;
     char letters[64];
     snprintf(letters, sizeof letters, "%s%s", OPTIONS_COMMON, verb->options);
     int code = options_parse(tool, letters, verb->run == verb_run, tool->argc, tool->argv);
-    if (code != TOOL_OK)
+    if (code != TOOL_OK || tool->help || tool->version)
         return code;
-    if (tool->help || tool->version) {
-        tool->version ? print_version() : print_verb(verb);
-        return TOOL_OK;
-    }
     if (tool->argc < verb->least || (verb->most >= 0 && tool->argc > verb->most))
         return fail(tool, TOOL_USAGE, "%s operands; usage: shmtool %s %s",
                     tool->argc < verb->least ? "too few" : "too many", verb->name, verb->operands);
-    return verb->run(tool);
+    return TOOL_OK;
+}
+
+static int run_verb(struct tool *tool) {
+    int code = read_operands(tool);
+    if (code == TOOL_USAGE && tool->verb->run == verb_check)
+        return CHECK_UNKNOWN; /* to a monitoring system 2 means critical */
+    if (code != TOOL_OK)
+        return code;
+    if (!tool->help && !tool->version)
+        return tool->verb->run(tool);
+    tool->version ? print_version() : print_verb(tool->verb);
+    return TOOL_OK;
 }
 
 int main(int argc, char **argv) {

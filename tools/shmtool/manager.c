@@ -10,7 +10,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#define PAUSE_MS 20
 
 static struct shmc_options options_for(const struct tool *tool, char *error, size_t error_bytes) {
     return (struct shmc_options){
@@ -49,6 +52,16 @@ int attach(const struct tool *tool, const char *worker, uint32_t flags, int time
         return fail(tool, TOOL_NO, "%s (--wait MS)", *error ? error : "the worker is held");
     bool no = r == -EBUSY || r == -EACCES || (r == -ENOENT && worker && segment_exists(options));
     return fail(tool, no ? TOOL_NO : TOOL_ABSENT, "%s", *error ? error : strerror(-r));
+}
+
+int attach_quietly(const struct tool *tool, shmc **ret, char *error, size_t error_bytes) {
+    struct shmc_options options = options_for(tool, error, error_bytes);
+    options.timeout_ms = 0;
+    *error = '\0';
+    int r = shmc_attach(ret, &options);
+    if (r < 0 && !*error)
+        snprintf(error, error_bytes, "%s", strerror(-r));
+    return r;
 }
 
 int ask_quietly(const struct tool *tool, const char *request, json_t **reply, char *error,
@@ -206,6 +219,36 @@ static void print_history(const json_t *reply) {
     grid_print(&grid);
 }
 
+/* An edit is decided once the manager has read the table as it is now.  Nothing tells when that
+ * happens, so it is asked again and again. */
+static int wait_decided(const struct tool *tool) {
+    static const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+    long left_ms = tool->wait_ms;
+    for (;;) {
+        json_t *reply;
+        int code = ask(tool, "status", &reply);
+        bool open = code == TOOL_OK && field_true(reply, "table", "differs");
+        if (code == TOOL_OK)
+            json_decref(reply);
+        if (!open)
+            return code;
+        if (left_ms == 0)
+            return fail(tool, TOOL_NO,
+                        "the last edit is not decided yet; apply it with: shmtool "
+                        "reload");
+        nanosleep(&pause, NULL);
+        if (left_ms > 0)
+            left_ms = left_ms > PAUSE_MS ? left_ms - PAUSE_MS : 0;
+    }
+}
+
+/* With --wait: was the newest edit applied? */
+static int outcome_of(const json_t *reply) {
+    const json_t *newest = json_array_get(json_object_get(reply, "edits"), 0);
+    return !newest || strcmp(field_text(newest, NULL, "outcome"), "applied") == 0 ? TOOL_OK
+                                                                                  : TOOL_NO;
+}
+
 int verb_history(const struct tool *tool) {
     char request[48], error[512];
     uint64_t limit = 20;
@@ -213,20 +256,24 @@ int verb_history(const struct tool *tool) {
     if (tool->argc > 0 && (!parse_bytes(tool->argv[0], &limit) || limit == 0 || limit > 1000))
         return fail(tool, TOOL_USAGE, "'%s' is no number of edits from 1 to 1000", tool->argv[0]);
     snprintf(request, sizeof request, "history %lu", limit);
-    int code = TOOL_OK;
+    int code = tool->waits ? wait_decided(tool) : TOOL_OK;
+    if (code != TOOL_OK)
+        return code;
     if (ask_quietly(tool, request, &reply, error, sizeof error) == -ENOTCONN)
         code = read_history(tool, (unsigned)limit, &reply);
     else if (!reply || !field_true(reply, NULL, "ok"))
         code = fail(tool, TOOL_NO, "%s", reply ? field_text(reply, NULL, "error") : error);
     if (code != TOOL_OK)
         return code;
+    if (tool->waits)
+        code = outcome_of(reply);
     if (tool->json) {
         print_json(reply);
-        return TOOL_OK;
+        return code;
     }
     print_history(reply);
     json_decref(reply);
-    return TOOL_OK;
+    return code;
 }
 
 static int confirm(const struct tool *tool) {

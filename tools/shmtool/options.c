@@ -31,12 +31,19 @@ static const struct row {
     {'n', "count", "N", "stop after N values"},
     {'t', "timeout", "MS", "wait so long for a value (-1: for ever)"},
     {'i', "input", "FILE", "take the value from FILE instead of stdin"},
-    {'w', "wait", "MS", "wait so long: for the worker's holder to leave, for a manager to serve"},
+    {'w', "wait", "[MS]",
+     "wait, so long or for ever: for the worker's holder to leave, for a manager to serve, for an "
+     "edit to be decided"},
     {'W', "worker", "NAME", "the worker to be"},
     {'r', "rates", "[SECONDS]", "measure values per second, for 1 or so many seconds"},
     {'l', "reload", NULL, "then have the manager apply the table, and report the outcome"},
     {'m', "if-missing", NULL, "leave a table that is there as it is"},
     {'y', "yes", NULL, "do not ask"},
+    {'e', "every", "SECONDS", "the time between two looks (1)"},
+    {'F', "fix", NULL, "mend what can be mended without harm"},
+    {'a', "warning", "WHAT,...", "what is a warning (table, dead)"},
+    {'c', "critical", "WHAT,...", "what is critical (manager, stale)"},
+    {'g', "ignore", "WHAT,...", "what is neither (empty, edited)"},
 };
 #define ROWS (sizeof rows / sizeof *rows)
 
@@ -107,6 +114,7 @@ static bool set_number(struct tool *tool, char letter, const char *text) {
     case 'w':
         return parse_ms(text, &tool->wait_ms);
     case 'r':
+    case 'e':
         return parse_seconds(text, &tool->seconds);
     default:
         return false;
@@ -133,6 +141,15 @@ static bool set_option(struct tool *tool, char letter, const char *text) {
     case 'W':
         tool->worker = text;
         return true;
+    case 'a':
+        tool->warning = text;
+        return true;
+    case 'c':
+        tool->critical = text;
+        return true;
+    case 'g':
+        tool->ignore = text;
+        return true;
     default:
         return set_number(tool, letter, text);
     }
@@ -154,6 +171,10 @@ static bool *flag_of(struct tool *tool, char letter) {
         return &tool->rates;
     case 'l':
         return &tool->reload;
+    case 'w':
+        return &tool->waits;
+    case 'F':
+        return &tool->fix;
     case 'm':
         return &tool->if_missing;
     default:
@@ -188,9 +209,13 @@ static void build(struct option *options, char *letters, bool leading) {
 
 /* "--rates 2": getopt takes an optional argument only when it is glued on, but what starts with a
  * digit can be no section's name. */
-static const char *loose_argument(int argc, char **argv) {
+static const char *loose_argument(char letter, int argc, char **argv) {
     double seconds;
-    return optind < argc && parse_seconds(argv[optind], &seconds) ? argv[optind++] : NULL;
+    int ms;
+    if (optind >= argc ||
+        !(letter == 'w' ? parse_ms(argv[optind], &ms) : parse_seconds(argv[optind], &seconds)))
+        return NULL;
+    return argv[optind++];
 }
 
 static int take(struct tool *tool, const struct row *row, int argc, char **argv) {
@@ -198,7 +223,9 @@ static int take(struct tool *tool, const struct row *row, int argc, char **argv)
     if (!row->argument || *row->argument == '[')
         *flag_of(tool, row->letter) = true;
     if (row->argument && *row->argument == '[' && !argument)
-        argument = loose_argument(argc, argv);
+        argument = loose_argument(row->letter, argc, argv);
+    if (row->letter == 'w' && !argument)
+        tool->wait_ms = -1;
     if (argument && !set_option(tool, row->letter, argument))
         return fail(tool, TOOL_USAGE, "--%s: '%s' won't do; it takes %s: %s", row->name, argument,
                     row->argument, row->help);

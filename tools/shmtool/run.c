@@ -7,6 +7,7 @@
 #include "tool.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,19 +30,55 @@ static int pass_on(const struct tool *tool, const shmc *segment) {
     return 0;
 }
 
+/* "web#*": the first of those that is free, else the first. */
+static int choose_worker(const struct tool *tool, char name[SHMC_NAME_BYTES]) {
+    struct shmc_worker_info *workers;
+    const struct shmc_worker_info *chosen = NULL;
+    shmc *segment;
+    size_t n;
+    int code = attach(tool, NULL, 0, 0, &segment);
+    if (code != TOOL_OK)
+        return code;
+    if (shmc_workers(segment, &workers, &n) < 0) {
+        code = fail(tool, TOOL_ABSENT, "%s", shmc_last_error(segment));
+        shmc_detach(segment);
+        return code;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (fnmatch(tool->worker, workers[i].name, 0) == 0 &&
+            (!chosen || (chosen->state != SHMC_GONE && workers[i].state == SHMC_GONE)))
+            chosen = &workers[i];
+    if (chosen)
+        memcpy(name, chosen->name, SHMC_NAME_BYTES);
+    else
+        code =
+            fail(tool, TOOL_NO, "no worker matches '%s'; shmtool workers shows all", tool->worker);
+    free(workers);
+    shmc_detach(segment);
+    return code;
+}
+
 int verb_run(const struct tool *tool) {
     shmc *segment;
     if (!tool->worker)
         return fail(
             tool, TOOL_USAGE,
             "which worker? shmtool run --worker NAME -- COMMAND (shmtool workers lists them)");
-    int code = attach(tool, tool->worker, SHMC_LEASE_FD, tool->wait_ms, &segment);
+    char name[SHMC_NAME_BYTES];
+    int code = TOOL_OK;
+    const char *worker = tool->worker;
+    if (is_pattern(worker)) {
+        code = choose_worker(tool, name);
+        worker = name;
+    }
+    if (code == TOOL_OK)
+        code = attach(tool, worker, SHMC_LEASE_FD, tool->wait_ms, &segment);
     if (code != TOOL_OK)
         return code;
     int r = pass_on(tool, segment);
     if (r < 0) {
-        code = fail(tool, TOOL_NO, "the lease of '%s' can't be handed on: %s", tool->worker,
-                    strerror(-r));
+        code =
+            fail(tool, TOOL_NO, "the lease of '%s' can't be handed on: %s", worker, strerror(-r));
         shmc_detach(segment);
         return code;
     }

@@ -13,12 +13,6 @@
 #include <string.h>
 #include <time.h>
 
-struct listing {
-    struct shmc_section_info *sections;
-    size_t n;
-    uint64_t at_ns;
-};
-
 const char *kind_name(unsigned kind) {
     static const char *const names[] = {"?", "raw", "snapshot", "slots", "queue"};
     return kind < sizeof names / sizeof *names ? names[kind] : "?";
@@ -42,14 +36,18 @@ static uint64_t mono_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-static bool wanted(const struct tool *tool, const char *name) {
+bool is_pattern(const char *name) {
+    return strpbrk(name, "*?[") != NULL;
+}
+
+bool wanted(const struct tool *tool, const char *name) {
     for (int i = 0; i < tool->argc; i++)
         if (fnmatch(tool->argv[i], name, 0) == 0)
             return true;
     return tool->argc == 0;
 }
 
-static int look(const struct tool *tool, shmc *segment, struct listing *ret) {
+int listing_look(const struct tool *tool, shmc *segment, struct listing *ret) {
     size_t kept = 0;
     int r = shmc_sections(segment, &ret->sections, &ret->n);
     if (r < 0)
@@ -139,25 +137,30 @@ static void print_list(const struct tool *tool, const struct listing *earlier,
     grid_print(&grid);
 }
 
+void listing_print(const struct tool *tool, const struct listing *earlier,
+                   const struct listing *now) {
+    (tool->json ? print_list_json : print_list)(tool, earlier, now);
+}
+
 static int list(const struct tool *tool, shmc *segment) {
     struct listing earlier = {0}, now = {0};
     int code = TOOL_OK;
     if (tool->rates) {
-        code = look(tool, segment, &earlier);
+        code = listing_look(tool, segment, &earlier);
         time_t whole = (time_t)tool->seconds;
         struct timespec span = {whole, (long)((tool->seconds - (double)whole) * 1e9)};
         if (code == TOOL_OK)
             nanosleep(&span, NULL);
     }
     if (code == TOOL_OK)
-        code = look(tool, segment, &now);
+        code = listing_look(tool, segment, &now);
     if (code == TOOL_OK && now.n == 0 && tool->argc > 0)
         code =
             fail(tool, TOOL_NO, "no section matches '%s'; shmtool list shows all", tool->argv[0]);
     else if (code == TOOL_OK && now.n == 0 && !tool->json)
         note(tool, "no sections yet; add one: shmtool table add NAME OWNER SIZE --reload");
     else if (code == TOOL_OK)
-        (tool->json ? print_list_json : print_list)(tool, &earlier, &now);
+        listing_print(tool, &earlier, &now);
     free(earlier.sections);
     free(now.sections);
     return code;

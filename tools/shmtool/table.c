@@ -88,7 +88,10 @@ int table_failed(const struct tool *tool, sqlite3 *db, const char *path) {
     case SQLITE_CONSTRAINT:
         if (strncmp(text, check, sizeof check - 1) == 0)
             text += sizeof check - 1; /* the constraints are named by sentences */
-        return fail(tool, TOOL_NO, "section '%s': %s", tool->argv[0], text);
+        if (tool->verb->run == verb_table_add || tool->verb->run == verb_table_set ||
+            tool->verb->run == verb_table_rm)
+            return fail(tool, TOOL_NO, "section '%s': %s", tool->argv[0], text);
+        return fail(tool, TOOL_NO, "%s: %s", path, text);
     default:
         return fail(tool, TOOL_NO, "%s: %s", path, text);
     }
@@ -187,11 +190,15 @@ static void print_upright(json_t *row) {
     grid_print(&grid);
 }
 
+static void print_section_rows(const json_t *rows) {
+    static const char *const titles[] = {"NAME",    "OWNER",   "KIND",      ">SIZE", ">COUNT",
+                                         ">OFFSET", "PERSIST", ">STALE_MS", "FORMAT"};
+    static const char *const fields[] = {"name",   "owner",   "kind",     "size",  "count",
+                                         "offset", "persist", "stale_ms", "format"};
+    print_rows(rows, titles, fields, 9);
+}
+
 static void print_table(const json_t *segment, const json_t *workers, const json_t *sections) {
-    static const char *const section_titles[] = {
-        "NAME", "OWNER", "KIND", ">SIZE", ">COUNT", ">OFFSET", "PERSIST", ">STALE_MS", "FORMAT"};
-    static const char *const section_fields[] = {"name",   "owner",   "kind",     "size",  "count",
-                                                 "offset", "persist", "stale_ms", "format"};
     static const char *const worker_titles[] = {"WORKER", "USER", ">INSTANCES", ">MAY_CREATE"};
     static const char *const worker_fields[] = {"name", "user", "instances", "may_create"};
     print_upright(json_array_get(segment, 0));
@@ -201,7 +208,7 @@ static void print_table(const json_t *segment, const json_t *workers, const json
     }
     if (json_array_size(sections) > 0) {
         putchar('\n');
-        print_rows(sections, section_titles, section_fields, 9);
+        print_section_rows(sections);
     }
 }
 
@@ -241,17 +248,22 @@ int table_no_section(const struct tool *tool, sqlite3 *db, const char *path, con
 }
 
 static int show_one(const struct tool *tool, const char *path, sqlite3 *db, const char *name) {
-    json_t *rows = query_json(db, "SELECT * FROM section WHERE name = ?", name);
+    json_t *rows =
+        query_json(db, "SELECT * FROM section WHERE name = ?1 OR name GLOB ?1 ORDER BY name", name);
     int code = TOOL_OK;
     if (!rows)
         code = table_failed(tool, db, path);
     else if (json_array_size(rows) == 0)
         code = table_no_section(tool, db, path, name);
-    else if (tool->json)
+    else if (tool->json && json_array_size(rows) == 1)
         print_json(json_pack("{s:b, s:s, s:O}", "ok", 1, "table", path, "section",
                              json_array_get(rows, 0)));
-    else
+    else if (tool->json)
+        print_json(json_pack("{s:b, s:s, s:O}", "ok", 1, "table", path, "sections", rows));
+    else if (json_array_size(rows) == 1)
         print_upright(json_array_get(rows, 0));
+    else
+        print_section_rows(rows);
     json_decref(rows);
     return code;
 }

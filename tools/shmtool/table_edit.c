@@ -182,8 +182,8 @@ static int finish(const struct tool *tool, const char *path, const char *name, c
         print_json(json_pack("{s:b, s:s, s:s, s:s}", "ok", 1, "table", path, "section", name,
                              "done", done));
     else
-        printf("section '%s' %s; look with: shmtool plan, apply it with: shmtool reload\n", name,
-               done);
+        printf("section%s '%s' %s; look with: shmtool plan, apply it with: shmtool reload\n",
+               is_pattern(name) ? "s" : "", name, done);
     return TOOL_OK;
 }
 
@@ -237,12 +237,12 @@ int verb_table_set(const struct tool *tool) {
         snprintf(columns + c, sizeof columns - c, i ? ", \"%s\" = ?" : "\"%s\" = ?",
                  edit.columns[i].column->name);
     }
-    snprintf(sql, sizeof sql, "UPDATE section SET %s WHERE name = ?32", columns);
+    snprintf(sql, sizeof sql, "UPDATE section SET %s WHERE name = ?32 OR name GLOB ?32", columns);
     return apply_edit(tool, sql, &edit, tool->argv[0], "changed");
 }
 
 int verb_table_rm(const struct tool *tool) {
     static const struct edit none;
-    return apply_edit(tool, "DELETE FROM section WHERE name = ?32", &none, tool->argv[0],
-                      "removed");
+    return apply_edit(tool, "DELETE FROM section WHERE name = ?32 OR name GLOB ?32", &none,
+                      tool->argv[0], "removed");
 }

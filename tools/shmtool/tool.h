@@ -13,6 +13,9 @@
 /* The exit status, as the manual page states it. */
 enum { TOOL_OK = 0, TOOL_NO = 1, TOOL_USAGE = 2, TOOL_ABSENT = 3 };
 
+/* Of check, which monitoring systems understand. */
+enum { CHECK_OK = 0, CHECK_WARNING = 1, CHECK_CRITICAL = 2, CHECK_UNKNOWN = 3 };
+
 #define TOOL_MANAGER_MS 5000 /* a manager that takes longer to answer is as good as away */
 
 struct tool;
@@ -32,11 +35,14 @@ struct tool {
     uint32_t key; /* 0: the library's default */
     const char *runtime_dir, *state_dir, *table;
     const char *input, *output, *worker;
-    bool json, hex, follow, rates, reload, if_missing, yes, help, version;
+    const char *warning, *critical, *ignore; /* of check */
+    bool json, hex, follow, rates, reload, if_missing, yes, fix, help, version;
     double seconds;
     uint64_t count; /* 0: no limit */
     int timeout_ms; /* -1: for ever */
     bool timeout_given;
+    bool several; /* sections match, and each value is headed by its name */
+    bool waits;
     int wait_ms;
     int argc; /* operands */
     char **argv;
@@ -107,6 +113,9 @@ void print_hex(const void *data, size_t bytes);
 /* Attaches as `worker` (NULL: a reader).  TOOL_OK, or an exit code with the reason said. */
 int attach(const struct tool *tool, const char *worker, uint32_t flags, int timeout_ms, shmc **ret);
 
+/* A reader, in silence and at once: the negative errno of shmc_attach(). */
+int attach_quietly(const struct tool *tool, shmc **ret, char *error, size_t error_bytes);
+
 /* Asks the manager.  TOOL_OK and its reply, or an exit code with the reason said. */
 int ask(const struct tool *tool, const char *request, json_t **reply);
 
@@ -150,6 +159,22 @@ extern const struct column table_columns[];
 extern const size_t table_columns_n;
 
 /* ---- sections.c */
+struct listing {
+    struct shmc_section_info *sections; /* the caller frees them */
+    size_t n;
+    uint64_t at_ns;
+};
+
+bool is_pattern(const char *name);
+
+/* Is it one of the operands, which may be patterns?  Without operands everything is. */
+bool wanted(const struct tool *tool, const char *name);
+
+/* The sections that are wanted, as they are now. */
+int listing_look(const struct tool *tool, shmc *segment, struct listing *ret);
+void listing_print(const struct tool *tool, const struct listing *earlier,
+                   const struct listing *now);
+
 const char *kind_name(unsigned kind);
 const char *alive_name(enum shmc_alive alive);
 enum paint alive_paint(enum shmc_alive alive);
@@ -172,6 +197,15 @@ int verb_table_rm(const struct tool *tool);
 int verb_table_show(const struct tool *tool);
 int verb_table_example(const struct tool *tool);
 int verb_table_init(const struct tool *tool);
+int verb_table_dump(const struct tool *tool);
+int verb_table_load(const struct tool *tool);
+int verb_table_edit(const struct tool *tool);
+int verb_table_import(const struct tool *tool);
+int verb_table_revert(const struct tool *tool);
+int verb_diff(const struct tool *tool);
+int verb_check(const struct tool *tool);
+int verb_doctor(const struct tool *tool);
+int verb_watch(const struct tool *tool);
 int verb_help(const struct tool *tool);
 
 #endif

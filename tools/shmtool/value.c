@@ -102,7 +102,8 @@ static void print_value(const struct tool *tool, const struct copy *copy) {
         print_hex(copy->data, length);
     } else {
         fwrite(copy->data, 1, length, stdout);
-        if ((terminal || tool->follow) && length > 0 && copy->data[length - 1] != '\n')
+        if ((terminal || tool->follow || tool->several) && length > 0 &&
+            copy->data[length - 1] != '\n')
             putchar('\n');
     }
     fflush(stdout);
@@ -118,7 +119,7 @@ static int deliver(const struct tool *tool, const struct shmc_section_info *info
         return r == 0 ? TOOL_OK : fail(tool, TOOL_NO, "%s: %s", tool->output, strerror(-r));
     }
     if (tool->json)
-        (tool->follow ? print_json_line : print_json)(value_json(info, copy));
+        (tool->follow || tool->several ? print_json_line : print_json)(value_json(info, copy));
     else
         print_value(tool, copy);
     if (ferror(stdout))
@@ -229,8 +230,44 @@ static int no_section(const struct tool *tool, shmc *segment, const char *name) 
     return code;
 }
 
-int verb_get(const struct tool *tool) {
+static int get_one(const struct tool *tool, shmc *segment, const char *name) {
     shmc_section *section;
+    int r = shmc_open(&section, segment, name, NULL);
+    if (r == -ENOENT)
+        return no_section(tool, segment, name);
+    if (r < 0)
+        return fail(tool, TOOL_NO, "%s", shmc_last_error(segment));
+    if (tool->several && !tool->json)
+        printf("%s==> %s <==%s\n", paint_on(BOLD), name, paint_off());
+    int code = get_section(tool, segment, section);
+    if (tool->several && !tool->json)
+        putchar('\n');
+    fflush(stdout);
+    shmc_close(section);
+    return code;
+}
+
+/* Goes on behind one that has no value; the exit status is the first failure's. */
+static int get_matching(const struct tool *tool, shmc *segment) {
+    struct listing listing = {0};
+    struct tool each = *tool;
+    int code = listing_look(tool, segment, &listing);
+    if (code == TOOL_OK && listing.n == 0)
+        code =
+            fail(tool, TOOL_NO, "no section matches '%s'; shmtool list shows all", tool->argv[0]);
+    each.several = listing.n > 1;
+    if (each.several && (tool->follow || tool->output))
+        code = fail(tool, TOOL_USAGE, "'%s' matches %zu sections, and --%s takes one",
+                    tool->argv[0], listing.n, tool->follow ? "follow" : "output");
+    for (size_t i = 0, ok = code == TOOL_OK; ok && i < listing.n; i++) {
+        int one = get_one(&each, segment, listing.sections[i].name);
+        code = code == TOOL_OK ? one : code;
+    }
+    free(listing.sections);
+    return code;
+}
+
+int verb_get(const struct tool *tool) {
     shmc *segment;
     struct tool filled = *tool;
     if (!tool->timeout_given)
@@ -238,15 +275,8 @@ int verb_get(const struct tool *tool) {
     int code = attach(tool, NULL, 0, 0, &segment);
     if (code != TOOL_OK)
         return code;
-    int r = shmc_open(&section, segment, tool->argv[0], NULL);
-    if (r == -ENOENT) {
-        code = no_section(tool, segment, tool->argv[0]);
-    } else if (r < 0) {
-        code = fail(tool, TOOL_NO, "%s", shmc_last_error(segment));
-    } else {
-        code = get_section(&filled, segment, section);
-        shmc_close(section);
-    }
+    code = is_pattern(tool->argv[0]) ? get_matching(&filled, segment)
+                                     : get_one(&filled, segment, tool->argv[0]);
     shmc_detach(segment);
     return code;
 }
@@ -291,18 +321,37 @@ static int put_value(const struct tool *tool, shmc *segment, const char *name, c
     return code;
 }
 
+/* A pattern must mean one section only. */
+static int inspect_matching(const struct tool *tool, shmc *segment, struct shmc_section_info *ret) {
+    struct listing listing = {0};
+    int code = listing_look(tool, segment, &listing);
+    if (code == TOOL_OK && listing.n != 1)
+        code = fail(tool, TOOL_NO, "'%s' matches %zu sections, and put writes one (shmtool list)",
+                    tool->argv[0], listing.n);
+    if (code == TOOL_OK)
+        *ret = listing.sections[0];
+    free(listing.sections);
+    return code;
+}
+
+static int inspect(const struct tool *tool, shmc *segment, const char *name,
+                   struct shmc_section_info *ret) {
+    if (is_pattern(name))
+        return inspect_matching(tool, segment, ret);
+    int r = shmc_inspect(segment, name, ret);
+    if (r == -ENOENT)
+        return no_section(tool, segment, name);
+    return r < 0 ? fail(tool, TOOL_NO, "%s", shmc_last_error(segment)) : TOOL_OK;
+}
+
 /* Who must write it, and does the value fit? */
 static int look_up(const struct tool *tool, const char *name, struct shmc_section_info *ret) {
     shmc *segment;
     int code = attach(tool, NULL, 0, 0, &segment);
     if (code != TOOL_OK)
         return code;
-    int r = shmc_inspect(segment, name, ret);
-    if (r == -ENOENT)
-        code = no_section(tool, segment, name);
-    else if (r < 0)
-        code = fail(tool, TOOL_NO, "%s", shmc_last_error(segment));
-    else if (ret->kind != SHMC_RAW && ret->kind != SHMC_SNAPSHOT)
+    code = inspect(tool, segment, name, ret);
+    if (code == TOOL_OK && ret->kind != SHMC_RAW && ret->kind != SHMC_SNAPSHOT)
         code = fail(tool, TOOL_NO, "section '%s' is of kind %s; put writes raw and snapshot", name,
                     kind_name(ret->kind));
     shmc_detach(segment);
@@ -311,11 +360,12 @@ static int look_up(const struct tool *tool, const char *name, struct shmc_sectio
 
 int verb_put(const struct tool *tool) {
     const char *name = tool->argv[0];
-    struct shmc_section_info info;
+    struct shmc_section_info info = {0};
     shmc *segment;
     char *data = NULL;
     size_t length = 0;
     int code = look_up(tool, name, &info);
+    name = info.name;
     if (code == TOOL_OK)
         code = read_input(tool, info.size, &data, &length);
     if (code == TOOL_OK && length > info.size)

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The section table as a whole: read from a database, a text or the manager, and put in place of
+ * another, in one transaction.
+ */
+#include "whole.h"
+
+#include "state_db.h"
+#include "table_db.h"
+#include "table_json.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TEXT_MAX (64u << 20)
+
+int table_read(const struct tool *tool, const char *path, struct table *ret) {
+    char error[512] = "";
+    struct table_db *db;
+    int r = table_db_open(&db, path, error, sizeof error);
+    if (r < 0)
+        return fail(tool, r == -ENOENT ? TOOL_ABSENT : TOOL_NO, "%s",
+                    *error ? error : strerror(-r));
+    r = table_db_load(db, ret, error, sizeof error);
+    table_db_close(db);
+    return r < 0 ? fail(tool, TOOL_NO, "%s: %s", path, *error ? error : strerror(-r)) : TOOL_OK;
+}
+
+static int last_good(const struct tool *tool, struct table *ret) {
+    struct state_db *db;
+    char path[PATH_BYTES], error[512] = "";
+    int code = state_path(tool, path);
+    if (code != TOOL_OK)
+        return code;
+    if (access(path, R_OK | W_OK) < 0)
+        return fail(tool, TOOL_ABSENT,
+                    "no manager answers, and its last good table in %s can't be "
+                    "read: %s (--state-dir)",
+                    path, strerror(errno));
+    int r = state_db_open(&db, path, error, sizeof error);
+    if (r < 0)
+        return fail(tool, TOOL_ABSENT, "no manager answers; %s", *error ? error : strerror(-r));
+    r = state_db_good_table(db, ret);
+    state_db_close(db);
+    if (r == -ENOENT)
+        return fail(tool, TOOL_NO, "%s: no table was ever applied", path);
+    return r < 0 ? fail(tool, TOOL_NO, "%s: %s", path, strerror(-r)) : TOOL_OK;
+}
+
+int table_running(const struct tool *tool, struct table *ret) {
+    char error[512];
+    json_t *reply;
+    int code = TOOL_OK, r = ask_quietly(tool, "table", &reply, error, sizeof error);
+    if (r == -ENOTCONN)
+        code = last_good(tool, ret);
+    else if (r < 0)
+        code = fail(tool, TOOL_ABSENT, "%s", error);
+    else if (table_json_read(ret, reply) < 0)
+        code = fail(tool, TOOL_NO,
+                    "the manager's table can't be understood; is it of this "
+                    "version? (shmtool status)");
+    json_decref(reply);
+    return code;
+}
+
+/* ---- from a text */
+
+int read_text(const struct tool *tool, const char *path, char **ret) {
+    FILE *from = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+    char *text = NULL;
+    size_t room = 0, n = 0;
+    if (!from)
+        return fail(tool, TOOL_NO, "%s: %s", path, strerror(errno));
+    for (;;) {
+        if (room - n < 2) {
+            room = room ? 2 * room : 65536;
+            char *more = room <= TEXT_MAX ? realloc(text, room) : NULL;
+            if (!more)
+                break;
+            text = more;
+        }
+        size_t got = fread(text + n, 1, room - n - 1, from);
+        if (got == 0)
+            break;
+        n += got;
+    }
+    bool whole = text && feof(from) && !ferror(from);
+    if (from != stdin)
+        fclose(from);
+    if (!whole) {
+        free(text);
+        return fail(tool, TOOL_NO, "%s can't be read, or is larger than %u MiB", path,
+                    TEXT_MAX >> 20);
+    }
+    text[n] = '\0';
+    *ret = text;
+    return TOOL_OK;
+}
+
+/* A text may come from anywhere: rows are all that it can change, and of its own draft only. */
+static int only_rows(void *unused, int action, const char *a, const char *b, const char *c,
+                     const char *d) {
+    (void)unused, (void)a, (void)c, (void)d;
+    switch (action) {
+    case SQLITE_INSERT:
+    case SQLITE_UPDATE:
+    case SQLITE_DELETE:
+    case SQLITE_READ:
+    case SQLITE_SELECT:
+    case SQLITE_TRANSACTION:
+    case SQLITE_RECURSIVE:
+        return SQLITE_OK;
+    case SQLITE_FUNCTION:
+        return b && strcasecmp(b, "load_extension") == 0 ? SQLITE_DENY : SQLITE_OK;
+    default:
+        return SQLITE_DENY;
+    }
+}
+
+static unsigned line_at(const char *text, const char *at) {
+    unsigned line = 1;
+    for (; text < at; text++)
+        line += *text == '\n';
+    return line;
+}
+
+static int text_failed(const struct tool *tool, sqlite3 *db, const char *name, const char *text,
+                       const char *at) {
+    static const char check[] = "CHECK constraint failed: ";
+    const char *why = sqlite3_errmsg(db);
+    at += strspn(at, " \t\r\n");
+    while (at[0] == '-' && at[1] == '-') { /* the statement begins behind its comments */
+        at += strcspn(at, "\n");
+        at += strspn(at, " \t\r\n");
+    }
+    if (sqlite3_errcode(db) == SQLITE_AUTH)
+        why = "only INSERT, UPDATE and DELETE may stand here; shmtool table dump makes such a text";
+    else if (strncmp(why, check, sizeof check - 1) == 0)
+        why += sizeof check - 1;
+    return fail(tool, TOOL_NO, "%s, line %u: %s", name, line_at(text, at), why);
+}
+
+static int run_text(const struct tool *tool, sqlite3 *db, const char *name, const char *text) {
+    const char *at = text;
+    while (*at) {
+        sqlite3_stmt *statement = NULL;
+        const char *next;
+        int r = sqlite3_prepare_v2(db, at, -1, &statement, &next);
+        while (r == SQLITE_OK && statement && (r = sqlite3_step(statement)) == SQLITE_ROW)
+            r = SQLITE_OK;
+        bool ended = r == SQLITE_OK || r == SQLITE_DONE;
+        int code = ended ? TOOL_OK : text_failed(tool, db, name, text, at);
+        sqlite3_finalize(statement);
+        if (code != TOOL_OK)
+            return code;
+        at = next;
+    }
+    if (!sqlite3_get_autocommit(db))
+        return fail(tool, TOOL_NO, "%s: it begins a transaction and doesn't COMMIT", name);
+    return TOOL_OK;
+}
+
+static int fill_draft(const struct tool *tool, const char *path, const char *name,
+                      const char *text) {
+    sqlite3 *db;
+    int code, r = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL);
+    if (r == SQLITE_OK)
+        r = sqlite3_exec(db, "PRAGMA synchronous = OFF", NULL, NULL, NULL);
+    if (r == SQLITE_OK) {
+        sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+        sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+        sqlite3_set_authorizer(db, only_rows, NULL);
+        code = run_text(tool, db, name, text);
+    } else {
+        code = fail(tool, TOOL_NO, "%s: %s", path, sqlite3_errmsg(db));
+    }
+    sqlite3_close(db);
+    return code;
+}
+
+static bool make_draft_dir(char dir[PATH_BYTES]) {
+    const char *tmp = getenv("TMPDIR");
+    return snprintf(dir, PATH_BYTES, "%s/shmtool-XXXXXX", tmp && *tmp ? tmp : "/tmp") <
+               PATH_BYTES - 16 &&
+           mkdtemp(dir);
+}
+
+static void remove_draft(const char *dir) {
+    static const char *const names[] = {"draft.db", "draft.db-wal", "draft.db-shm",
+                                        "draft.db-journal"};
+    char path[PATH_BYTES + 32];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        unlink(path);
+    }
+    rmdir(dir);
+}
+
+int table_from_text(const struct tool *tool, const char *name, const char *text,
+                    struct table *ret) {
+    char dir[PATH_BYTES], path[PATH_BYTES + 16], error[512] = "";
+    if (!make_draft_dir(dir))
+        return fail(tool, TOOL_NO, "no place for a draft: %s ($TMPDIR)", strerror(errno));
+    snprintf(path, sizeof path, "%s/draft.db", dir);
+    int code = TOOL_OK, r = table_db_create(path, error, sizeof error);
+    if (r < 0)
+        code = fail(tool, TOOL_NO, "%s", *error ? error : strerror(-r));
+    if (code == TOOL_OK)
+        code = fill_draft(tool, path, name, text);
+    if (code == TOOL_OK) {
+        struct table_db *db = NULL;
+        r = table_db_open(&db, path, error, sizeof error);
+        if (r == 0)
+            r = table_db_load(db, ret, error, sizeof error);
+        table_db_close(db);
+        if (r < 0)
+            code = fail(tool, TOOL_NO, "%s: %s", name, *error ? error : strerror(-r));
+    }
+    remove_draft(dir);
+    return code;
+}
+
+/* A copy first, by the backup interface: whole, also while somebody writes there. */
+static int copy_database(const struct tool *tool, const char *from, const char *to) {
+    sqlite3 *source = NULL, *copy = NULL;
+    int r = sqlite3_open_v2(from, &source, SQLITE_OPEN_READONLY, NULL);
+    if (r == SQLITE_OK)
+        r = sqlite3_open_v2(to, &copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
+    sqlite3_backup *backup =
+        r == SQLITE_OK ? sqlite3_backup_init(copy, "main", source, "main") : NULL;
+    if (backup) {
+        sqlite3_busy_timeout(source, TOOL_MANAGER_MS);
+        sqlite3_backup_step(backup, -1);
+        r = sqlite3_backup_finish(backup);
+    } else if (r == SQLITE_OK) {
+        r = sqlite3_errcode(copy);
+    }
+    int code = r == SQLITE_OK
+                   ? TOOL_OK
+                   : fail(tool, TOOL_NO, "%s can't be copied: %s", from, sqlite3_errstr(r));
+    sqlite3_close(source);
+    sqlite3_close(copy);
+    return code;
+}
+
+static int table_from_database(const struct tool *tool, const char *from, struct table *ret) {
+    char dir[PATH_BYTES], path[PATH_BYTES + 16];
+    int code = table_read(tool, from, ret); /* its message names the file */
+    if (code != TOOL_OK)
+        return code;
+    table_clear(ret);
+    if (!make_draft_dir(dir))
+        return fail(tool, TOOL_NO, "no place for a copy: %s ($TMPDIR)", strerror(errno));
+    snprintf(path, sizeof path, "%s/draft.db", dir);
+    code = copy_database(tool, from, path);
+    if (code == TOOL_OK)
+        code = table_read(tool, path, ret);
+    remove_draft(dir);
+    return code;
+}
+
+/* ---- the verbs */
+
+/* A row that was deleted and inserted again says the same, and is another section. */
+static size_t other_ids(const struct table *a, const struct table *b) {
+    size_t n = 0;
+    if (a->sections_n != b->sections_n)
+        return 1;
+    for (size_t i = 0; i < a->sections_n; i++)
+        n += a->sections[i].id != b->sections[i].id;
+    return n;
+}
+
+/* Rows that the manager refuses are no hindrance: they are what shall go. */
+static size_t differences_to(const char *path, const struct table *table, bool ids) {
+    char error[512];
+    struct table before = {0};
+    struct table_db *db;
+    size_t n = SIZE_MAX;
+    if (table_db_open(&db, path, error, sizeof error) < 0)
+        return n;
+    if (table_db_load(db, &before, error, sizeof error) == 0)
+        n = table_compare(&before, table, false) + (ids ? other_ids(&before, table) : 0);
+    table_db_close(db);
+    table_clear(&before);
+    return n;
+}
+
+static int replace_by(const struct tool *tool, struct table *table) {
+    char path[PATH_BYTES];
+    int code = table_path(tool, path);
+    size_t differences =
+        code == TOOL_OK ? differences_to(path, table, tool->verb->run == verb_table_revert) : 0;
+    if (code == TOOL_OK && differences > 0)
+        code = table_replace(tool, path, table, NULL);
+    if (code == TOOL_OK)
+        code = table_replaced(tool, path, table, differences);
+    table_clear(table);
+    return code;
+}
+
+int verb_table_load(const struct tool *tool) {
+    const char *name = tool->argc > 0 ? tool->argv[0] : "-";
+    struct table table = {0};
+    char *text;
+    int code = read_text(tool, name, &text);
+    if (code != TOOL_OK)
+        return code;
+    code = table_from_text(tool, strcmp(name, "-") == 0 ? "stdin" : name, text, &table);
+    free(text);
+    return code == TOOL_OK ? replace_by(tool, &table) : code;
+}
+
+int verb_table_import(const struct tool *tool) {
+    struct table table = {0};
+    int code = table_from_database(tool, tool->argv[0], &table);
+    return code == TOOL_OK ? replace_by(tool, &table) : code;
+}
+
+int verb_table_revert(const struct tool *tool) {
+    struct table table = {0};
+    int code = table_running(tool, &table);
+    return code == TOOL_OK ? replace_by(tool, &table) : code;
+}
+
+int verb_table_dump(const struct tool *tool) {
+    char path[PATH_BYTES];
+    struct table table = {0};
+    int code = table_path(tool, path);
+    if (code == TOOL_OK)
+        code = table_read(tool, path, &table);
+    if (code != TOOL_OK)
+        return code;
+    if (tool->json) {
+        json_t *json = table_json(&table);
+        json_object_set_new(json, "ok", json_true());
+        print_json(json);
+    } else {
+        table_dump(stdout, &table);
+    }
+    table_clear(&table);
+    return TOOL_OK;
+}
