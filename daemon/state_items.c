@@ -34,6 +34,7 @@ struct walk {
     const struct state_db *db;
     const char *kind;
     sqlite3_stmt *s;
+    sqlite3_stmt *insert; /* prepared with the first that is new */
     bool more;
 };
 
@@ -44,7 +45,7 @@ static int walk_next(struct walk *walk) {
 }
 
 static int walk_begin(struct walk *walk, const struct state_db *db, const char *kind) {
-    *walk = (struct walk){db, kind, NULL, false};
+    *walk = (struct walk){.db = db, .kind = kind};
     walk->s = state_prepare(
         db, "SELECT id, data FROM item WHERE stage = 0 AND kind = ? ORDER BY id", "t", kind);
     return walk->s == NULL ? state_error(db) : walk_next(walk);
@@ -66,12 +67,30 @@ static int walk_end(struct walk *walk, int r) {
     if (r == 0)
         r = walk_to(walk, INT64_MAX);
     sqlite3_finalize(walk->s);
+    sqlite3_finalize(walk->insert);
+    return r;
+}
+
+static int stage_insert(struct walk *walk, const struct item *item, const char *text, int bytes) {
+    static const char insert[] =
+        "INSERT INTO item(stage, kind, id, name, data) VALUES(1, ?, ?, ?, ?)";
+    if (walk->insert == NULL &&
+        sqlite3_prepare_v2(walk->db->sql, insert, -1, &walk->insert, NULL) != SQLITE_OK)
+        return state_error(walk->db);
+    sqlite3_stmt *s = walk->insert;
+    sqlite3_bind_text(s, 1, walk->kind, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(s, 2, item->id);
+    sqlite3_bind_text(s, 3, item->name, -1, SQLITE_STATIC);
+    if (text != NULL)
+        sqlite3_bind_text(s, 4, text, bytes, SQLITE_STATIC);
+    else
+        sqlite3_bind_blob(s, 4, item->blob, bytes, SQLITE_STATIC);
+    int r = sqlite3_step(s) == SQLITE_DONE ? 0 : state_error(walk->db);
+    sqlite3_reset(s);
     return r;
 }
 
 static int stage_data(struct walk *walk, const struct item *item, const char *text) {
-    static const char insert[] =
-        "INSERT INTO item(stage, kind, id, name, data) VALUES(1, ?, ?, ?, ?)";
     const void *data = text != NULL ? text : item->blob;
     const int bytes = text != NULL ? (int)strlen(text) : item->blob_bytes;
     int r = walk_to(walk, item->id);
@@ -84,9 +103,7 @@ static int stage_data(struct walk *walk, const struct item *item, const char *te
         if (r < 0 || same)
             return r;
     }
-    return text != NULL
-               ? state_run(walk->db, insert, "titt", walk->kind, item->id, item->name, text)
-               : state_run(walk->db, insert, "titb", walk->kind, item->id, item->name, data, bytes);
+    return stage_insert(walk, item, text, bytes);
 }
 
 /* In the order of ids. */
