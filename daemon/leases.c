@@ -398,6 +398,11 @@ static bool was_acknowledged(const struct manager *m, const struct lease_record 
     return m->segment.rebuilt || a.word == lease_word(r->attachment_epoch, SHM_LEASE_LEASED);
 }
 
+/* Nonsense, a link, a directory, or gone meanwhile. */
+static bool is_no_lease(int r) {
+    return r == -EBADMSG || r == -ELOOP || r == -EISDIR || r == -ENOENT;
+}
+
 static int find_one(struct manager *m, const char *file) {
     struct lease_record record;
     int keep;
@@ -424,8 +429,25 @@ static int find_one(struct manager *m, const char *file) {
     }
     if (r == 0)
         close(keep);
+    /* One that can't be looked at may be held: without it a second owner would come. */
+    if (r < 0 && !is_no_lease(r))
+        return r;
     unlinkat(m->leases.dir_fd, file, 0);
     return 0;
+}
+
+static int find_all(struct manager *m, DIR *dir) {
+    int r = 0;
+    for (;;) {
+        errno = 0;
+        const struct dirent *e = readdir(dir);
+        if (e == NULL)
+            return -errno;
+        if (e->d_name[0] != '.')
+            r = find_one(m, e->d_name);
+        if (r < 0)
+            return r;
+    }
 }
 
 /* Records that say "held" for which no lease was found: it ended while no manager ran. */
@@ -487,12 +509,15 @@ int leases_open(struct manager *m, char *error, size_t error_bytes) {
         snprintf(error, error_bytes, "%s: %s", leases->path, strerror(errno));
         return -errno;
     }
-    for (const struct dirent *e; r >= 0 && (e = readdir(dir)) != NULL;)
-        if (e->d_name[0] != '.')
-            r = find_one(m, e->d_name);
+    r = find_all(m, dir);
     closedir(dir);
+    if (r < 0) {
+        snprintf(error, error_bytes, "%s: its leases can't all be looked at (%s): start again",
+                 leases->path, strerror(-r));
+        return r;
+    }
     free_the_rest(m);
-    return r < 0 ? r : 0;
+    return 0;
 }
 
 void leases_close(struct manager *m) {

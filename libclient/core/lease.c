@@ -71,11 +71,16 @@ int lease_open(int dir_fd, const char *file, struct lease_record *ret, int *keep
     if (fd < 0)
         return -errno;
     struct lease_record record;
-    if (read(fd, &record, sizeof record) != sizeof record || record.magic != LEASE_MAGIC ||
-        record.crc != CRC32C_OF(&record) || record.attachment != attachment ||
-        record.attachment_epoch != epoch || memchr(record.worker, 0, SHM_NAME_BYTES) == NULL) {
+    ssize_t n = read(fd, &record, sizeof record);
+    int error = n < 0 ? -errno : 0; /* says nothing about what it holds */
+    if (error == 0 &&
+        (n != sizeof record || record.magic != LEASE_MAGIC || record.crc != CRC32C_OF(&record) ||
+         record.attachment != attachment || record.attachment_epoch != epoch ||
+         memchr(record.worker, 0, SHM_NAME_BYTES) == NULL))
+        error = -EBADMSG;
+    if (error < 0) {
         close(fd);
-        return -EBADMSG;
+        return error;
     }
     *ret = record;
     *keep = fd;

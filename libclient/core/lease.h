@@ -42,7 +42,8 @@ int lease_create(int dir_fd, const struct lease_record *record, int *keep, int *
 /* 1: held; 0: free; or a negative errno.  `keep` is a description that carries no lock. */
 int lease_held(int keep);
 
-/* Opens an existing one to probe it, and reads its record; -EBADMSG: it holds nonsense. */
+/* Opens an existing one to probe it, and reads its record; -EBADMSG: it holds nonsense; any other
+ * error says nothing about it. */
 int lease_open(int dir_fd, const char *file, struct lease_record *ret, int *keep);
 
 /* "12.7" -> 12, 7; false when it isn't the name of a lease. */
