@@ -308,8 +308,41 @@ int apply_choose(struct manager *m, struct table *ret) {
     if (r == 0)
         return 0;
     reject(m, "start");
-    if (state_db_good_table(m->state, ret) < 0)
+    r = state_db_good_table(m->state, ret);
+    if (r == -ENOENT) {
         empty_table(m, ret);
+        r = 0;
+    }
+    if (r < 0) /* there may be one, with another key */
+        journal(LOG_ERR, JOURNAL_TROUBLE, "%s: the last good table can't be read: %s",
+                m->config.state, strerror(-r));
+    return r;
+}
+
+static bool anything_runs(const struct layout *layout) {
+    for (uint32_t i = 0; i < layout->sections_used; i++)
+        if (layout_place_in_force(layout->sections[i].state))
+            return true;
+    return false;
+}
+
+/* The last good table; an empty one where there never was one, but not if that takes away what
+ * runs.
+ */
+static int fall_back(struct manager *m, struct table *ret) {
+    int r = state_db_good_table(m->state, ret);
+    if (r == -ENOENT && !anything_runs(&m->layout)) {
+        empty_table(m, ret);
+        return 0;
+    }
+    if (r < 0) {
+        char why[sizeof m->verdict.error];
+        memcpy(why, m->verdict.error, sizeof why);
+        snprintf(m->verdict.error, sizeof m->verdict.error,
+                 "no good table is known (%s), and what runs is left as it is: mend the table: "
+                 "%.350s",
+                 strerror(-r), why);
+    }
     return r;
 }
 
@@ -319,7 +352,13 @@ int apply_start(struct manager *m, struct table *table) {
     struct verdict bad = m->verdict;
     bool was_bad = bad.error[0] != '\0';
     *table = (struct table){0};
-    int r = apply_wanted(m, "start", &w, &plan);
+    int r = 0;
+    if (was_bad) {
+        table_clear(&w.table);
+        r = fall_back(m, &w.table);
+    }
+    if (r == 0)
+        r = apply_wanted(m, "start", &w, &plan);
     if (r < 0 && !was_bad) {
         /* Right by itself, but it can't follow what runs: the last good one stays. */
         reject(m, "start");
@@ -327,11 +366,11 @@ int apply_start(struct manager *m, struct table *table) {
         was_bad = true;
         plan_clear(&plan);
         wanted_clear(&w);
-        if (state_db_good_table(m->state, &w.table) < 0)
-            empty_table(m, &w.table);
-        r = apply_wanted(m, "start", &w, &plan);
+        r = fall_back(m, &w.table);
+        if (r == 0)
+            r = apply_wanted(m, "start", &w, &plan);
     }
-    if (was_bad)
+    if (was_bad && r == 0)
         m->verdict = bad;
     plan_clear(&plan);
     wanted_clear(&w);

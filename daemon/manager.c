@@ -200,7 +200,8 @@ static int start(struct manager *m, struct table *table) {
         return FAIL(r, "no event loop: %s", strerror(-r));
     if ((r = open_state(m)) < 0)
         return r;
-    apply_choose(m, table);
+    if ((r = apply_choose(m, table)) < 0)
+        return r;
     m->key = m->config.key_given ? m->config.key : table->key;
     if ((r = take_lock(m)) < 0 || (r = open_segment(m, table)) < 0 || (r = serve(m, table)) < 0)
         return r;

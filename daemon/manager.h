@@ -76,10 +76,12 @@ int apply_table(struct manager *manager, const char *who, struct plan *plan);
 /* Plans only. */
 int apply_plan(struct manager *manager, struct plan *plan);
 
-/* At start: the table, or the last good one when it is bad, or an empty one. */
+/* At start: the table, or the last good one when it is bad, or an empty one where there is none.
+ * Failures were logged. */
 int apply_choose(struct manager *manager, struct table *ret);
 
-/* At start: makes the layout in force agree with the last good table when the new one was bad. */
+/* At start: makes the layout in force agree with that table, or with the last good one when it is
+ * bad.  Without either nothing is touched, and verdict.error says so. */
 int apply_start(struct manager *manager, struct table *table);
 
 /* ---- status.c: replies to requests, as JSON text that the caller frees; NULL: no memory */

@@ -259,6 +259,8 @@ static int adopt(const struct attempt *a) {
         r = directory_load(&directory, a->layout, &field);
     if (r == 0)
         r = layout_check(a->layout, error, error_bytes);
+    if (r == -ENOMEM) /* says nothing about the directory */
+        return FAIL(r, "no memory to read the directory of shmid %d", s->id);
     s->adopted = true;
     if (r == 0)
         image_adopt(&s->image, &directory, a->layout);
