@@ -444,7 +444,10 @@ unsigned segment_mend_controls(struct segment *s, const struct layout *layout) {
 
 void segment_look(struct segment *s) {
     struct shmid_ds stat;
-    if (s->removed || (sysv_stat(s->id, &stat) == 0 && !sysv_removed(&stat)))
+    if (s->removed)
+        return;
+    int r = sysv_stat(s->id, &stat);
+    if (r == 0 ? !sysv_removed(&stat) : r != -EIDRM) /* another error says nothing */
         return;
     s->removed = true;
     image_state(&s->image, SHM_STATE_REPLACED);
