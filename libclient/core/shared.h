@@ -96,11 +96,13 @@ static inline void shared_fence_release(void) {
 #endif
 }
 
-/* Orders an earlier store before a later load. */
+/* Orders an earlier store before a later load.  A locked instruction on a line that is always here
+ * does so in a third of mfence's time, and without waiting first, as an exchange of the stored word
+ * would, until all earlier stores have reached the cache before it asks for that word's line. */
 static inline void shared_fence_full(void) {
     shared_hook(SHARED_FENCE, NULL, 0);
 #if defined(__x86_64__)
-    __asm__ __volatile__("mfence" ::: "memory");
+    __asm__ __volatile__("lock; orl $0, -8(%%rsp)" ::: "memory", "cc");
 #elif defined(SHARED_WORDWISE)
     __sync_synchronize();
 #else

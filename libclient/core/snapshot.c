@@ -86,6 +86,6 @@ int snapshot_bind(struct snapshot *ret, void *memory, const struct shm_section *
 }
 
 uint64_t snapshot_version(const struct snapshot *snapshot) {
-    /* Acquire pairs with the writer's exchange of the head: who sees the version sees its value. */
+    /* Acquire pairs with the writer's store of the head: who sees the version sees its value. */
     return head_version(shared_load_acquire64(&snapshot->shared->head));
 }

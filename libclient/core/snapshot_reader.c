@@ -71,7 +71,7 @@ static ssize_t newest(struct snapshot_reader *reader, void *to, size_t bytes,
     uint64_t before = 0;
     bool moved = false;
     for (uint32_t lap = 0; lap < SNAPSHOT_LAPS_MAX; lap++) {
-        /* Acquire pairs with the writer's exchange: the buffer's sequence is at least as new. */
+        /* Acquire pairs with the writer's store: the buffer's sequence is at least as new. */
         const uint64_t head = ACQUIRE64(NEWEST_RELAXED, &snapshot->shared->head);
         *ret = (struct snapshot_value){.version = head_version(head), .buffer = head_buffer(head)};
         if (ret->version == 0)
@@ -113,7 +113,7 @@ static uint32_t find_version(const struct snapshot *snapshot, uint64_t head, uin
 
 ssize_t snapshot_read_version(struct snapshot_reader *reader, uint64_t version, void *buffer,
                               size_t bytes, struct snapshot_value *value) {
-    /* Acquire pairs with the writer's exchange, and so with all that a successor zeroed before it:
+    /* Acquire pairs with the writer's store, and so with all that a successor zeroed before it:
      * up to this head's version every sequence that is found was published. */
     const uint64_t head = ACQUIRE64(FOLLOW_RELAXED, &reader->snapshot->shared->head);
     struct snapshot_value found = {.version = head_version(head), .buffer = head_buffer(head)};

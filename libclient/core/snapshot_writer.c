@@ -157,19 +157,18 @@ static void wake(struct snapshot_writer *writer) {
     shared_store_relaxed64(&shared->wakes, ++writer->wakes);
 }
 
-static void exchange_head(uint64_t *to, uint64_t head) {
-    if (MUTANT(HEAD_RELAXED) || MUTANT(HEAD_NO_BARRIER))
-        RELEASE64(HEAD_RELAXED, to, head);
-    else
-        shared_exchange64(to, head);
+static void store_with_barrier(uint64_t *to, uint64_t head) {
+    RELEASE64(HEAD_RELAXED, to, head);
+    if (!MUTANT(HEAD_RELAXED))
+        STEP(HEAD_NO_BARRIER, shared_fence_full());
 }
 
 /* Stores the head, and finds out whether somebody sleeps on it.
  *
  * The doorbell is cleared before the head is stored; cleared behind it, it could take away the ring
- * of a reader that had seen the new head and sleeps for the next.  The exchange is a full barrier:
- * store head, load want here pairs with store want, load head in snapshot_arm(), so that one of the
- * two sees the other's store. */
+ * of a reader that had seen the new head and sleeps for the next.  There is a full barrier between
+ * store head, load want here, as between store want, load head in snapshot_arm(), so that one of
+ * the two sees the other's store. */
 static bool store_head(struct snapshot_writer *writer, uint64_t head) {
     struct shm_bell *bell = writer->snapshot->bell;
     const uint32_t notify =
@@ -182,7 +181,7 @@ static bool store_head(struct snapshot_writer *writer, uint64_t head) {
     const bool wanted = shared_load_relaxed32(&bell->want) != 0;
     if (wanted && !MUTANT(BELL_CLEARED_LATE))
         shared_store_relaxed32(&bell->want, 0);
-    exchange_head(&writer->snapshot->shared->head, head);
+    store_with_barrier(&writer->snapshot->shared->head, head);
     if (wanted && MUTANT(BELL_CLEARED_LATE))
         shared_store_relaxed32(&bell->want, 0);
     /* A predecessor may have died between clearing the doorbell and waking: the first publish
