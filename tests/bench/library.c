@@ -119,6 +119,12 @@ static double publish_plain(const struct bench *bench, const struct channel *cha
     return publish_with(bench, "");
 }
 
+/* No reader is ever woken: nothing has to be found out behind the head's store. */
+static double publish_unrung(const struct bench *bench, const struct channel *channel) {
+    (void)channel;
+    return publish_with(bench, "unrung-");
+}
+
 static double publish_stamped(const struct bench *bench, const struct channel *channel) {
     (void)channel;
     return publish_with(bench, "stamped-");
@@ -307,6 +313,7 @@ static double open_by_name(const struct bench *bench, const struct channel *chan
 
 const struct measure library_measures[] = {
     {.name = "publish", .limit = "memcpy4", .unit = "ns", .run = {publish_plain, NULL}},
+    {.name = "publish-unrung", .limit = "memcpy4", .unit = "ns", .run = {publish_unrung, NULL}},
     {.name = "publish-stamped", .limit = "memcpy4", .unit = "ns", .run = {publish_stamped, NULL}},
     {.name = "read", .limit = "memcpy-dirty", .unit = "ns", .run = {fresh_left, fresh_read}},
     {.name = "read-about", .limit = "memcpy-dirty", .unit = "ns", .run = {fresh_left, fresh_about}},

@@ -11,6 +11,8 @@ for bytes in 64 1024 10240 65536 1048576; do
     for side in left right; do
         echo "INSERT INTO section(name, owner, size, stamp) VALUES
             ('$side-$bytes', '$side', $bytes, 'none');"
+        echo "INSERT INTO section(name, owner, size, stamp, notify) VALUES
+            ('unrung-$side-$bytes', '$side', $bytes, 'none', 'never');"
         echo "INSERT INTO section(name, owner, size) VALUES
             ('stamped-$side-$bytes', '$side', $bytes);"
     done
