@@ -44,6 +44,8 @@ static const struct {
     {"fstat", {"EIO"}},
     {"brk", {NULL}},   /* the kernel reports no error by it, but the old break */
     {"futex", {NULL}}, /* glibc ends a process for errors that the kernel doesn't give */
+    {"rt_sigprocmask", {NULL}},
+    {"rt_sigaction", {NULL}},
     {"getpid", {NULL}},
     {"gettid", {NULL}},
     {"getuid", {NULL}},
