@@ -78,7 +78,7 @@ struct channel {
 };
 
 extern const struct channel channel_limit, channel_library, channel_lmdb, channel_sysv,
-    channel_mqueue, channel_seqpacket, channel_stream, channel_iceoryx;
+    channel_mqueue, channel_seqpacket, channel_stream;
 
 /* Sockets are made before the second process is. */
 void peers_prepare(void);

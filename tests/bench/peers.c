@@ -239,8 +239,5 @@ const struct measure peer_measures[] = {
 #ifdef BENCH_LMDB
     PEER(lmdb),
 #endif
-#ifdef BENCH_ICEORYX
-    PEER(iceoryx),
-#endif
     {.name = NULL},
 };
