@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The library's man pages: every exported function has one and no other function has; each call's page
+# is found under its name; each page's example compiles without a warning and runs.
+. "$(dirname "$0")/harness.sh"
+install_tree
+man3=$(dirname "$(find "$root" -name shmc_attach.3)")
+pages=("$source_dir"/libclient/shmc_*.3)
+
+exported() { sed -nE 's/^ +(shmc_[a-z_]+);$/\1/p' "$source_dir/libclient/libshmclient.map" | sort; }
+named() { sed -nE '/^\.SH NAME/{n;s/ \\- .*//;s/, /\n/g;p}' "${pages[@]}" | sort; }
+prototypes() { # what SYNOPSIS shows, whatever the markup between
+    sed -n '/^\.SH SYNOPSIS/,/^\.SH DESCRIPTION/p' "${pages[@]}" | grep -oE 'shmc_[a-z_]+\(' | tr -d '(' | sort
+}
+ok "every exported function stands in a page's NAME, once, and no other" diff <(exported) <(named)
+ok "and in its SYNOPSIS" diff <(exported) <(prototypes)
+ok "the library exports just these" diff <(exported) \
+    <(nm -D --defined-only "$libdir/libshmclient.so" | awk '$2 == "T" { sub(/@.*/, "", $3); print $3 }' | sort)
+linked() {
+    local name
+    for name in $(exported); do
+        [ -s "$man3/$name.3" ] || { echo "no page is installed as $name(3)"; return 1; }
+        case $(head -n 1 "$man3/$name.3") in
+        .so*) sed -n 's/^\.so man3\///p' "$man3/$name.3" | grep -qxF -f <(cd "$man3" && ls) ;;
+        esac || return 1
+    done
+}
+ok "each function's page is installed under its name" linked
+
+# What a page's prototypes say is what the header says: declared twice, they must agree.
+declarations() {
+    sed -n '/^\.SH SYNOPSIS/,/^\.SH DESCRIPTION/p' "$1" | sed -nE '
+        s/\\-/-/g
+        /^\.BI? .*shmc_|^\.BI +" /{ s/^\.BI? +//; s/"//g; p }'
+}
+agrees() {
+    { echo '#include <shmclient.h>'; declarations "$1"; } >"$work/prototypes.c"
+    # shellcheck disable=SC2046 # flags are words
+    gcc -std=gnu17 -Wall -Werror -fsyntax-only "$work/prototypes.c" $(pkg-config --cflags shmclient)
+}
+for page in "${pages[@]}"; do
+    ok "the SYNOPSIS of $(basename "$page") agrees with the header" agrees "$page"
+done
+
+example() {
+    awk '/^\.SH EXAMPLE/ { here = 1 } /^\.EE/ { here = 0 } here && text { print } /^\.EX/ { text = here }' "$1" |
+        sed -e 's/^\\&//' -e 's/\\-/-/g' -e 's/\\e/\\/g'
+}
+compile() {
+    example "$1" >"$2.c"
+    # shellcheck disable=SC2046 # flags are words
+    gcc -std=gnu17 -Wall -Wextra -Werror -o "$2" "$2.c" $(pkg-config --cflags --libs shmclient)
+}
+start_manager
+edit_table <<<"INSERT INTO section(name, owner, size, format) VALUES('temps', 'temp-driver', 4096, 'temps/2');
+    INSERT INTO section(name, owner, kind, size) VALUES('lamp', 'lamp-driver', 'raw', 64);"
+run() {
+    "$1" >"$1.out" || { cat "$1.out"; return 1; }
+    [ -z "$2" ] || grep -q "$2" "$1.out"
+}
+# In this order, as some read what another publishes.
+n=0
+while read -r name shows; do
+    ok "the example of $name(3) compiles" compile "$source_dir/libclient/$name.3" "$work/$name"
+    ok "and runs" run "$work/$name" "$shows"
+    n=$((n + 1))
+done <<'END'
+shmc_attach this process is temp-driver now
+shmc_open temps belongs to temp-driver, and takes 4096 bytes
+shmc_publish
+shmc_read ^the mean is 20.80$
+shmc_next ^version 2: 20.6$
+shmc_raw the lamp is on
+shmc_inspect ^temps: version 2 of temp-driver
+shmc_manager "ok":true
+END
+ok "no page was left out" test "$n" -eq "${#pages[@]}"
