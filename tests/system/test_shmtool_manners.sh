@@ -263,7 +263,16 @@ completion() {
     fi
 }
 
+documented() {
+    local verb
+    sed 's/\\f[BIR]//g; s/^\.B //; s/\\-/-/g' "$source_dir/tools/shmtool/shmtool.1" >"$work/page"
+    while read -r verb; do
+        grep -qE "^$verb( |\$)" "$work/page" || { echo "shmtool(1) lacks: $verb"; return 1; }
+    done < <(shmtool --help | sed -nE 's/^  ((table )?[a-z]+) .*/\1/p')
+}
+
 prepare
+ok "each verb stands in shmtool(1)" documented
 dump_and_load
 import
 diff_and_revert

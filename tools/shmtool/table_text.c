@@ -239,12 +239,19 @@ static void tell_text(const struct line *old, const struct line *new, void *wher
         printf("%s+ %s%s\n", paint_on(GREEN), shown(new), paint_off());
 }
 
+static void add_side(json_t *object, const char *side, const struct line *line) {
+    json_object_set_new(object, "row", json_string(line->row));
+    json_object_set_new(object, "name", json_text(line->name));
+    json_object_set_new(object, side, json_text(line->text));
+}
+
 static void tell_json(const struct line *old, const struct line *new, void *where) {
-    const struct line *any = old ? old : new;
-    json_array_append_new(where,
-                          json_pack("{s:s, s:s, s:o, s:o}", "row", any->row, "name", any->name,
-                                    "from", old ? json_text(old->text) : json_null(), "to",
-                                    new ? json_text(new->text) : json_null()));
+    json_t *object = json_pack("{s:n, s:n}", "from", "to");
+    if (old)
+        add_side(object, "from", old);
+    if (new)
+        add_side(object, "to", new);
+    json_array_append_new(where, object);
 }
 
 static size_t compare(const struct table *from, const struct table *to,
