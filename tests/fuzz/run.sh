@@ -38,7 +38,7 @@ if [ "$status" -ne 0 ]; then
     echo "not ok $name: replay it with: $fuzzer ${artifacts}*"
     exit 1
 fi
-if [ "${executions:-0}" -lt 100 ]; then
+if [ "${executions:-0}" -lt 50 ]; then
     tail -n 20 "$work/log"
     echo "not ok $name: hardly anything was executed"
     exit 1

@@ -107,8 +107,9 @@ static int look(void) {
     printf("placement %llu, %u sections; table %zu rows, %llu ms;",
            (unsigned long long)layout.generation, layout.sections_used, found.sections_n,
            (unsigned long long)found.sections[0].stale_ms);
-    json_array_foreach(json_object_get(history, "edits"), i, row)
+    json_array_foreach(json_object_get(history, "edits"), i, row) {
         printf(" %s", json_string_value(json_object_get(row, "outcome")));
+    }
     printf("\n");
     json_decref(history);
     layout_clear(&layout);
