@@ -62,6 +62,10 @@ dump_and_load() {
         shmtool table load <(printf "DELETE FROM section;\nATTACH '%s/x' AS x;" "$work")
     expect "PRAGMA and DDL too" 1 'only INSERT, UPDATE and DELETE' \
         shmtool table load <(sql .dump)
+    expect "a transaction of its own is no hindrance" 0 'nothing was written' \
+        shmtool table load <(echo 'BEGIN;'; cat "$work/dump.sql"; echo 'COMMIT;')
+    expect "but it can't be rolled back" 1 'line 2: only INSERT' \
+        shmtool table load <(printf 'BEGIN;\nROLLBACK;')
     expect "dump as JSON" 0 '"name": "cam.left"' shmtool table dump --json
 }
 

@@ -101,16 +101,18 @@ int read_text(const struct tool *tool, const char *path, char **ret) {
 }
 
 /* A text may come from anywhere: rows are all that it can change, and of its own draft only. */
-static int only_rows(void *unused, int action, const char *a, const char *b, const char *c,
+static int only_rows(void *controls, int action, const char *a, const char *b, const char *c,
                      const char *d) {
-    (void)unused, (void)a, (void)c, (void)d;
+    (void)c, (void)d;
     switch (action) {
+    case SQLITE_TRANSACTION: /* all of it is one anyway */
+        *(bool *)controls = true;
+        return strcmp(a, "ROLLBACK") == 0 ? SQLITE_DENY : SQLITE_OK;
     case SQLITE_INSERT:
     case SQLITE_UPDATE:
     case SQLITE_DELETE:
     case SQLITE_READ:
     case SQLITE_SELECT:
-    case SQLITE_TRANSACTION:
     case SQLITE_RECURSIVE:
         return SQLITE_OK;
     case SQLITE_FUNCTION:
@@ -144,22 +146,23 @@ static int text_failed(const struct tool *tool, sqlite3 *db, const char *name, c
 }
 
 static int run_text(const struct tool *tool, sqlite3 *db, const char *name, const char *text) {
-    const char *at = text;
-    while (*at) {
+    bool controls;
+    const char *next;
+    sqlite3_set_authorizer(db, only_rows, &controls);
+    for (const char *at = text; *at; at = next) {
         sqlite3_stmt *statement = NULL;
-        const char *next;
+        controls = false;
         int r = sqlite3_prepare_v2(db, at, -1, &statement, &next);
-        while (r == SQLITE_OK && statement && (r = sqlite3_step(statement)) == SQLITE_ROW)
+        while (r == SQLITE_OK && statement && !controls &&
+               (r = sqlite3_step(statement)) == SQLITE_ROW)
             r = SQLITE_OK;
         bool ended = r == SQLITE_OK || r == SQLITE_DONE;
         int code = ended ? TOOL_OK : text_failed(tool, db, name, text, at);
         sqlite3_finalize(statement);
         if (code != TOOL_OK)
             return code;
-        at = next;
     }
-    if (!sqlite3_get_autocommit(db))
-        return fail(tool, TOOL_NO, "%s: it begins a transaction and doesn't COMMIT", name);
+    sqlite3_set_authorizer(db, NULL, NULL);
     return TOOL_OK;
 }
 
@@ -168,12 +171,13 @@ static int fill_draft(const struct tool *tool, const char *path, const char *nam
     sqlite3 *db;
     int code, r = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL);
     if (r == SQLITE_OK)
-        r = sqlite3_exec(db, "PRAGMA synchronous = OFF", NULL, NULL, NULL);
+        r = sqlite3_exec(db, "PRAGMA synchronous = OFF; BEGIN", NULL, NULL, NULL);
     if (r == SQLITE_OK) {
         sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
         sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-        sqlite3_set_authorizer(db, only_rows, NULL);
         code = run_text(tool, db, name, text);
+        if (code == TOOL_OK && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+            code = fail(tool, TOOL_NO, "%s: %s", path, sqlite3_errmsg(db));
     } else {
         code = fail(tool, TOOL_NO, "%s: %s", path, sqlite3_errmsg(db));
     }
