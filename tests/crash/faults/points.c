@@ -83,6 +83,25 @@ static size_t count_calls(const char *path, struct count *counts) {
     return n;
 }
 
+/* Giving a lock back never fails, and SQLite would rightly keep it. */
+#define LOCKS_MAX 4096
+static bool unlocks[LOCKS_MAX];
+
+static void find_unlocks(const char *path) {
+    char line[4096];
+    unsigned n = 0;
+    FILE *file = fopen(path, "r");
+    while (file != NULL && n < LOCKS_MAX - 1 && fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, "fcntl(", 6) == 0)
+            unlocks[++n] = strstr(line, "F_UNLCK") != NULL;
+    if (file != NULL)
+        fclose(file);
+}
+
+static bool can_fail(const char *call, unsigned when) {
+    return strcmp(call, "fcntl") != 0 || when >= LOCKS_MAX || !unlocks[when];
+}
+
 static const char *const *errors_of(const char *call) {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(kinds[i].call, call) == 0)
@@ -107,6 +126,7 @@ struct point *points_list(const char *log, const char *before, size_t *n) {
     size_t calls = count_calls(log, all), early_calls = count_calls(before, early);
     struct point *points = NULL;
     *n = 0;
+    find_unlocks(log);
     for (size_t i = 0; i < calls; i++) {
         unsigned first = 0;
         for (size_t j = 0; j < early_calls; j++)
@@ -115,7 +135,7 @@ struct point *points_list(const char *log, const char *before, size_t *n) {
         const char *const *errors = errors_of(all[i].call);
         for (unsigned when = first + 1; when <= all[i].n; when++) {
             points = add(points, n, all[i].call, when, "signal", "KILL");
-            for (int e = 0; e < 3 && errors[e] != NULL; e++)
+            for (int e = 0; e < 3 && errors[e] != NULL && can_fail(all[i].call, when); e++)
                 points = add(points, n, all[i].call, when, "error", errors[e]);
         }
     }
