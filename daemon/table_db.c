@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BUSY_MS 500
@@ -47,6 +49,41 @@ static int fill(const char *path, char *error, size_t error_bytes) {
     return r;
 }
 
+/* A log without its database would be replayed into the new one, and bring old rows back.  It is
+ * kept for whoever wants its table back. */
+static int put_log_aside(const char *path, char *error, size_t error_bytes) {
+    char log[PATH_MAX + 8], aside[PATH_MAX + 40];
+    snprintf(log, sizeof log, "%s-wal", path);
+    snprintf(aside, sizeof aside, "%s-wal.aside-%lld", path, (long long)time(NULL));
+    if (rename(log, aside) < 0 && errno != ENOENT)
+        return FAIL(-errno, "%s belongs to no table, and can't be put aside: %s", log,
+                    strerror(errno));
+    snprintf(log, sizeof log, "%s-shm", path);
+    if (unlink(log) < 0 && errno != ENOENT)
+        return FAIL(-errno, "%s belongs to no table, and can't be removed: %s", log,
+                    strerror(errno));
+    return 0;
+}
+
+/* One at a time in a directory: whoever comes second must not take the first one's log away. */
+static int put_in_place(const char *draft, const char *path, char *error, size_t error_bytes) {
+    char dir[PATH_MAX];
+    struct stat stat;
+    snprintf(dir, sizeof dir, "%s", path);
+    char *slash = strrchr(dir, '/');
+    if (slash != NULL)
+        slash[slash == dir] = '\0';
+    int fd = open(slash == NULL ? "." : dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = fd < 0 || flock(fd, LOCK_EX) < 0 ? FAIL(-errno, "%s: %s", dir, strerror(errno)) : 0;
+    if (r == 0 && lstat(path, &stat) < 0)
+        r = put_log_aside(path, error, error_bytes);
+    if (r == 0 && link(draft, path) < 0)
+        r = FAIL(-errno, "%s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
 /* Under another name first: whoever sees the file sees a whole table. */
 int table_db_create(const char *path, char *error, size_t error_bytes) {
     char draft[PATH_MAX];
@@ -62,8 +99,8 @@ int table_db_create(const char *path, char *error, size_t error_bytes) {
     if (r == 0 && fsync(fd) < 0)
         r = FAIL(-errno, "%s: %s", draft, strerror(errno));
     close(fd);
-    if (r == 0 && link(draft, path) < 0)
-        r = FAIL(-errno, "%s: %s", path, strerror(errno));
+    if (r == 0)
+        r = put_in_place(draft, path, error, error_bytes);
     unlink(draft);
     return r;
 }

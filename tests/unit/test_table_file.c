@@ -57,6 +57,32 @@ START_TEST(created_by_many) {
 }
 END_TEST
 
+/* A log that outlived its database must not bring its rows back, nor be lost. */
+START_TEST(old_logs_stay_old) {
+    struct table table;
+    sqlite3 *editor = NULL;
+    ck_assert_int_eq(mkdir(temp_path("log"), 0700), 0);
+    make("log/sections.db");
+    ck_assert_int_eq(sqlite3_open(path, &editor), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(editor,
+                                  "INSERT INTO section(name, owner, size) VALUES('old', 'w', 1)",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    ck_assert_int_eq(unlink(path), 0); /* while the editor keeps the log from going */
+    make("log/sections.db");
+    expect_table(&table);
+    ck_assert_uint_eq(table.sections_n, 0);
+    table_clear(&table);
+    sqlite3_close(editor);
+    bool kept = false;
+    DIR *dir = opendir(temp_path("log"));
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        kept = kept || strncmp(entry->d_name, "sections.db-wal.aside-", 22) == 0;
+    closedir(dir);
+    ck_assert(kept);
+}
+END_TEST
+
 static void write_file(const char *content, size_t bytes) {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     ck_assert_int_eq(write(fd, content, bytes), (ssize_t)bytes);
@@ -266,5 +292,5 @@ START_TEST(edits_without_locks) {
 }
 END_TEST
 
-UNIT_MAIN("table_file", created, created_by_many, other_files, damaged_files,
+UNIT_MAIN("table_file", created, created_by_many, old_logs_stay_old, other_files, damaged_files,
           version_follows_commits, editors_with_locks, directories_of_others, edits_without_locks)
