@@ -211,6 +211,12 @@ int connection_send(int socket, union protocol_message *message, enum protocol_t
 int connection_receive(int socket, union protocol_message *ret, int *fd, uint64_t deadline_ns,
                        struct error *error);
 
+/* What the other end says may be nothing, and an error always has a text. */
+static inline const char *refused_text(const struct protocol_refused *refused) {
+    return refused->text[0] != '\0' ? refused->text
+                                    : "the manager refused, and doesn't say why: see its journal";
+}
+
 /* ---- lease.c */
 
 /* Becomes the worker, by taking over the lease that `shmtool run` left or by asking the manager. */

@@ -77,7 +77,7 @@ int connection_open(int *ret, const struct settings *settings, uint64_t deadline
     r = connection_receive(fd, &message, NULL, deadline_ns, error);
     if (r == 0 && message.head.type == PROTOCOL_REFUSED)
         r = error_set(error, message.head.result < 0 ? message.head.result : -ENOTCONN,
-                      "the manager at %s: %s", address.sun_path, message.refused.text);
+                      "the manager at %s: %s", address.sun_path, refused_text(&message.refused));
     else if (r == 0 && message.head.type != PROTOCOL_HELLO)
         r = error_set(error, -EPROTONOSUPPORT, "%s says no hello: it isn't a shm-manager's socket",
                       address.sun_path);

@@ -114,7 +114,7 @@ static int take_over(shmc *segment, const struct settings *settings) {
 /* The manager knows best who holds it: one process, one that it was handed on to, all instances. */
 static int held(shmc *segment, struct settings *settings, const struct protocol_refused *refused) {
     settings->holder = (pid_t)refused->holder;
-    return error_set(segment->error, -EBUSY, "%s", refused->text);
+    return error_set(segment->error, -EBUSY, "%s", refused_text(refused));
 }
 
 static int refusal(shmc *segment, struct settings *settings,
@@ -122,7 +122,7 @@ static int refusal(shmc *segment, struct settings *settings,
     if (refused->head.result == -EBUSY)
         return held(segment, settings, refused);
     return error_set(segment->error, refused->head.result < 0 ? refused->head.result : -ENOTCONN,
-                     "%s", refused->text);
+                     "%s", refused_text(refused));
 }
 
 static int claim(shmc *segment, int socket, const struct settings *settings, uint64_t deadline_ns) {

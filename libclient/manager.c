@@ -48,7 +48,7 @@ static int take_message(const union protocol_message *message, struct text *text
         return message->head.result;
     case PROTOCOL_REFUSED:
         return error_set(error, message->head.result < 0 ? message->head.result : -ENOTCONN, "%s",
-                         message->refused.text);
+                         refused_text(&message->refused));
     default:
         return error_set(error, -EPROTONOSUPPORT,
                          "the manager answered a request by message %u; restart it",
