@@ -298,13 +298,31 @@ static void empty_table(struct manager *m, struct table *ret) {
     snprintf(ret->group_name, sizeof ret->group_name, "shm-workers");
 }
 
+/* The file is gone, but there was a table once: what it said is not taken for unsaid. */
+static int keep_good_table(struct manager *m, struct table *ret) {
+    struct table good = {0};
+    bool lost = state_db_good_table(m->state, &good) == 0 && good.sections_n > 0;
+    table_clear(&good);
+    if (!lost)
+        return 0;
+    table_clear(ret);
+    m->verdict.outcome = VERDICT_REJECTED;
+    snprintf(m->verdict.error, sizeof m->verdict.error,
+             "%.300s was gone, and an empty one was made: the last good table goes on; shmtool "
+             "table revert brings its rows back, shmtool reload applies the empty one",
+             m->config.table);
+    return -EINVAL;
+}
+
 int apply_choose(struct manager *m, struct table *ret) {
     char error[512];
-    int r = table_db_create(m->config.table, error, sizeof error);
-    if (r == 0)
+    bool made = table_db_create(m->config.table, error, sizeof error) == 0;
+    if (made)
         journal(LOG_INFO, JOURNAL_APPLIED, "%s: made an empty table (shmtool table example)",
                 m->config.table);
-    r = read_table(m, ret);
+    int r = read_table(m, ret);
+    if (r == 0 && made)
+        r = keep_good_table(m, ret);
     if (r == 0)
         return 0;
     reject(m, "start");

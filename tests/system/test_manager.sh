@@ -83,6 +83,16 @@ rm -f "$db"*
 mv "$work/good/"* "$work/state"
 ok 'the file is taken again when it is mended' says 0 '' shmtool reload
 
+end_manager TERM
+mkdir "$work/gone"
+mv "$db"* "$work/gone"
+start_manager
+ok 'a table that is gone takes nothing away' value_is temps next
+ok 'and that is said' status_has 'wasgone,andanemptyonewasmade'
+ok 'revert brings its rows back' says 0 '' shmtool table revert
+ok 'and they are applied' says 0 '' shmtool reload
+ok 'to the same values' value_is temps next
+
 # Rude clients.
 client=(perl -MSocket -e 'my ($path, $code) = @ARGV;
     socket(my $s, PF_UNIX, SOCK_SEQPACKET, 0) or die; connect($s, sockaddr_un($path)) or die;
