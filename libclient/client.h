@@ -261,6 +261,14 @@ static inline int section_ready(shmc_section *section, enum shmc_kind kind) {
     return section->descriptor.kind == (uint32_t)kind ? 0 : section_wrong_kind(section, kind);
 }
 
+/* What section_ready_to_write() finds, mostly: all is as it was. */
+static inline bool section_is_ours(const shmc_section *section, enum shmc_kind kind) {
+    const shmc *segment = section->segment;
+    return handle_state(segment) == HANDLE_ALIVE && section_settled(section) && section->bound &&
+           directory_state(&segment->directory) != SHM_STATE_REPLACED &&
+           section->descriptor.kind == (uint32_t)kind && section->own && standing_holds(segment);
+}
+
 /* The beginning of a call that writes.  A damaged header stops no writer: its place can't be given
  * to anybody else while it holds its lease. */
 int section_ready_to_write(shmc_section *section, enum shmc_kind kind);

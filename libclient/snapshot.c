@@ -10,13 +10,20 @@
 
 /* ---- publishing */
 
-static inline int ready_to_publish(shmc_section *section) {
+__attribute__((noinline, cold)) static int make_ready(shmc_section *section) {
     int r = section_ready_to_write(section, SHMC_SNAPSHOT);
     if (r == 0 && section->writer == NULL)
         r = writer_open(section);
     if (r == 0 && __atomic_load_n(&section->writer->late, __ATOMIC_RELAXED))
         writer_catch_up(section->segment, section->writer);
     return r;
+}
+
+static inline int ready_to_publish(shmc_section *section) {
+    if (section_is_ours(section, SHMC_SNAPSHOT) && section->writer != NULL &&
+        !__atomic_load_n(&section->writer->late, __ATOMIC_RELAXED))
+        return 0;
+    return make_ready(section);
 }
 
 static int not_published(shmc_section *section, int code, size_t bytes) {

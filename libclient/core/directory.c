@@ -5,8 +5,6 @@
 #include "directory.h"
 #include "crc32c.h"
 #include "futex.h"
-#include "mutant.h"
-#include "shared.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,10 +12,6 @@
 
 #define TRIES                                                                                      \
     1000 /* copies that a flip may spoil in a row before the directory counts as damaged */
-
-static const struct shm_header *shared_header(const struct directory *directory) {
-    return (const struct shm_header *)(const void *)directory->base;
-}
 
 /* Lines 0 and 1: all that never changes. */
 #define CONSTANT_BYTES offsetof(struct shm_header, generation)
@@ -46,7 +40,7 @@ int directory_open(struct directory *ret, const void *base, uint64_t bytes, cons
     if (bytes < SHM_PAGE)
         return -EBADMSG;
     /* Pairs with image_reveal(): the magic is stored last, with release. */
-    uint64_t magic = ACQUIRE64(OPEN_RELAXED, &shared_header(ret)->magic);
+    uint64_t magic = ACQUIRE64(OPEN_RELAXED, &directory_shared(ret)->magic);
     shared_copy_from(&ret->header, base, CONSTANT_BYTES);
     *field = "header.magic";
     if (magic == 0)
@@ -84,22 +78,13 @@ int directory_recheck(const struct directory *directory, const char **field) {
     return memcmp(&now, &directory->header, CONSTANT_BYTES) == 0 ? 0 : -EBADMSG;
 }
 
-uint64_t directory_generation(const struct directory *directory) {
-    /* Pairs with the flip's release store in image_publish(). */
-    return ACQUIRE64(GENERATION_RELAXED, &shared_header(directory)->generation);
-}
-
-uint32_t directory_state(const struct directory *directory) {
-    return shared_load_acquire32(&shared_header(directory)->state);
-}
-
 int directory_bell_id(const struct directory *directory) {
     /* Unsigned: it may be any number, INT_MIN too. */
-    return (int)(shared_load_acquire32(&shared_header(directory)->bell_id) - 1);
+    return (int)(shared_load_acquire32(&directory_shared(directory)->bell_id) - 1);
 }
 
 bool directory_manager_alive(const struct directory *directory, uint64_t *age_ns, uint32_t *pid) {
-    const struct shm_header *h = shared_header(directory);
+    const struct shm_header *h = directory_shared(directory);
     uint64_t beat = shared_load_acquire64(&h->heartbeat_mono_ns);
     uint64_t interval = shared_load_relaxed32(&h->heartbeat_interval_ms) * UINT64_C(1000000);
     /* Some milliseconds are nothing to a heartbeat, and each read asks. */
@@ -121,7 +106,7 @@ struct view {
 static int view_open(const struct directory *directory, uint64_t generation, struct view *ret,
                      const char **field) {
     const struct shm_directory_place *shared =
-        &shared_header(directory)->directories[generation & 1];
+        &directory_shared(directory)->directories[generation & 1];
     uint64_t offset = shared_load_relaxed64(&shared->offset);
     uint64_t bytes = shared_load_relaxed64(&shared->bytes);
     uint64_t end = directory->header.segment_bytes;
@@ -401,7 +386,7 @@ static int load_once(const struct directory *directory, uint64_t generation, str
         .attachments_capacity = h->attachments_capacity,
         .bells_capacity = h->bells_capacity,
     };
-    shared_copy_from(layout->directories, shared_header(directory)->directories,
+    shared_copy_from(layout->directories, directory_shared(directory)->directories,
                      sizeof layout->directories);
     r = load_sections(directory, &view, layout, field);
     if (r == 0)
@@ -434,14 +419,6 @@ int directory_load(const struct directory *directory, struct layout *ret, const 
     return -EBADMSG;
 }
 
-static const struct shm_worker *shared_worker(const struct directory *directory, uint32_t index) {
-    if (index >= directory->header.workers_capacity)
-        return NULL;
-    return (const struct shm_worker *)(const void *)(directory->base +
-                                                     directory->header.workers_off) +
-           index;
-}
-
 static const struct shm_attachment *shared_attachment(const struct directory *directory,
                                                       uint32_t index) {
     if (index >= directory->header.attachments_capacity)
@@ -466,7 +443,7 @@ static const struct shm_attachment *shared_attachment(const struct directory *di
     }
 
 int directory_worker(const struct directory *directory, uint32_t index, struct shm_worker *ret) {
-    const struct shm_worker *shared = shared_worker(directory, index);
+    const struct shm_worker *shared = directory_worker_shared(directory, index);
     if (shared == NULL)
         return -ENOENT;
     struct shm_worker copy;
@@ -488,11 +465,6 @@ int directory_attachment(const struct directory *directory, uint32_t index,
     COPY_RECORD(shared, &copy)
     *ret = copy;
     return 0;
-}
-
-uint64_t directory_worker_word(const struct directory *directory, uint32_t index) {
-    const struct shm_worker *shared = shared_worker(directory, index);
-    return shared == NULL ? 0 : shared_load_acquire64(&shared->word);
 }
 
 uint64_t directory_attachment_word(const struct directory *directory, uint32_t index) {

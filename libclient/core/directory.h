@@ -8,6 +8,8 @@
 #define SHM_CORE_DIRECTORY_H
 
 #include "layout.h"
+#include "mutant.h"
+#include "shared.h"
 
 /* A mapped segment and a checked copy of its constant lines. */
 struct directory {
@@ -25,12 +27,20 @@ int directory_open(struct directory *ret, const void *base, uint64_t bytes, cons
 /* The constant lines once more, as they are now: 0, or -EBADMSG and the field. */
 int directory_recheck(const struct directory *directory, const char **field);
 
+static inline const struct shm_header *directory_shared(const struct directory *directory) {
+    return (const struct shm_header *)(const void *)directory->base;
+}
+
 /* Generation in force; one load, with acquire: everything of that generation is visible behind it.
- */
-uint64_t directory_generation(const struct directory *directory);
+ * It pairs with the flip's release store in image_publish(). */
+static inline uint64_t directory_generation(const struct directory *directory) {
+    return ACQUIRE64(GENERATION_RELAXED, &directory_shared(directory)->generation);
+}
 
 /* enum shm_state; the id of the bell segment (-1 = none). */
-uint32_t directory_state(const struct directory *directory);
+static inline uint32_t directory_state(const struct directory *directory) {
+    return shared_load_acquire32(&directory_shared(directory)->state);
+}
 int directory_bell_id(const struct directory *directory);
 
 /* Is the manager's heartbeat young (less than 3 intervals old)?  *age_ns and *pid may be NULL. */
@@ -60,8 +70,20 @@ int directory_worker(const struct directory *directory, uint32_t index, struct s
 int directory_attachment(const struct directory *directory, uint32_t index,
                          struct shm_attachment *ret);
 
+/* NULL when the index is out of range. */
+static inline const struct shm_worker *directory_worker_shared(const struct directory *directory,
+                                                               uint32_t index) {
+    const struct shm_header *h = &directory->header;
+    if (index >= h->workers_capacity)
+        return NULL;
+    return (const struct shm_worker *)(const void *)(directory->base + h->workers_off) + index;
+}
+
 /* The commit words alone, with acquire; 0 when the index is out of range. */
-uint64_t directory_worker_word(const struct directory *directory, uint32_t index);
+static inline uint64_t directory_worker_word(const struct directory *directory, uint32_t index) {
+    const struct shm_worker *shared = directory_worker_shared(directory, index);
+    return shared == NULL ? 0 : shared_load_acquire64(&shared->word);
+}
 uint64_t directory_attachment_word(const struct directory *directory, uint32_t index);
 
 static inline uint64_t lease_word(uint64_t epoch, enum shm_lease_state state) {
