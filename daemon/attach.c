@@ -159,6 +159,14 @@ static void keep_waiting(struct client *c, const struct answer *a) {
         server_drop(c);
 }
 
+/* Names that the table doesn't have are one: they come in any number. */
+static void note_refusal(const struct client *c, const char *text) {
+    struct manager *m = c->manager;
+    const char *worker = table_worker(&m->table, c->worker) != NULL ? c->worker : "?";
+    refusals_say(&m->refusals, worker, c->peer.uid, c->peer.pid,
+                 "process %u (uid %u) was refused: %s", c->peer.pid, c->peer.uid, text);
+}
+
 void attach_claim(struct client *c) {
     uint32_t index;
     struct answer a = {0};
@@ -176,8 +184,7 @@ void attach_claim(struct client *c) {
         return;
     }
     if (r != -EBUSY)
-        journal_about(LOG_NOTICE, JOURNAL_REFUSED, c->worker, c->peer.pid,
-                      "process %u (uid %u) was refused: %s", c->peer.pid, c->peer.uid, a.text);
+        note_refusal(c, a.text);
     server_refuse(c, r, a.holder, a.text);
 }
 

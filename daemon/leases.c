@@ -4,9 +4,9 @@
  */
 #include "leases.h"
 #include "core/futex.h"
-#include "core/process.h"
 #include "journal.h"
 #include "manager.h"
+#include "obituary.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -54,20 +54,6 @@ static void write_records(struct manager *m, const struct lease *lease) {
     image_worker(&m->segment.image, lease->worker, &worker);
 }
 
-static void write_end(struct manager *m, uint32_t index, const struct lease_record *r,
-                      uint32_t reason, uint32_t detail) {
-    struct shm_worker worker = image_get_worker(&m->segment.image, index);
-    if (lease_word_epoch(worker.word) != r->worker_epoch)
-        return; /* it has a new holder already */
-    worker.ended_real_ns = clock_real_ns();
-    worker.end_reason = reason;
-    worker.end_detail = detail;
-    worker.previous_pid = r->pid;
-    image_worker(&m->segment.image, index, &worker); /* while it is still LEASED */
-    worker.word = lease_word(r->worker_epoch, SHM_LEASE_FREE);
-    image_worker(&m->segment.image, index, &worker);
-}
-
 /* ---- the list */
 
 static void forget(struct manager *m, struct lease *lease) {
@@ -93,89 +79,6 @@ static void wake_sections(struct manager *m, uint32_t worker) {
             segment_wake(&m->segment, &m->layout.sections[i]);
 }
 
-/* ---- how it ended: only for people, and known a little later than the end itself */
-
-struct obituary {
-    struct manager *manager;
-    struct lease_record record;
-    uint32_t worker;
-    int pidfd;
-    unsigned looks;
-    sd_event_source *timer;
-    struct obituary *next;
-};
-
-static void drop_obituary(struct obituary *o) {
-    for (struct obituary **at = &o->manager->leases.obituaries; *at != NULL; at = &(*at)->next)
-        if (*at == o) {
-            *at = o->next;
-            break;
-        }
-    sd_event_source_disable_unref(o->timer);
-    if (o->pidfd >= 0)
-        close(o->pidfd);
-    free(o);
-}
-
-static const char *end_text(uint32_t reason, uint32_t detail, char *buffer, size_t bytes) {
-    switch (reason) {
-    case SHM_END_RELEASED:
-        return "released its lease";
-    case SHM_END_EXITED:
-        snprintf(buffer, bytes, "exited with status %u", detail);
-        return buffer;
-    case SHM_END_KILLED:
-        snprintf(buffer, bytes, "was killed by signal %u (SIG%s)", detail,
-                 sigabbrev_np((int)detail) ? sigabbrev_np((int)detail) : "?");
-        return buffer;
-    default:
-        return "ended";
-    }
-}
-
-static void publish_obituary(struct obituary *o, uint32_t reason, uint32_t detail) {
-    char buffer[64];
-    write_end(o->manager, o->worker, &o->record, reason, detail);
-    journal_about(LOG_INFO, JOURNAL_ENDED, o->record.worker, o->record.pid,
-                  "worker '%s': process %u %s", o->record.worker, o->record.pid,
-                  end_text(reason, detail, buffer, sizeof buffer));
-    drop_obituary(o);
-}
-
-/* A process that released its lease lives on; one that dies is a zombie soon after its memory is
- * gone, and tells how it ended once it was reaped (Linux 6.15). */
-static int on_obituary(sd_event_source *source, uint64_t usec, void *userdata) {
-    struct obituary *o = userdata;
-    uint32_t detail = 0;
-    int alive = process_alive(o->record.pid, o->record.pid_start);
-    uint32_t reason = alive == 1 ? (uint32_t)SHM_END_RELEASED : process_end(o->pidfd, &detail);
-    bool settled = reason == SHM_END_EXITED || reason == SHM_END_KILLED;
-    if (settled || o->looks++ == 10) {
-        publish_obituary(o, reason == SHM_END_RELEASED && alive != 1 ? SHM_END_UNKNOWN : reason,
-                         detail);
-        return 0;
-    }
-    sd_event_source_set_time(source, usec + 20000);
-    sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-    return 0;
-}
-
-static void write_obituary(struct manager *m, struct lease *lease) {
-    struct obituary *o = malloc(sizeof *o);
-    if (o == NULL)
-        return;
-    *o = (struct obituary){.manager = m,
-                           .record = lease->record,
-                           .worker = lease->worker,
-                           .pidfd = lease->pidfd,
-                           .next = m->leases.obituaries};
-    lease->pidfd = -1;
-    m->leases.obituaries = o;
-    if (sd_event_add_time_relative(m->event, &o->timer, CLOCK_MONOTONIC, 2000, 1000, on_obituary,
-                                   o) < 0)
-        drop_obituary(o);
-}
-
 /* ---- the end of a lease */
 
 static void end(struct manager *m, struct lease *lease) {
@@ -185,10 +88,10 @@ static void end(struct manager *m, struct lease *lease) {
     lease_remove(m->leases.dir_fd, r->attachment, r->attachment_epoch);
     free_attachment(m, r->attachment, r->attachment_epoch);
     if (mine) {
-        write_end(m, worker, r,
-                  lease->state == SHM_LEASE_LEASED ? SHM_END_UNKNOWN : SHM_END_UNCLAIMED, 0);
+        obituary_note(m, worker, r,
+                      lease->state == SHM_LEASE_LEASED ? SHM_END_UNKNOWN : SHM_END_UNCLAIMED, 0);
         if (lease->state == SHM_LEASE_LEASED)
-            write_obituary(m, lease);
+            obituary_write(m, r, worker, &lease->pidfd);
     }
     forget(m, lease);
     if (mine) {
@@ -216,9 +119,9 @@ static void set_timer(struct manager *m, struct lease *lease, uint64_t usec) {
  * inherited the socket: seen).  Its holder never saw LEASED, so it never writes; the name goes on.
  */
 static void supersede(struct manager *m, struct lease *lease) {
-    journal_about(LOG_WARNING, JOURNAL_REFUSED, lease->record.worker, lease->record.pid,
-                  "worker '%s': process %u did not take its lease within %d s; it is void",
-                  lease->record.worker, lease->record.pid, LEASES_ACK_MS / 1000);
+    refusals_say(&m->refusals, lease->record.worker, lease->record.uid, lease->record.pid,
+                 "worker '%s': process %u did not take its lease within %d s; it is void",
+                 lease->record.worker, lease->record.pid, LEASES_ACK_MS / 1000);
     uint32_t worker = lease->worker;
     struct client *client = lease->client;
     lease->client = NULL;
@@ -230,7 +133,7 @@ static void supersede(struct manager *m, struct lease *lease) {
     free_attachment(m, lease->record.attachment, lease->record.attachment_epoch);
     if (worker == SHM_NONE)
         return;
-    write_end(m, worker, &lease->record, SHM_END_UNCLAIMED, 0);
+    obituary_note(m, worker, &lease->record, SHM_END_UNCLAIMED, 0);
     attach_turn(m, worker);
 }
 
@@ -418,7 +321,7 @@ static int find_one(struct manager *m, const char *file) {
                                 .record = record,
                                 .worker = layout_worker(&m->layout, record.worker),
                                 .keep = keep,
-                                .pidfd = -1,
+                                .pidfd = obituary_watch(&record),
                                 .next = m->leases.first};
         lease->state = was_acknowledged(m, &record) ? SHM_LEASE_LEASED : SHM_LEASE_GRANTED;
         m->leases.first = lease;
@@ -465,7 +368,7 @@ static void free_the_rest(struct manager *m) {
         if (lease_word_state(w.word) == SHM_LEASE_FREE || leases_of_worker(m, i) != NULL)
             continue;
         struct lease_record r = {.worker_epoch = lease_word_epoch(w.word), .pid = w.pid};
-        write_end(m, i, &r, SHM_END_WHILE_AWAY, 0);
+        obituary_note(m, i, &r, SHM_END_WHILE_AWAY, 0);
     }
 }
 
@@ -523,8 +426,7 @@ int leases_open(struct manager *m, char *error, size_t error_bytes) {
 void leases_close(struct manager *m) {
     if (m->leases.dir_fd >= 0)
         leases_rescan(m);
-    while (m->leases.obituaries != NULL)
-        drop_obituary(m->leases.obituaries);
+    obituaries_clear(m);
     while (m->leases.first != NULL)
         forget(m, m->leases.first); /* the files stay: they are what the next manager finds */
     sd_event_source_disable_unref(m->leases.inotify);

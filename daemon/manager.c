@@ -125,6 +125,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
                 controls);
     leases_rescan(m);
     stale_look(m, clock_mono_ns());
+    refusals_look(&m->refusals, clock_mono_ns());
     bool removed = m->segment.removed;
     segment_look(&m->segment);
     if (m->segment.removed && !removed)
@@ -249,6 +250,7 @@ int manager_run(struct manager *m) {
 void manager_stop(struct manager *m) {
     server_close(m);
     leases_close(m);
+    refusals_look(&m->refusals, UINT64_MAX); /* all that is still untold */
     if (m->segment.base != NULL && m->destroyed) {
         segment_destroy(&m->segment);
     } else if (m->segment.base != NULL) {

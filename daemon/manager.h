@@ -10,6 +10,7 @@
 #include "core/plan.h"
 #include "core/table.h"
 #include "leases.h"
+#include "refusals.h"
 #include "segment.h"
 #include "server.h"
 #include "stale.h"
@@ -45,6 +46,7 @@ struct manager {
     struct state_db *state;
     struct verdict verdict;
     struct leases leases;
+    struct refusals refusals;
     struct server server;
     struct stale stale;
     uint64_t repairs;

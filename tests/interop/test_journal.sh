@@ -47,6 +47,30 @@ ok "stale anew" await 10 said "'temps': stale; .*version 2,"
 ok "once each" times 1 "'temps': stale; .*version 1,"
 ok "what was never published isn't stale" times 0 "'silent': stale"
 ok "nor what is young enough" times 0 "'slow': stale"
+# A lease that a manager found when it started ends with its reason too.
+shmtool run --worker driver -- sleep 60 &
+held=$!
+children+=("$held")
+ok "a lease again" await 10 said "worker 'driver' is process $held "
+end_manager KILL
+start_manager
+{ kill -TERM "$held" && wait "$held"; } 2>/dev/null || :
+ok "the signal is known over a restart of the manager" \
+    await 10 said "worker 'driver': process $held (was killed by signal 15|ended)"
+if said "was killed by signal 9"; then # this kernel tells
+    ok "and not left out" said "process $held was killed by signal 15"
+fi
+
+# Who is refused again and again fills no journal.
+for _ in {1..9}; do
+    shmtool run --worker nobody -- true 2>/dev/null || :
+    shmtool run --worker nowhere -- true 2>/dev/null || :
+done
+refusals() { grep -c "was refused: the table has no worker 'no" "$log"; }
+ok "some refusals are said" await 5 refusals
+ok "and not all of them" test "$(refusals)" -lt 10
 sqlite3 "$work/state/sections.db" "UPDATE section SET owner = 'driver2' WHERE name = 'temps'" >/dev/null
 shmtool reload >/dev/null 2>&1 || :
 ok "a rejected table is said" said "error: table rejected: section 'temps'"
+end_manager TERM
+ok "and at the end how many there were besides" said "worker '\\?': [0-9]+ more claims of uid $(id -u) were refused"
