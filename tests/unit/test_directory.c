@@ -2,77 +2,13 @@
  *
  * Header and directory in plain memory: the manager's image of it against the reader's view.
  */
-#include "core/crc32c.h"
-#include "core/image.h"
-#include "core/plan.h"
+#include "directory_fixture.h"
+
 #include "core/shared.h"
-#include "unit.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/mman.h>
-
-#define BYTES (UINT64_C(4) << 20)
-
-struct fixture {
-    uint8_t *memory;
-    struct image image;
-    struct layout layout;
-    struct table table;
-};
-
-static void add(struct fixture *f, const char *name, const char *owner, uint64_t size) {
-    struct table *t = &f->table;
-    t->sections = realloc(t->sections, (t->sections_n + 1) * sizeof *t->sections);
-    struct table_section s = {
-        .id = t->sections_n + 1, .kind = SHM_KIND_SNAPSHOT, .size = size, .count = 4};
-    strcpy(s.name, name);
-    strcpy(s.owner, owner);
-    t->sections[t->sections_n++] = s;
-    for (size_t i = 0; i < t->workers_n; i++)
-        if (strcmp(t->workers[i].name, owner) == 0)
-            return;
-    t->workers = realloc(t->workers, (t->workers_n + 1) * sizeof *t->workers);
-    struct table_worker w = {.instances = 1};
-    strcpy(w.name, owner);
-    t->workers[t->workers_n++] = w;
-}
-
-static void publish(struct fixture *f) {
-    struct plan plan;
-    int r = plan_make(&plan, &f->layout, &f->table, &(struct plan_facts){0});
-    ck_assert_msg(r == 0, "%s", plan.error);
-    if (plan.changes_n == 0)
-        plan.next.generation++;
-    ck_assert_int_eq(image_publish(&f->image, &plan.next, 1), 0);
-    layout_clear(&f->layout);
-    f->layout = plan.next;
-    plan.next = (struct layout){0};
-    plan_clear(&plan);
-}
-
-static void setup(struct fixture *f) {
-    *f = (struct fixture){0};
-    f->memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    f->table = (struct table){.key = 1, .size = BYTES, .backend = SHM_BACKEND_SYSV, .mode = 0660};
-    ck_assert_int_eq(layout_init(&f->layout, BYTES), 0);
-    ck_assert_int_eq(image_open(&f->image, f->memory, BYTES), 0);
-    struct image_identity identity = {.key = 1, .backend = SHM_BACKEND_SYSV, .segment_id = 77};
-    image_create(&f->image, &f->layout, &identity);
-    add(f, "temps", "driver", 1000);
-    add(f, "camera", "grabber", 20000);
-    add(f, "alerts", "driver", 100);
-    publish(f);
-}
-
-static void teardown(struct fixture *f) {
-    image_close(&f->image);
-    layout_clear(&f->layout);
-    table_clear(&f->table);
-    munmap(f->memory, BYTES);
-}
 
 START_TEST(it_is_not_there_before_it_is_revealed) {
     struct fixture f;

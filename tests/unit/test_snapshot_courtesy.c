@@ -127,6 +127,8 @@ START_TEST(wakes_on_demand) {
     begin_with(4, 0);
     publish(10);
     ck_assert_uint_eq(shared()->wakes, 1); /* a new writer's first */
+    snapshot_ring(&reader);
+    ck_assert(snapshot_heard());
     ck_assert(!snapshot_arm(&reader, 9, &word));
     ck_assert(snapshot_arm(&reader, 10, &word));
     ck_assert_uint_eq(bell()->want, 1);

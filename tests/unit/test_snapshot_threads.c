@@ -217,11 +217,17 @@ struct side {
     int result;
 };
 
+static bool arm(const struct snapshot_reader *reader, uint64_t version, struct futex_word *word) {
+    snapshot_ring(reader);
+    ck_assert(snapshot_heard());
+    return snapshot_arm(reader, version, word);
+}
+
 /* Nothing bounds this sleep but a deadline that only a lost wake-up can reach. */
 static int sleep_until_newer(struct side *side, uint64_t version) {
     struct futex_word word;
     int r = 0;
-    while (r == 0 && snapshot_arm(&side->reader, version, &word))
+    while (r == 0 && arm(&side->reader, version, &word))
         r = futex_wait(word.word, word.value, clock_mono_ns() + LONG_ENOUGH);
     return r;
 }
@@ -308,7 +314,7 @@ static void *sleep_each_turn(void *argument) {
         wait_for_turn(2 * round + 2);
         for (uint64_t i = round % 32; i > 0; i--)
             shared_relax();
-        while (party->wrong == NULL && snapshot_arm(&party->reader, round, &word))
+        while (party->wrong == NULL && arm(&party->reader, round, &word))
             if (futex_wait(word.word, word.value, clock_mono_ns() + LONG_ENOUGH) < 0)
                 party->wrong = "a wake-up was lost";
     }

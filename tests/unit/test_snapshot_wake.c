@@ -104,8 +104,13 @@ static void *sleep_for_each(void *unused) {
     self = SLEEPER;
     await_baton();
     for (uint64_t version = 1; version < 1 + PUBLISHES && !play.lost;) {
-        while (!play.lost && snapshot_arm(&reader, version, &word))
+        while (!play.lost) {
+            snapshot_ring(&reader);
+            snapshot_heard();
+            if (!snapshot_arm(&reader, version, &word))
+                break;
             futex_wait(word.word, word.value, 0);
+        }
         version = snapshot_version(&fixture.snapshot);
     }
     play.state[SLEEPER] = THROUGH;
