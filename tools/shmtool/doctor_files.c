@@ -7,7 +7,10 @@
 #include "table_db.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
 #include <libgen.h>
+#include <pwd.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +19,8 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+
+#define SERVICE_USER "shm-manager" /* and its group */
 
 /* A directory that should be there, and that not everybody may write. */
 static bool look_at_directory(struct doctor *doctor, const char *topic, const char *path,
@@ -50,15 +55,99 @@ static bool look_at_directory(struct doctor *doctor, const char *topic, const ch
 
 /* ---- the table */
 
+static bool of_service(const char *path) {
+    return strncmp(path, SHM_STATE_DIR "/", sizeof SHM_STATE_DIR) == 0;
+}
+
+/* Who, besides root, may own the table: the user of the manager that reads it. */
+static uid_t manager_user(const struct doctor *doctor) {
+    char path[64];
+    struct stat st;
+    const struct passwd *account;
+    snprintf(path, sizeof path, "/proc/%lu", field_number(doctor->status, "manager", "pid"));
+    if (doctor->status && stat(path, &st) == 0)
+        return st.st_uid;
+    if (!of_service(doctor->table_path))
+        return geteuid();
+    account = getpwnam(SERVICE_USER);
+    return account ? account->pw_uid : 0;
+}
+
+/* By descriptor, and no second name of another file: in a directory of somebody else's a path may
+ * be anything by the time that root changes what it leads to. */
+static bool set_file(const char *file, uid_t uid, gid_t gid, mode_t add, mode_t remove) {
+    struct stat st;
+    int fd = open(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT;
+    bool done = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 &&
+                fchown(fd, uid, gid) == 0 && fchmod(fd, (st.st_mode & 07777 & ~remove) | add) == 0;
+    close(fd);
+    return done;
+}
+
+/* The database and its log. */
+static bool set_rights(const char *path, uid_t uid, gid_t gid, mode_t add, mode_t remove) {
+    static const char *const suffixes[] = {"", "-wal", "-shm"};
+    bool done = true;
+    for (size_t i = 0; done && i < sizeof suffixes / sizeof *suffixes; i++) {
+        char file[PATH_BYTES + 8];
+        snprintf(file, sizeof file, "%s%s", path, suffixes[i]);
+        done = set_file(file, uid, gid, add, remove);
+    }
+    return done;
+}
+
+static void look_at_owner(struct doctor *doctor, const struct stat *st) {
+    const char *path = doctor->table_path;
+    char remedy[PATH_BYTES + 64];
+    uid_t user = manager_user(doctor), right = of_service(path) ? 0 : user;
+    bool sure = doctor->status || of_service(path); /* by hand it may be somebody else's manager */
+    if (st->st_uid == 0 || st->st_uid == user)
+        return;
+    if (doctor->tool->fix && sure && set_rights(path, right, (gid_t)-1, 0, 0)) {
+        found(doctor, FIXED, "table", "", "%s was uid %u's, and is uid %u's now", path, st->st_uid,
+              right);
+        return;
+    }
+    snprintf(remedy, sizeof remedy, "chown %u %s", right, path);
+    found(doctor, sure ? WRONG : REMARK, "table", remedy,
+          "%s belongs to uid %u, who so controls the segment; it should be root's, or that of the "
+          "manager's user",
+          path, st->st_uid);
+}
+
+/* As it is installed: 0640, root's, and the manager's group's. */
+static void look_at_group(struct doctor *doctor, const struct stat *st) {
+    const char *path = doctor->table_path;
+    char remedy[2 * PATH_BYTES + 64];
+    const struct group *group = getgrnam(SERVICE_USER);
+    if (!of_service(path) || !group || st->st_uid == manager_user(doctor) ||
+        st->st_mode & S_IROTH || (st->st_gid == group->gr_gid && st->st_mode & S_IRGRP))
+        return;
+    if (doctor->tool->fix && set_rights(path, (uid_t)-1, group->gr_gid, S_IRGRP, 0)) {
+        found(doctor, FIXED, "table", "", "%s was not readable for group %s, and is now", path,
+              SERVICE_USER);
+        return;
+    }
+    snprintf(remedy, sizeof remedy, "chgrp %s %s; chmod g+r %s", SERVICE_USER, path, path);
+    found(doctor, WRONG, "table", remedy, "%s (mode %04o, group %u) can't be read by the manager",
+          path, st->st_mode & 07777, st->st_gid);
+}
+
 static void look_at_rights(struct doctor *doctor, const struct stat *st) {
     const char *path = doctor->table_path;
     char remedy[PATH_BYTES + 64];
+    look_at_owner(doctor, st);
+    look_at_group(doctor, st);
     snprintf(remedy, sizeof remedy, "chmod o-w %s", path);
-    if (st->st_mode & S_IWOTH)
+    if (st->st_mode & S_IWOTH && doctor->tool->fix &&
+        set_rights(path, (uid_t)-1, (gid_t)-1, 0, S_IWOTH))
+        found(doctor, FIXED, "table", "look at its rows: shmtool diff",
+              "%s could be written by everybody, and can't now", path);
+    else if (st->st_mode & S_IWOTH)
         found(doctor, WRONG, "table", remedy,
-              "%s may be written by everybody: who writes it "
-              "controls the segment",
-              path);
+              "%s may be written by everybody: who writes it controls the segment", path);
     snprintf(remedy, sizeof remedy, "chmod g-w %s", path);
     if (st->st_mode & S_IWGRP)
         found(doctor, REMARK, "table", remedy,

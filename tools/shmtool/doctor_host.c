@@ -17,6 +17,7 @@
 
 #define SYSTEM_UID_MAX 999 /* above it logind removes what a user leaves behind */
 #define FEW_FILES      256
+#define NO_GROUP       ((gid_t)-1)
 
 static uint64_t table_bytes(const struct doctor *doctor) {
     return doctor->table.size ? doctor->table.size : UINT64_C(64) << 20;
@@ -34,27 +35,50 @@ static uint64_t kernel_number(const char *name) {
     return got ? strtoull(text, NULL, 10) : UINT64_MAX;
 }
 
+static bool set_kernel(const char *name, uint64_t value) {
+    char path[128];
+    snprintf(path, sizeof path, "/proc/sys/kernel/%s", name);
+    FILE *to = fopen(path, "we");
+    if (!to)
+        return false;
+    fprintf(to, "%lu\n", value);
+    return fclose(to) == 0 && kernel_number(name) == value;
+}
+
+/* A setting that stands in the way: set as it should be, or said. */
+static void mend_kernel(struct doctor *doctor, const char *name, uint64_t value,
+                        const char *wrong) {
+    char topic[64], remedy[192];
+    uint64_t was = kernel_number(name);
+    snprintf(topic, sizeof topic, "kernel.%s", name);
+    if (doctor->tool->fix && set_kernel(name, value)) {
+        snprintf(remedy, sizeof remedy, "write kernel.%s = %lu into /etc/sysctl.d/ too", name,
+                 value);
+        found(doctor, FIXED, topic, remedy, "it was %lu, and is %lu until the next boot", was,
+              value);
+        return;
+    }
+    snprintf(remedy, sizeof remedy, "sysctl -w kernel.%s=%lu%s, or --fix as root", name, value,
+             value == 0 ? "" : " (or a smaller segment.size)");
+    found(doctor, WRONG, topic, remedy, "it is %lu: %s", was, wrong);
+}
+
 void look_at_kernel(struct doctor *doctor) {
     uint64_t bytes = table_bytes(doctor), page = (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t max = kernel_number("shmmax"), all = kernel_number("shmall");
-    char remedy[128];
-    unsigned wrong = doctor->count[WRONG];
+    unsigned before = doctor->count[WRONG] + doctor->count[FIXED];
+    char wrong[128];
     if (kernel_number("shm_rmid_forced") == 1)
-        found(
-            doctor, WRONG, "kernel.shm_rmid_forced", "sysctl -w kernel.shm_rmid_forced=0",
-            "it is 1: the kernel removes a segment when its last process detaches, and all values "
-            "with it");
-    snprintf(remedy, sizeof remedy, "sysctl -w kernel.shmmax=%lu, or a smaller segment.size",
-             bytes);
-    if (max < bytes)
-        found(doctor, WRONG, "kernel.shmmax", remedy,
-              "it is %lu, and the table wants a segment of %lu bytes", max, bytes);
-    snprintf(remedy, sizeof remedy, "sysctl -w kernel.shmall=%lu, or a smaller segment.size",
-             2 * (bytes / page + 1));
-    if (all < bytes / page)
-        found(doctor, WRONG, "kernel.shmall", remedy,
-              "it is %lu pages in all, and the table wants a segment of %lu", all, bytes / page);
-    if (doctor->count[WRONG] == wrong)
+        mend_kernel(doctor, "shm_rmid_forced", 0,
+                    "the kernel removes a segment when its last process detaches, and all values "
+                    "with it");
+    snprintf(wrong, sizeof wrong, "the table wants a segment of %lu bytes", bytes);
+    if (kernel_number("shmmax") < bytes)
+        mend_kernel(doctor, "shmmax", bytes, wrong);
+    snprintf(wrong, sizeof wrong, "so many pages in all, and the table wants a segment of %lu",
+             bytes / page);
+    if (kernel_number("shmall") < bytes / page)
+        mend_kernel(doctor, "shmall", 2 * (bytes / page + 1), wrong);
+    if (doctor->count[WRONG] + doctor->count[FIXED] == before)
         found(doctor, FINE, "kernel", "", "System V memory is as it must be");
 }
 
@@ -90,8 +114,51 @@ static bool in_group(gid_t gid) {
     return in;
 }
 
+/* As the kernel decides it, which shows owners and mode of a segment to everybody: 4 = may read, 2
+ * = may write; -1: there is none under the key. */
+static int segment_rights(uint32_t key, gid_t *group) {
+    FILE *from = fopen("/proc/sysvipc/shm", "re");
+    char line[512];
+    int rights = -1;
+    while (from && rights < 0 && fgets(line, sizeof line, from)) {
+        int found_key;
+        unsigned mode, uid, gid, cuid, cgid;
+        if (sscanf(line, "%d %*d %o %*u %*d %*d %*u %u %u %u %u", &found_key, &mode, &uid, &gid,
+                   &cuid, &cgid) != 6 ||
+            (uint32_t)found_key != key)
+            continue;
+        bool own = geteuid() == uid || geteuid() == cuid;
+        rights = (int)(own ? mode >> 6 : in_group(gid) || in_group(cgid) ? mode >> 3 : mode) & 6;
+        *group = gid;
+    }
+    if (from)
+        fclose(from);
+    return rights;
+}
+
+static void look_at_standing(struct doctor *doctor, const char *name, gid_t group) {
+    char remedy[160];
+    gid_t owner = group;
+    int rights = segment_rights(doctor->key, &owner);
+    snprintf(remedy, sizeof remedy, "usermod -aG %s USER as root, and log in anew", name);
+    if (rights == 6 || (rights < 0 && in_group(group)))
+        found(doctor, FINE, "group", "", "uid %u may attach, also as a worker", geteuid());
+    else if (rights == 4)
+        found(doctor, REMARK, "group", remedy,
+              "uid %u may read, and be no worker: it is not in the segment's group (gid %u)",
+              geteuid(), owner);
+    else if (rights >= 0)
+        found(doctor, WRONG, "group", remedy,
+              "uid %u may not attach: it is not in the segment's group (gid %u)", geteuid(), owner);
+    else if (group != NO_GROUP)
+        found(doctor, REMARK, "group", remedy,
+              "you are not in '%s': unless the manager runs as you, you may not attach", name);
+}
+
 void look_at_groups(struct doctor *doctor) {
-    const char *name = doctor->table.group_name[0] ? doctor->table.group_name : "shm-workers";
+    const char *name = doctor->table.group_name[0] ? doctor->table.group_name
+                       : doctor->status            ? field_text(doctor->status, "segment", "group")
+                                                   : "shm-workers";
     const struct group *group = getgrnam(name);
     char *end, remedy[160];
     unsigned long number = strtoul(name, &end, 10);
@@ -101,18 +168,15 @@ void look_at_groups(struct doctor *doctor) {
         found(doctor, REMARK, "group", remedy,
               "there is no group '%s' here: only root, the manager's user and its group may attach",
               name);
-        return;
-    }
-    if (geteuid() == 0) {
+    } else if (geteuid() == 0) {
         found(doctor, FINE, "group", "", "'%s' exists; you are root, and may attach anyway", name);
         return;
     }
-    snprintf(remedy, sizeof remedy, "usermod -aG %s USER as root, and log in anew", name);
-    if (in_group(group ? group->gr_gid : (gid_t)number))
-        found(doctor, FINE, "group", "", "you are in '%s', whose members may attach", name);
-    else
-        found(doctor, REMARK, "group", remedy,
-              "you are not in '%s': unless the manager runs as you, you may not attach", name);
+    if (geteuid() != 0)
+        look_at_standing(doctor, name,
+                         group       ? group->gr_gid
+                         : by_number ? (gid_t)number
+                                     : NO_GROUP);
 }
 
 /* ---- segments */
@@ -123,10 +187,12 @@ static void look_inside(struct doctor *doctor, int id, const struct shmid_ds *st
     const char *field = "";
     char remedy[64];
     void *base;
+    uint64_t age_ns;
+    uint32_t pid;
     int r = sysv_attach(id, false, &base);
     if (r < 0) {
-        found(doctor, WRONG, "segment", "become a member of its group", "shmid %d: %s", id,
-              strerror(-r));
+        found(doctor, WRONG, "segment", r == -ENOMEM ? "ulimit -v unlimited" : "", "shmid %d: %s",
+              id, strerror(-r));
         return;
     }
     r = directory_open(&directory, base, stat->shm_segsz, &field);
@@ -143,7 +209,11 @@ static void look_inside(struct doctor *doctor, int id, const struct shmid_ds *st
     else if (r < 0)
         found(doctor, WRONG, "segment", "start the manager: it mends it",
               "the header of shmid %d is damaged (%s)", id, field);
-    else if (!doctor->status && !directory_manager_alive(&directory, NULL, NULL))
+    else if (!doctor->status && directory_manager_alive(&directory, &age_ns, &pid))
+        found(doctor, REMARK, "segment", "is --runtime-dir (SHMC_RUNTIME_DIR) that manager's?",
+              "shmid %d was served %lu ms ago, by process %u, which doesn't answer in %s", id,
+              age_ns / 1000000, pid, doctor->runtime_dir);
+    else if (!doctor->status)
         found(doctor, REMARK, "segment", "start the manager: it adopts it with all values",
               "shmid %d is whole, and no manager serves it; readers and workers go on", id);
     else
@@ -163,9 +233,10 @@ void look_at_segment(struct doctor *doctor) {
               "there is none with key 0x%08x", doctor->key);
         return;
     }
+    if (r == -EACCES) /* and look_at_groups() said so */
+        return;
     if (r < 0) {
-        found(doctor, WRONG, "segment", "become a member of its group", "key 0x%08x: %s",
-              doctor->key, strerror(-r));
+        found(doctor, WRONG, "segment", "", "key 0x%08x: %s", doctor->key, strerror(-r));
         return;
     }
     if (stat.shm_perm.cuid > SYSTEM_UID_MAX && access("/run/systemd/system", F_OK) == 0)
