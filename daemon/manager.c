@@ -5,7 +5,6 @@
 #include "manager.h"
 #include "core/futex.h"
 #include "core/process.h"
-#include "core/sysv.h"
 #include "journal.h"
 
 #include <errno.h>
@@ -88,15 +87,16 @@ static int open_state(struct manager *m) {
 
 static int open_segment(struct manager *m, const struct table *table) {
     char error[512] = "";
-    struct segment_wish wish = {.key = m->key, .bytes = table->size, .state = m->state};
+    struct segment_wish wish = {
+        .key = m->key, .backend = table->backend, .bytes = table->size, .state = m->state};
     int r = segment_open(&m->segment, &wish, &m->layout, error, sizeof error);
     if (r < 0)
         return FAIL(r, "%s", error);
     image_manager(&m->segment.image, (uint32_t)getpid(), process_start((uint32_t)getpid()),
                   image_header(&m->segment.image)->manager_epoch + 1, MANAGER_TICK_MS);
     state_db_settle(m->state, m->segment.adopted && !m->segment.rebuilt ? m->layout.generation : 0);
-    journal(LOG_INFO, JOURNAL_SEGMENT, "segment 0x%08x (shmid %d, %llu bytes) %s", m->key,
-            m->segment.id, (unsigned long long)m->segment.bytes,
+    journal(LOG_INFO, JOURNAL_SEGMENT, "segment 0x%08x (%s, %llu bytes) %s", m->key,
+            m->segment.name, (unsigned long long)m->segment.bytes,
             m->segment.rebuilt   ? "adopted; its directory was damaged and is rebuilt"
             : m->segment.adopted ? "adopted, with all its data"
                                  : "made");
@@ -109,13 +109,11 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
     size_t wrong = image_repair(&m->segment.image, &where);
     image_heartbeat(&m->segment.image, clock_mono_ns(), clock_real_ns());
     if (wrong > 0) {
-        struct shmid_ds stat = {0};
-        sysv_stat(m->segment.id, &stat);
         m->repairs++;
         journal(LOG_WARNING, JOURNAL_REPAIRED,
                 "somebody wrote into the header (%zu bytes, one at offset %llu); it is mended; the "
-                "last to attach or detach was process %d",
-                wrong, (unsigned long long)where, stat.shm_lpid);
+                "last to attach or detach was process %u",
+                wrong, (unsigned long long)where, segment_last_user(&m->segment));
     }
     unsigned controls = segment_mend_controls(&m->segment, &m->layout);
     if (controls > 0)

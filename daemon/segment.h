@@ -9,10 +9,14 @@
 #include "core/image.h"
 #include "core/table.h"
 
+struct backend;
 struct state_db;
 
 struct segment {
-    int id;
+    const struct backend *backend;
+    int id;           /* sysv: shmid */
+    char name[24];    /* for messages: "shmid 5" */
+    char removal[48]; /* how people take it away: "ipcrm -m 5" */
     int bell_id;
     void *base;
     uint64_t bytes;
@@ -25,7 +29,8 @@ struct segment {
 
 struct segment_wish {
     uint32_t key;
-    uint64_t bytes; /* of a new one */
+    enum shm_backend backend; /* of a new one */
+    uint64_t bytes;           /* the same */
     uint32_t mode;
     gid_t group;
     bool lock_memory;
@@ -56,6 +61,9 @@ int segment_permit(struct segment *segment, const struct segment_wish *wish, cha
 int segment_prepare(struct segment *segment, const struct layout *next, char *error,
                     size_t error_bytes);
 
+/* What `layout`, which is in force, doesn't list goes: after a flip, or a plan that failed. */
+void segment_settle(struct segment *segment, const struct layout *layout);
+
 /* Wakes everybody who sleeps on a section. */
 void segment_wake(const struct segment *segment, const struct shm_section *section);
 
@@ -64,5 +72,12 @@ unsigned segment_mend_controls(struct segment *segment, const struct layout *lay
 
 /* One look at what others may have done to it: sets `removed`. */
 void segment_look(struct segment *segment);
+
+/* The process that attached or detached last, for the search for who wrote into the header; 0: not
+ * known. */
+uint32_t segment_last_user(const struct segment *segment);
+
+enum shm_backend segment_backend(const struct segment *segment);
+const char *segment_protection(const struct segment *segment);
 
 #endif

@@ -60,9 +60,11 @@ static json_t *segment_json(const struct manager *m) {
     snprintf(key, sizeof key, "0x%08x", m->key);
     snprintf(mode, sizeof mode, "%04o", m->table.mode);
     return json_pack("{s:s, s:i, s:s, s:s, s:I, s:I, s:s, s:s, s:b}", "key", key, "id",
-                     m->segment.id, "backend", "sysv", "protection", "cooperative (sysv)", "bytes",
-                     (json_int_t)m->layout.segment_bytes, "arena_bytes", arena_bytes(&m->layout),
-                     "mode", mode, "group", m->table.group_name, "removed", m->segment.removed);
+                     m->segment.id, "backend",
+                     table_word(TABLE_BACKENDS, segment_backend(&m->segment)), "protection",
+                     segment_protection(&m->segment), "bytes", (json_int_t)m->layout.segment_bytes,
+                     "arena_bytes", arena_bytes(&m->layout), "mode", mode, "group",
+                     m->table.group_name, "removed", m->segment.removed);
 }
 
 static json_t *verdict_json(const struct manager *m) {

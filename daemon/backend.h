@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What segment.c asks of a way to make memory.  A backend finds, makes and keeps it; what stands in
+ * it is segment.c's.
+ */
+#ifndef SHM_DAEMON_BACKEND_H
+#define SHM_DAEMON_BACKEND_H
+
+#include "segment.h"
+
+#include <stdio.h>
+
+/* One attempt at opening. */
+struct attempt {
+    struct segment *segment;
+    const struct segment_wish *wish;
+    struct layout *layout;
+    char *error;
+    size_t error_bytes;
+};
+
+#define ATTEMPT_FAIL(attempt, result, ...)                                                         \
+    (snprintf((attempt)->error, (attempt)->error_bytes, __VA_ARGS__), (result))
+
+/* The calls fill in segment->base, bytes, name and removal; all failures leave a line of text. */
+struct backend {
+    enum shm_backend id;
+    const char *protection;
+
+    /* Maps the one of that key.  -ENOENT: there is none; -EAGAIN: it went as we looked. */
+    int (*find)(const struct attempt *attempt);
+
+    /* Maps a new one, all zeros. */
+    int (*make)(const struct attempt *attempt);
+
+    /* Is what was found the one that state.db remembers? */
+    bool (*known)(const struct attempt *attempt);
+
+    /* Can it be one whose making was cut short: of the right size, nobody attached? */
+    bool (*unused)(const struct attempt *attempt);
+
+    /* Sets segment->bells and bell_id: those of the header, or new ones. */
+    int (*bells)(const struct attempt *attempt);
+
+    /* Maps the arenas of a layout that was found; NULL: they come with the segment. */
+    int (*arenas)(const struct attempt *attempt);
+
+    /* Makes the arenas that `next` adds; NULL, as above. */
+    int (*prepare)(struct segment *segment, const struct layout *next, char *error,
+                   size_t error_bytes);
+
+    /* Drops those that `layout` doesn't list; NULL, as above. */
+    void (*settle)(struct segment *segment, const struct layout *layout);
+
+    int (*permit)(struct segment *segment, const struct segment_wish *wish, char *error,
+                  size_t error_bytes);
+    void (*revealed)(const struct segment *segment, struct state_db *state);
+    void (*look)(struct segment *segment);
+    uint32_t (*last_user)(const struct segment *segment);
+
+    /* Takes the memory away for good, but for who has it mapped; does not unmap it. */
+    int (*remove)(struct segment *segment);
+    void (*close)(struct segment *segment);
+};
+
+extern const struct backend backend_sysv;
+
+#endif
