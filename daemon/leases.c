@@ -401,6 +401,13 @@ int leases_open(struct manager *m, char *error, size_t error_bytes) {
     int r = open_directory(leases, error, error_bytes);
     if (r < 0)
         return r;
+    if (lease_probe(leases->dir_fd) == -EOPNOTSUPP) { /* any other error may pass */
+        snprintf(error, error_bytes,
+                 "%s: no lock lasts on its file system (an overlay, as a container's root?): give "
+                 "a --runtime-dir on a tmpfs, as below /run or /dev/shm",
+                 leases->path);
+        return -EOPNOTSUPP;
+    }
     r = sd_event_add_inotify(m->event, &leases->inotify, leases->path,
                              IN_CLOSE_NOWRITE | IN_CLOSE_WRITE, on_inotify, m);
     if (r < 0) {

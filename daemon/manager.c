@@ -249,10 +249,12 @@ void manager_stop(struct manager *m) {
     server_close(m);
     leases_close(m);
     refusals_look(&m->refusals, UINT64_MAX); /* all that is still untold */
-    if (m->segment.base != NULL && m->destroyed) {
+    /* One that nobody has seen yet would be made anew anyway, and its bells found by nobody. */
+    bool blank = m->segment.base != NULL && image_header(&m->segment.image)->generation == 0;
+    if (m->segment.base != NULL && (m->destroyed || (blank && !m->segment.adopted))) {
         segment_destroy(&m->segment);
     } else if (m->segment.base != NULL) {
-        if (image_header(&m->segment.image)->generation != 0 && !m->segment.removed)
+        if (!blank && !m->segment.removed)
             image_state(&m->segment.image, SHM_STATE_STOPPED);
         segment_close(&m->segment);
     }

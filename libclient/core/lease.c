@@ -124,3 +124,22 @@ void lease_unmap(void *map) {
     if (map != NULL)
         munmap(map, LEASE_MAP_BYTES);
 }
+
+int lease_probe(int dir_fd) {
+    static const struct lease_record record = {.attachment = UINT32_MAX};
+    int keep, grant;
+    lease_remove(dir_fd, record.attachment, 0); /* of a manager that was killed in here */
+    int r = lease_create(dir_fd, &record, &keep, &grant);
+    if (r < 0)
+        return r;
+    void *map;
+    r = lease_map(grant, &map);
+    if (r == 0) {
+        int held = lease_held(keep);
+        r = held < 0 ? held : held == 0 ? -EOPNOTSUPP : 0;
+        lease_unmap(map);
+    }
+    close(keep);
+    lease_remove(dir_fd, record.attachment, 0);
+    return r;
+}

@@ -51,6 +51,10 @@ bool lease_parse(const char *file, uint32_t *attachment, uint64_t *epoch);
 
 int lease_remove(int dir_fd, uint32_t attachment, uint64_t epoch);
 
+/* Does a mapping alone hold a lock on the file system that `dir_fd` is on?  0, or -EOPNOTSUPP where
+ * it doesn't: overlayfs maps another file than the one that was locked. */
+int lease_probe(int dir_fd);
+
 /* ---- the grantee */
 
 #define LEASE_MAP_BYTES SHM_PAGE

@@ -66,6 +66,13 @@ START_TEST(a_file_is_made_once) {
 }
 END_TEST
 
+START_TEST(a_probe_leaves_nothing) {
+    make_directory();
+    ck_assert_int_eq(lease_probe(dir), 0);
+    remove_directory();
+}
+END_TEST
+
 START_TEST(its_holder_can_not_write_it) {
     make_directory();
     struct lease_record r = record(1, 1);
@@ -167,6 +174,6 @@ START_TEST(a_damaged_file_is_refused) {
 }
 END_TEST
 
-UNIT_MAIN("lease", a_file_is_made_once, its_holder_can_not_write_it,
+UNIT_MAIN("lease", a_file_is_made_once, a_probe_leaves_nothing, its_holder_can_not_write_it,
           the_map_keeps_it_and_sigkill_frees_it, a_fork_does_not_inherit_it, names_are_canonical,
           a_damaged_file_is_refused)
