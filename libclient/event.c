@@ -17,15 +17,14 @@
 
 #define WATCHES_MAX (FUTEX_WAIT_ANY_MAX - 1) /* and the control word */
 #define BOUND_NS    (SHM_SLEEP_BOUND_MS * UINT64_C(1000000))
-#define POLL_NS                                                                                    \
-    UINT64_C(5000000) /* the bound when there is a section whose writer doesn't ring               \
-                       */
+#define POLL_NS     (SNAPSHOT_POLL_MS * UINT64_C(1000000)) /* the bound where no writer rings */
 #define STACK_BYTES (256u << 10)
 
 struct watch {
     shmc_section *owner, *mine;
     int fd;
     bool raised;
+    bool armed;        /* the thread sleeps on it */
     bool failed;       /* the owner was told to find out why */
     uint64_t seen;     /* version that the owner has */
     uint64_t stale_at; /* 0 = was said */
@@ -78,17 +77,30 @@ static bool due(struct watch *watch, uint64_t *until_ns) {
     return false;
 }
 
-/* Fills `words` for all that are not raised; false when one of them has become due in that moment.
+/* Rings for all that are neither raised nor due. */
+static void ring_all(struct event *event, uint64_t *until_ns) {
+    for (unsigned i = 0; i < event->n; i++) {
+        struct watch *watch = event->watches[i];
+        bool is_due = !watch->raised && due(watch, until_ns);
+        if (is_due)
+            raise_watch(watch);
+        watch->armed = !watch->raised && !is_due && !watch->failed;
+        if (watch->armed)
+            snapshot_ring(&watch->mine->reader);
+    }
+    uint64_t poll = clock_mono_ns() + POLL_NS;
+    if (!snapshot_heard() && poll < *until_ns)
+        *until_ns = poll;
+}
+
+/* Fills `words` for all that were rung for; false when one of them has become due in that moment.
  */
 static bool arm_all(struct event *event, struct futex_word *words, unsigned *n,
                     uint64_t *until_ns) {
+    ring_all(event, until_ns);
     for (unsigned i = 0; i < event->n; i++) {
-        struct watch *watch = event->watches[i];
-        if (watch->raised)
-            continue;
-        if (due(watch, until_ns))
-            raise_watch(watch);
-        else if (!watch->failed && !snapshot_arm(&watch->mine->reader, watch->seen, &words[(*n)++]))
+        const struct watch *watch = event->watches[i];
+        if (watch->armed && !snapshot_arm(&watch->mine->reader, watch->seen, &words[(*n)++]))
             return false;
     }
     return true;

@@ -9,7 +9,7 @@
 #include <time.h>
 
 #define BOUND_NS (SHM_SLEEP_BOUND_MS * UINT64_C(1000000))
-#define CHUNK_NS UINT64_C(5000000) /* the bound when not all words fit one call */
+#define CHUNK_NS (SNAPSHOT_POLL_MS * UINT64_C(1000000)) /* when not all words fit one call */
 #define PROBES   (SHM_COUNT_MAX + 1)
 #define LAPS     1000
 
@@ -152,6 +152,10 @@ static bool sleep_on(shmc_section *const *sections, unsigned n, unsigned *first,
                      uint64_t until_ns) {
     struct futex_word words[FUTEX_WAIT_ANY_MAX];
     unsigned chunk = n < FUTEX_WAIT_ANY_MAX ? n : FUTEX_WAIT_ANY_MAX;
+    for (unsigned i = 0; i < chunk; i++)
+        snapshot_ring(&sections[(*first + i) % n]->reader);
+    if (!snapshot_heard())
+        until_ns = earlier(until_ns, clock_mono_ns() + CHUNK_NS);
     for (unsigned i = 0; i < chunk; i++) {
         const shmc_section *section = sections[(*first + i) % n];
         if (!snapshot_arm(&section->reader, section->last.version, &words[i]))

@@ -20,7 +20,7 @@
     X(DIRTY_UNFENCED)    /* no fence between the odd sequence and the value */                     \
     X(TAKES_CURRENT)     /* the writer fills the buffer that the head names */                     \
     X(HEAD_RELAXED)      /* the head's store orders nothing */                                     \
-    X(HEAD_NO_BARRIER)   /* the head is released, but without a full barrier behind it */          \
+    X(HEAD_NO_BARRIER)   /* nobody sees to a full barrier between head and doorbell */             \
     X(BELL_CLEARED_LATE) /* the doorbell is cleared behind the head's store */                     \
     X(BELL_ONE_LOOK)     /* and not looked at again there */                                       \
     X(BELL_LOOK_LOST)    /* what the first look found is forgotten */                              \
@@ -37,10 +37,11 @@
     X(NO_SECOND_CHECK) /* a reader doesn't look at the sequence again */                           \
     X(CHECK_UNFENCED)  /* no fence between the value and that look */                              \
     /* the sleepers */                                                                             \
-    X(WANT_RELAXED)   /* the doorbell is set without a full barrier behind it */                   \
-    X(WAKES_BLINDLY)  /* who wakes up doesn't look whether there is something newer */             \
-    X(NEVER_PLAIN)    /* empty wake-ups aren't counted */                                          \
-    X(SLEEPS_UNBOUND) /* a sleep lasts to the deadline */                                          \
+    X(RINGS_UNORDERED) /* no barrier between setting the doorbell and looking at the head */       \
+    X(TRUSTS_UNHEARD)  /* who couldn't have it relies on being woken all the same */               \
+    X(WAKES_BLINDLY)   /* who wakes up doesn't look whether there is something newer */            \
+    X(NEVER_PLAIN)     /* empty wake-ups aren't counted */                                         \
+    X(SLEEPS_UNBOUND)  /* a sleep lasts to the deadline */                                         \
     /* the directory */                                                                            \
     X(REVEAL_RELAXED)     /* the magic's store orders nothing */                                   \
     X(OPEN_RELAXED)       /* nor does its load */                                                  \

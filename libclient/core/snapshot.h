@@ -39,6 +39,7 @@ struct snapshot_value {
 #define SNAPSHOT_HINT_PUBLISHES 64u     /* a hint is honoured for at most so many publishes */
 #define SNAPSHOT_LAPS_MAX       100000u /* then a read gives up with -EAGAIN */
 #define SNAPSHOT_EMPTY_WAKES    8u      /* then a sleeper sleeps plainly for the bound */
+#define SNAPSHOT_POLL_MS        4u      /* between two looks of a sleeper whom nobody wakes */
 
 /* ---- the manager: makes one in zeroed memory that nobody else uses yet */
 void snapshot_format(void *memory, const struct shm_section *section);
@@ -64,7 +65,8 @@ struct snapshot_writer {
     uint32_t hint_age;
     uint32_t busy; /* one publish at a time; a flag between threads and signal handlers */
     uint32_t epoch;
-    bool first; /* the first publish after a take-over wakes unconditionally */
+    bool first;   /* the first publish after a take-over wakes unconditionally */
+    bool ordered; /* sleepers see to the order of head and doorbell (barrier.h) */
     uint64_t aborted, wakes, wake_errors;
 };
 
@@ -113,10 +115,13 @@ bool snapshot_valid(struct snapshot_reader *reader, const struct snapshot_value 
 int snapshot_wait(struct snapshot_reader *reader, uint64_t version, uint64_t deadline_ns,
                   uint64_t spin_ns);
 
-/* The same for several: the caller arms each (sets its doorbell and says what its futex word must
- * be), sleeps with futex_wait_any(), and looks at each again.  False: there is something newer
- * already. */
+/* The same for several: the caller rings for each, asks once whether that was heard, arms each
+ * (what its futex word must be; false: there is something newer already), sleeps with
+ * futex_wait_any(), and looks at each again.  Unheard, no writer can be relied on to wake the
+ * sleeper, who then looks every SNAPSHOT_POLL_MS. */
 struct futex_word;
+void snapshot_ring(const struct snapshot_reader *reader);
+bool snapshot_heard(void);
 bool snapshot_arm(const struct snapshot_reader *reader, uint64_t version, struct futex_word *ret);
 
 #endif

@@ -8,30 +8,41 @@
  * Every sleep is bounded.  The doorbell and the futex can be played with by whoever may attach, and
  * that may cost a sleeper time, but never more than the bound.
  */
+#include "barrier.h"
 #include "futex.h"
 #include "snapshot_parts.h"
 
 #include <errno.h>
 
 #define BOUND_NS (SHM_SLEEP_BOUND_MS * UINT64_C(1000000))
-#define POLL_NS  UINT64_C(4000000) /* between two looks of a reader for whom nobody rings */
+#define POLL_NS  (SNAPSHOT_POLL_MS * UINT64_C(1000000))
 #define SPINS    64u /* between two looks at the clock, which costs as much as these */
 
 static bool newer(const struct snapshot_reader *reader, uint64_t version) {
     return snapshot_version(reader->snapshot) != version;
 }
 
+void snapshot_ring(const struct snapshot_reader *reader) {
+    if (reader->snapshot->bell != NULL)
+        shared_store_relaxed32(&reader->snapshot->bell->want, 1);
+}
+
+/* Store want, load head here pairs with store head, load want in the writer: a full barrier between
+ * the two on both sides, so that one of them sees the other's store. */
+bool snapshot_heard(void) {
+    if (MUTANT(RINGS_UNORDERED))
+        return true;
+    if (barrier_everywhere())
+        return true;
+    shared_fence_full(); /* reaches the writers that have barriers of their own */
+    return MUTANT(TRUSTS_UNHEARD);
+}
+
 bool snapshot_arm(const struct snapshot_reader *reader, uint64_t version, struct futex_word *ret) {
-    const struct snapshot *snapshot = reader->snapshot;
-    /* The exchange is a full barrier: store want, load head here pairs with store head, load want
-     * in the writer. */
-    if (snapshot->bell != NULL && MUTANT(WANT_RELAXED))
-        shared_store_relaxed32(&snapshot->bell->want, 1);
-    else if (snapshot->bell != NULL)
-        shared_exchange32(&snapshot->bell->want, 1);
-    const uint64_t head = shared_load_acquire64(&snapshot->shared->head);
+    const struct shm_snapshot *shared = reader->snapshot->shared;
+    const uint64_t head = shared_load_acquire64(&shared->head);
     *ret = (struct futex_word){
-        .word = (const uint32_t *)&snapshot->shared->head,
+        .word = (const uint32_t *)&shared->head,
         .value = (uint32_t)head,
     };
     return head_version(head) == version;
@@ -86,9 +97,11 @@ static void sleep_once(struct snapshot_reader *reader, uint64_t version, uint64_
         sleep_plainly(reader, until_ns);
         return;
     }
+    snapshot_ring(reader);
+    const bool heard = snapshot_heard();
     if (!snapshot_arm(reader, version, &word))
         return;
-    if (!rung_for(reader->snapshot))
+    if (!heard || !rung_for(reader->snapshot))
         until_ns = earlier(until_ns, clock_mono_ns() + POLL_NS);
     const int r = futex_wait(word.word, word.value, until_ns);
     if (r != -ETIMEDOUT && r != -EINTR) /* also where futexes are forbidden: don't spin then */

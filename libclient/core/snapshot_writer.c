@@ -8,6 +8,7 @@
  * of its instructions: up to the head's store nobody looks at the buffer, and with it the value is
  * whole.  The rest (counters, the wake-up) is not needed for that.
  */
+#include "barrier.h"
 #include "futex.h"
 #include "snapshot_parts.h"
 
@@ -63,6 +64,7 @@ int snapshot_take_over(struct snapshot_writer *ret, struct snapshot *snapshot, u
         .open = SHM_NONE,
         .epoch = (uint32_t)epoch,
         .first = !MUTANT(SILENT_SUCCESSOR),
+        .ordered = barrier_register(),
         .aborted = shared_load_relaxed64(&shared->aborted),
         .wakes = shared_load_relaxed64(&shared->wakes),
         .wake_errors = shared_load_relaxed64(&shared->wake_errors),
@@ -157,9 +159,11 @@ static void wake(struct snapshot_writer *writer) {
     shared_store_relaxed64(&shared->wakes, ++writer->wakes);
 }
 
-static void store_with_barrier(uint64_t *to, uint64_t head) {
-    RELEASE64(HEAD_RELAXED, to, head);
-    if (!MUTANT(HEAD_RELAXED))
+/* Between store head and load want, unless the sleepers have it. */
+static void barrier(const struct snapshot_writer *writer) {
+    if (writer->ordered)
+        __atomic_signal_fence(__ATOMIC_SEQ_CST); /* for the compiler: it stays in this order */
+    else
         STEP(HEAD_NO_BARRIER, shared_fence_full());
 }
 
@@ -167,8 +171,8 @@ static void store_with_barrier(uint64_t *to, uint64_t head) {
  *
  * The doorbell is cleared before the head is stored; cleared behind it, it could take away the ring
  * of a reader that had seen the new head and sleeps for the next.  There is a full barrier between
- * store head, load want here, as between store want, load head in snapshot_arm(), so that one of
- * the two sees the other's store. */
+ * store head, load want here, as between store want, load head in a sleeper, so that one of the two
+ * sees the other's store. */
 static bool store_head(struct snapshot_writer *writer, uint64_t head) {
     struct shm_bell *bell = writer->snapshot->bell;
     const uint32_t notify =
@@ -181,7 +185,8 @@ static bool store_head(struct snapshot_writer *writer, uint64_t head) {
     const bool wanted = shared_load_relaxed32(&bell->want) != 0;
     if (wanted && !MUTANT(BELL_CLEARED_LATE))
         shared_store_relaxed32(&bell->want, 0);
-    store_with_barrier(&writer->snapshot->shared->head, head);
+    RELEASE64(HEAD_RELAXED, &writer->snapshot->shared->head, head);
+    barrier(writer);
     if (wanted && MUTANT(BELL_CLEARED_LATE))
         shared_store_relaxed32(&bell->want, 0);
     /* A predecessor may have died between clearing the doorbell and waking: the first publish

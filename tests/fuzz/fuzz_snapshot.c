@@ -97,6 +97,7 @@ static void read_all(const struct snapshot *snapshot, struct input *input) {
                 sum = (uint8_t)(sum + ((const uint8_t *)data)[i]);
             snapshot_valid(&reader, &value);
         }
+        snapshot_ring(&reader);
         snapshot_arm(&reader, take(input, 1), &word);
         snapshot_version(snapshot);
     }

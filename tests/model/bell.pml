@@ -5,10 +5,12 @@
  * writer left undone by dying, its successor's first publish does.
  *
  * Bounds: VERSIONS publishes, CRASHES deaths.  The full barrier behind the head's store is modelled
- * by its absence: without it the doorbell is looked at before the head is stored (mutant 6).
+ * by its absence: without it the doorbell may be looked at before the head is stored.  A writer has
+ * that barrier of its own, or it relies on the sleepers': then it may stand between the two, and a
+ * sleeper's barrier doesn't return before the head is out.  Mutant 6 has neither.
  */
 #ifndef MUTANT
-#define MUTANT 0 /* of 7 */
+#define MUTANT 0 /* of 8 */
 #endif
 #ifndef VERSIONS
 #define VERSIONS 4
@@ -20,6 +22,7 @@
 
 byte head, crashes;
 bool want;
+bool between; /* the writer has looked at the doorbell, and its head isn't out yet */
 bool asleep[SLEEPERS];
 byte expected[SLEEPERS];
 
@@ -27,11 +30,11 @@ byte expected[SLEEPERS];
 #define STEP(what) \
     if \
     :: what \
-    :: crashes < CRASHES -> crashes++; goto take_over \
+    :: crashes < CRASHES -> d_step { crashes++; between = false }; goto take_over \
     fi
 
 active proctype writer() {
-    bool rung, again, silent;
+    bool rung, again, silent, early;
 take_over:
     silent = MUTANT == 5;
     do
@@ -42,14 +45,19 @@ take_over:
         :: rung && MUTANT != 1 -> STEP(want = false)
         :: else
         fi;
+        early = MUTANT == 6;
         again = MUTANT == 6 && want;
-        STEP(head++);
+        if
+        :: MUTANT != 6 -> d_step { again = want; between = true; early = true }
+        :: true
+        fi;
+        STEP(d_step { head++; between = false });
         if
         :: rung && MUTANT == 1 -> STEP(want = false)
         :: else
         fi;
         if
-        :: MUTANT != 6 && MUTANT != 2 -> STEP(again = want)
+        :: !early && MUTANT != 2 -> STEP(again = want)
         :: else
         fi;
         if
@@ -72,6 +80,7 @@ proctype sleeper(byte me) {
         :: MUTANT != 7 -> want = true
         :: else
         fi;
+        MUTANT == 8 || !between;
         now = head;
         if
         :: now == last ->

@@ -56,8 +56,9 @@ template <int without> struct publish_and_read : rl::test_suite<publish_and_read
     }
 };
 
-/* store_head() and snapshot_arm(): not both may miss the other's store.  What the kernel orders in
- * futex_wait() isn't relied upon. */
+/* store_head() and going to sleep: not both may miss the other's store.  What the kernel orders in
+ * futex_wait() isn't relied upon.  This is the form in which each has a fence of its own; of
+ * membarrier(2), which replaces both, C++ knows nothing (the simulator does, and bell.pml). */
 template <int without> struct ring_and_sleep : rl::test_suite<ring_and_sleep<without>, 2> {
     word head, want;
     rl::var<unsigned> woken, asleep;
@@ -70,21 +71,14 @@ template <int without> struct ring_and_sleep : rl::test_suite<ring_and_sleep<wit
 
     void thread(unsigned index) {
         if (index == 0) {
-            if (without == 1) {
-                head($).store(1, release);
-            } else {
-                head($).exchange(1, seq_cst);
-                if (without != 3)
-                    rl::atomic_thread_fence(seq_cst, $);
-            }
+            head($).store(1, release);
+            if (without != 1)
+                rl::atomic_thread_fence(seq_cst, $);
             woken($) = want($).load(relaxed);
         } else {
-            if (without == 2) {
-                want($).store(1, release);
-            } else {
-                want($).exchange(1, seq_cst);
+            want($).store(1, relaxed);
+            if (without != 2)
                 rl::atomic_thread_fence(seq_cst, $);
-            }
             asleep($) = head($).load(relaxed) == 0;
         }
     }
@@ -216,7 +210,6 @@ int main() {
     all.protocol<ring_and_sleep<0>>("ring and sleep");
     all.mutant<ring_and_sleep<1>>("the writer's full barrier");
     all.mutant<ring_and_sleep<2>>("the sleeper's full barrier");
-    all.mutant<ring_and_sleep<3>>("the fence behind the exchange");
     all.protocol<take_over_and_follow<0>>("take-over and follow");
     all.mutant<take_over_and_follow<1>>("zeroing what wasn't published");
     all.mutant<take_over_and_follow<2>>(

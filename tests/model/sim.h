@@ -42,6 +42,8 @@ void memory_open(void *base, size_t bytes);
 void memory_reset(const void *image, size_t bytes, unsigned stale);
 
 void thread_reset(struct thread *thread);
+/* A full fence, wherever it stands just then. */
+void thread_fence(struct thread *thread);
 /* `to` has seen all that `from` has: one was told of the other's end by the kernel. */
 void thread_join(struct thread *to, const struct thread *from);
 
@@ -61,6 +63,8 @@ struct process {
     uint64_t dies_in;               /* accesses; 0: it lives */
     void (*died)(struct process *); /* told in its place */
     unsigned weight, futex_calls;
+    bool registered; /* barrier_everywhere() reaches it */
+    bool refused;    /* it has none: the kernel forbids the call */
     struct thread thread;
 };
 

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VALUES_MAX  192u /* of one word in one schedule */
+#define VALUES_MAX  384u /* of one word in one schedule */
 #define VIEWS_WORDS (4u << 20)
 
 struct value {
@@ -203,7 +203,7 @@ void memory_store(void *at, uint64_t value, size_t bytes, enum memory_order orde
     store_value(at, value, bytes, order == RELEASE);
 }
 
-static void full_fence(struct thread *thread) {
+void thread_fence(struct thread *thread) {
     merge(&thread->now, thread->fenced.at);
     merge(&thread->now, memory.full.at);
     merge(&thread->fenced, thread->now.at);
@@ -215,7 +215,7 @@ uint64_t memory_exchange(void *at, uint64_t value, size_t bytes) {
     process_point();
     const uint64_t before = load_value(at, bytes, true, true);
     store_value(at, value, bytes, true);
-    full_fence(&current->thread);
+    thread_fence(&current->thread);
     return before;
 }
 
@@ -226,7 +226,7 @@ void memory_fence(enum memory_order order) {
     else if (order == RELEASE)
         thread->release = view_copy(&thread->now);
     else
-        full_fence(thread);
+        thread_fence(thread);
     trace("fence %s", order == ACQUIRE ? "acquire" : order == RELEASE ? "release" : "full");
 }
 

@@ -5,6 +5,7 @@
  */
 #include "sim.h"
 
+#include "core/barrier.h"
 #include "core/futex.h"
 
 #include <errno.h>
@@ -115,6 +116,8 @@ struct process *process_add(const char *name, void (*run)(struct process *), voi
     process->died = NULL;
     process->weight = weights[sim_below(sizeof weights)];
     process->futex_calls = 0;
+    process->registered = false;
+    process->refused = sim_below(4) == 0;
     thread_reset(&process->thread);
     coroutine->begun = false;
     if (coroutine->stack == NULL) {
@@ -251,6 +254,25 @@ int futex_wake(const uint32_t *word) {
         n++;
     }
     return n;
+}
+
+bool barrier_register(void) {
+    return current->registered = !current->refused;
+}
+
+/* The caller's barrier comes first and last, as the kernel has it: so all have seen what each of
+ * them had. */
+bool barrier_everywhere(void) {
+    process_point();
+    trace(current->refused ? "has no barrier" : "has a barrier everywhere");
+    if (current->refused)
+        return false;
+    thread_fence(&current->thread);
+    for (unsigned i = 0; i < sim.n; i++)
+        if (sim.coroutines[i].process.registered)
+            thread_fence(&sim.coroutines[i].process.thread);
+    thread_fence(&current->thread);
+    return true;
 }
 
 int sim_nanosleep(clockid_t clock, int flags, const struct timespec *until, struct timespec *rest);

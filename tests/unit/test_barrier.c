@@ -75,14 +75,4 @@ START_TEST(is_the_writers_where_it_is_forbidden) {
 }
 END_TEST
 
-/* Nobody wakes this one: its doorbell is cleared behind its back. */
-START_TEST(who_is_unheard_looks_again_soon) {
-    struct snapshot_reader reader;
-    forbid(SYS_membarrier);
-    begin();
-    forbid(SYS_futex); /* so that a sleep ends when the kernel is asked */
-    snapshot_reader_init(&reader, &fixture.snapshot);
-    ck_assert_int_eq(snapshot_wait(&reader, 1, clock_mono_ns() + SECOND / 100, 0), -ETIMEDOUT);
-    ck_assert_uint_gt(reader.empty_wakes, 0);
-}
-END_TEST
+UNIT_MAIN("barrier", is_the_sleepers, is_the_writers_where_it_is_forbidden)
