@@ -364,7 +364,47 @@ static int fall_back(struct manager *m, struct table *ret) {
     return r;
 }
 
+static bool has_section(const struct table *table, const char *name) {
+    for (size_t i = 0; i < table->sections_n; i++)
+        if (strcmp(table->sections[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Does the segment run what neither this state directory nor its table ever heard of?  With a wrong
+ * --state-dir or --key everything would be taken away. */
+static bool runs_a_strangers(const struct manager *m, const struct table *table) {
+    const struct layout *layout = &m->layout;
+    uint64_t id = image_header(&m->segment.image)->segment_id;
+    if (state_db_recall(m->state, "segment_id", 0) == (int64_t)id)
+        return false;
+    for (uint32_t i = 0; i < layout->sections_used; i++)
+        if (layout_place_in_force(layout->sections[i].state) &&
+            has_section(table, layout->sections[i].name))
+            return false;
+    return anything_runs(layout);
+}
+
+static int refuse_strangers(struct manager *m) {
+    snprintf(m->verdict.error, sizeof m->verdict.error,
+             "the sections that run under key 0x%08x are in neither %.150s nor %.150s: give the "
+             "--state-dir (or --key) that belongs to them, or remove the segment (ipcrm -M 0x%08x)",
+             m->key, m->config.table, m->config.state, m->key);
+    return -EPERM;
+}
+
+/* One that was adopted without a state.db is ours from here on. */
+static void remember_segment(struct manager *m) {
+    const struct shm_header *h = image_header(&m->segment.image);
+    if (state_db_recall(m->state, "segment_id", 0) == (int64_t)h->segment_id)
+        return;
+    state_db_remember(m->state, "segment_id", (int64_t)h->segment_id);
+    state_db_remember(m->state, "created_real_ns", (int64_t)h->created_real_ns);
+}
+
 int apply_start(struct manager *m, struct table *table) {
+    if (runs_a_strangers(m, table))
+        return refuse_strangers(m);
     struct wanted w = {.table = *table};
     struct plan plan = {0};
     struct verdict bad = m->verdict;
@@ -388,6 +428,8 @@ int apply_start(struct manager *m, struct table *table) {
         if (r == 0)
             r = apply_wanted(m, "start", &w, &plan);
     }
+    if (r == 0)
+        remember_segment(m);
     if (was_bad && r == 0)
         m->verdict = bad;
     plan_clear(&plan);
