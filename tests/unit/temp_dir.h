@@ -36,7 +36,7 @@ __attribute__((destructor)) static void temp_dir_remove(void) {
 }
 
 /* A path in it; the text lives until the fourth next call. */
-static const char *temp_path(const char *name) {
+static inline const char *temp_path(const char *name) {
     static char paths[4][PATH_MAX];
     static unsigned at;
     char *path = paths[at++ % 4];

@@ -162,6 +162,73 @@ START_TEST(an_adopted_image_goes_on_like_the_one_before) {
 }
 END_TEST
 
+START_TEST(an_adopted_image_has_the_attachments) {
+    struct fixture f;
+    struct directory d;
+    const char *field;
+    uint64_t where;
+    setup(&f);
+    image_reveal(&f.image);
+    const struct shm_attachment given = {.word = lease_word(3, SHM_LEASE_LEASED), .pid = 4711};
+    image_attachment(&f.image, 7, &given);
+    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), 0);
+    image_close(&f.image);
+    ck_assert_int_eq(image_open(&f.image, f.memory, BYTES), 0);
+    image_adopt(&f.image, &d, &f.layout);
+    memset(f.memory + f.layout.attachments_off, 0, 8 * sizeof given);
+    ck_assert_uint_gt(image_repair(&f.image, &where), 0);
+    struct shm_attachment found;
+    ck_assert_int_eq(directory_attachment(&d, 7, &found), 0);
+    ck_assert_mem_eq(&found, &given, sizeof given);
+    teardown(&f);
+}
+END_TEST
+
+/* What the idle directory says of itself is believed no further than it reaches. */
+START_TEST(a_forged_idle_directory_is_not_followed) {
+    struct fixture f;
+    struct directory d;
+    const char *field;
+    uint64_t where;
+    setup(&f);
+    image_reveal(&f.image);
+    add(&f, "more", "late", 64);
+    publish(&f);
+    const struct shm_directory_place *idle = &f.layout.directories[1 - (f.layout.generation & 1)];
+    struct shm_directory *head = (void *)(f.memory + idle->offset);
+    head->arenas_used = UINT32_MAX;
+    head->crc = CRC32C_OF((const struct shm_directory *)head);
+    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), 0);
+    image_close(&f.image);
+    ck_assert_int_eq(image_open(&f.image, f.memory, BYTES), 0);
+    image_adopt(&f.image, &d, &f.layout);
+    ck_assert_uint_eq(image_repair(&f.image, &where), 0);
+    add(&f, "again", "late", 64); /* it is filled anew */
+    publish(&f);
+    struct shm_section s;
+    uint64_t generation;
+    ck_assert_int_eq(directory_find(&d, "again", &s, &generation, &field), 0);
+    ck_assert_uint_eq(image_repair(&f.image, &where), 0);
+    teardown(&f);
+}
+END_TEST
+
+START_TEST(an_image_without_a_directory_is_repaired) {
+    struct fixture f = {.memory = NULL};
+    uint64_t where = 7;
+    f.memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_int_eq(layout_init(&f.layout, BYTES), 0);
+    ck_assert_int_eq(image_open(&f.image, f.memory, BYTES), 0);
+    image_create(&f.image, &f.layout, &(struct image_identity){.key = 1, .segment_id = 77});
+    image_reveal(&f.image);
+    ck_assert_uint_eq(image_repair(&f.image, &where), 0);
+    f.memory[offsetof(struct shm_header, segment_bytes)] ^= 1;
+    ck_assert_uint_eq(image_repair(&f.image, &where), sizeof(uint64_t));
+    ck_assert_uint_eq(where, offsetof(struct shm_header, segment_bytes));
+    teardown(&f);
+}
+END_TEST
+
 START_TEST(another_abi_is_told_apart_from_damage) {
     struct fixture f;
     struct directory d;
@@ -235,4 +302,6 @@ END_TEST
 UNIT_MAIN("directory", it_is_not_there_before_it_is_revealed, names_are_found_and_misses_are_misses,
           what_was_published_is_loaded_again, no_flipped_bit_gives_a_wrong_answer,
           zeroes_over_everything_are_mended, an_adopted_image_goes_on_like_the_one_before,
-          another_abi_is_told_apart_from_damage, finding_and_flipping_at_once)
+          an_adopted_image_has_the_attachments, a_forged_idle_directory_is_not_followed,
+          an_image_without_a_directory_is_repaired, another_abi_is_told_apart_from_damage,
+          finding_and_flipping_at_once)

@@ -64,6 +64,15 @@ START_TEST(directory_arithmetic) {
         ck_assert_uint_le(d.arenas_off + capacity * sizeof(struct shm_arena), bytes);
         ck_assert_uint_eq((d.sections_off | d.arenas_off) % SHM_LINE, 0);
     }
+    for (uint64_t bytes = 64; bytes < 20000; bytes += 4) {
+        struct shm_directory d = {0};
+        const uint32_t capacity = layout_directory_capacity(bytes);
+        layout_directory_offsets(capacity, &d);
+        ck_assert_uint_le(d.arenas_off + capacity * sizeof(struct shm_arena),
+                          capacity > 0 ? bytes : UINT64_MAX);
+        layout_directory_offsets(capacity + 1, &d); /* and not one more */
+        ck_assert_uint_gt(d.arenas_off + (capacity + 1) * sizeof(struct shm_arena), bytes);
+    }
     ck_assert_uint_eq(layout_directory_capacity(0), 0);
     ck_assert_uint_eq(layout_directory_capacity(63), 0);
     ck_assert_uint_eq(layout_directory_capacity(64), 0);
@@ -83,6 +92,7 @@ START_TEST(section_arithmetic) {
     ck_assert_uint_eq(layout_section_bytes(SHM_KIND_RAW, UINT64_MAX, 0), 0);
     ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SNAPSHOT, UINT64_MAX / 2, 4), 0);
     ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SNAPSHOT, UINT64_MAX - 200, 2), 0);
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SNAPSHOT, UINT64_MAX - 191, 1), 0);
     ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SLOTS, 64, 4), 0);
     ck_assert_uint_eq(layout_section_bytes(99, 64, 4), 0);
 }
@@ -165,6 +175,8 @@ BREAK(too_many_workers, l->workers_capacity = 1)
 BREAK(directory_low, l->directories[0].offset = SHM_PAGE)
 BREAK(directory_high, l->directories[1].bytes = UINT64_MAX - SHM_PAGE + 1)
 BREAK(directory_gone, l->directories[1] = (struct shm_directory_place){0})
+BREAK(directory_gone_for_arenas, l->directories[1] = (struct shm_directory_place){0};
+      l->sections_used = 0)
 BREAK(directories_overlap, l->directories[0].offset += SHM_PAGE)
 BREAK(worker_name, l->workers[1][0] = '7')
 BREAK(worker_unterminated, memset(l->workers[1], 'x', SHM_NAME_BYTES))
@@ -175,6 +187,9 @@ BREAK(arena_dirt, l->arenas[2].bytes = 4096)
 BREAK(arena_state, l->arenas[0].state = SHM_PLACE_MOVING; seal(l))
 BREAK(arena_retired, l->arenas[0].retired_gen = 2; seal(l))
 BREAK(arena_never_retired, l->arenas[1].state = SHM_PLACE_RETIRED; seal(l))
+BREAK(arena_retired_later, l->arenas[1].state = SHM_PLACE_RETIRED; l->arenas[1].retired_gen = 4;
+      seal(l))
+BREAK(arena_first, l->arenas[0].incarnation = 0; seal(l))
 BREAK(arena_offset, l->arenas[0].offset += 64; seal(l))
 BREAK(arena_outside, l->arenas[1].offset = l->segment_bytes; seal(l))
 BREAK(arena_wraps, l->arenas[1].bytes = UINT64_MAX - SHM_PAGE + 1; seal(l))
@@ -188,6 +203,7 @@ BREAK(section_crc, l->sections[0].name[0] = 'x')
 BREAK(section_dirt, l->sections[3].size = 1)
 BREAK(section_state, l->sections[0].state = 6; seal(l))
 BREAK(section_id, l->sections[0].section_id = 0; seal(l))
+BREAK(section_first, l->sections[0].incarnation = 0; seal(l))
 BREAK(section_incarnation, l->sections[0].incarnation = 3; seal(l))
 BREAK(section_future, l->sections[0].changed_gen = 4; seal(l))
 BREAK(section_never_retired, l->sections[2].retired_gen = 0; seal(l))
@@ -199,6 +215,8 @@ BREAK(section_owner, l->sections[0].owner[0] = ' '; seal(l))
 BREAK(section_format, l->sections[0].format[0] = '\n'; seal(l))
 BREAK(section_arena, l->sections[0].arena_index = ARENAS; seal(l))
 BREAK(section_free_arena, l->sections[0].arena_index = 2; seal(l))
+BREAK(section_left_behind, l->arenas[0].state = SHM_PLACE_RETIRED; l->arenas[0].retired_gen = 2;
+      seal(l))
 BREAK(section_offset, l->sections[0].offset += 8; l->sections[0].ctl_off += 8; seal(l))
 BREAK(section_beyond, l->sections[1].offset += 7168; l->sections[1].ctl_off += 7168; seal(l))
 BREAK(section_wraps, l->sections[1].bytes = UINT64_MAX - 63; seal(l))
@@ -215,9 +233,12 @@ BREAK(section_count, l->sections[0].count = 1; seal(l))
 BREAK(section_raw_count, l->sections[0].kind = SHM_KIND_RAW; seal(l))
 BREAK(section_bytes, l->sections[0].size = 200; seal(l))
 BREAK(section_slots, l->sections[0].kind = SHM_KIND_SLOTS; l->sections[0].size = 0; seal(l))
+BREAK(section_lanes, l->sections[0].kind = SHM_KIND_QUEUE; l->sections[0].count = 0; seal(l))
 BREAK(sections_overlap, l->sections[1].offset = l->sections[1].ctl_off = l->sections[0].offset + 64;
       seal(l))
 BREAK(section_name_twice, l->sections[1].name[0] = 'a'; seal(l))
+BREAK(section_bad_twice, l->sections[1].name[0] = 'a'; l->sections[1].state = SHM_PLACE_BAD;
+      seal(l))
 BREAK(section_id_twice, l->sections[1].section_id = 1; seal(l))
 
 #define CASE(name, text)                                                                           \
@@ -237,6 +258,7 @@ static const struct {
     CASE(directory_low, "directory 0 is misplaced"),
     CASE(directory_high, "directory 1 is misplaced"),
     CASE(directory_gone, "directory 1 has room for 0, not for 4 sections and 3 arenas"),
+    CASE(directory_gone_for_arenas, "directory 1 has room for 0, not for 0 sections and 3 arenas"),
     CASE(directories_overlap, "directory 0 and directory 1 overlap"),
     CASE(worker_name, "worker 1 has no proper name"),
     CASE(worker_unterminated, "worker 1 has no proper name"),
@@ -247,6 +269,8 @@ static const struct {
     CASE(arena_state, "arena 0 has state 2"),
     CASE(arena_retired, "arena 0 has retired_gen 2"),
     CASE(arena_never_retired, "arena 1 has retired_gen 0"),
+    CASE(arena_retired_later, "arena 1 has retired_gen 4"),
+    CASE(arena_first, "arena 0 has incarnation 0"),
     CASE(arena_offset, "arena 0 is misplaced"),
     CASE(arena_outside, "arena 1 is misplaced"),
     CASE(arena_wraps, "arena 1 is misplaced"),
@@ -260,6 +284,7 @@ static const struct {
     CASE(section_dirt, "section 3 is free, not zero"),
     CASE(section_state, "section 0 has state 6"),
     CASE(section_id, "section 0 has a wrong id or generation"),
+    CASE(section_first, "section 0 has a wrong id or generation"),
     CASE(section_incarnation, "section 0 has a wrong id or generation"),
     CASE(section_future, "section 0 has a wrong id or generation"),
     CASE(section_never_retired, "section 2 has a wrong id or generation"),
@@ -271,6 +296,7 @@ static const struct {
     CASE(section_format, "section 0 has no proper format"),
     CASE(section_arena, "section 0 is in no arena"),
     CASE(section_free_arena, "section 0 is misplaced in arena 2"),
+    CASE(section_left_behind, "section 0 is misplaced in arena 0"),
     CASE(section_offset, "section 0 is misplaced in arena 0"),
     CASE(section_beyond, "section 1 is misplaced in arena 0"),
     CASE(section_wraps, "section 1 is misplaced in arena 0"),
@@ -286,8 +312,10 @@ static const struct {
     CASE(section_raw_count, "section 0 has count 4"),
     CASE(section_bytes, "section 0 has 960 bytes, which is not what its size needs"),
     CASE(section_slots, "section 0 has no size or count"),
+    CASE(section_lanes, "section 0 has no size or count"),
     CASE(sections_overlap, "section 0 and section 1 overlap"),
     CASE(section_name_twice, "section 0 and 1 are both named 'a'"),
+    CASE(section_bad_twice, "section 0 and 1 are both named 'a'"),
     CASE(section_id_twice, "section 0 and 1 have the same id"),
 };
 
@@ -304,6 +332,24 @@ START_TEST(check_finds_what_is_wrong) {
                       "%s: \"%s\", not \"%s\"", broken[i].name, error, broken[i].error);
         layout_clear(&layout);
     }
+}
+END_TEST
+
+/* An arena that many write belongs to no one worker; the kinds that are not served yet have no
+ * size that could be wrong. */
+START_TEST(check_takes_what_later_versions_make) {
+    struct layout layout;
+    char error[128] = "";
+    make(&layout);
+    layout.arenas[0].owner_index = SHM_NONE;
+    layout.sections[0].kind = SHM_KIND_QUEUE;
+    layout.sections[1].kind = SHM_KIND_SLOTS;
+    seal(&layout);
+    ck_assert_msg(layout_check(&layout, error, sizeof error) == 0, "%s", error);
+    layout.sections[1].state = SHM_PLACE_BAD;
+    seal(&layout);
+    ck_assert_msg(layout_check(&layout, error, sizeof error) == 0, "%s", error);
+    layout_clear(&layout);
 }
 END_TEST
 
@@ -345,6 +391,9 @@ START_TEST(copies_and_lookups) {
     ck_assert_uint_eq(layout_section(&copy, "c"), SHM_NONE);
     ck_assert_uint_eq(layout_section_by_id(&copy, 2), 1);
     ck_assert_uint_eq(layout_section_by_id(&copy, 3), SHM_NONE);
+    copy.sections[1].state = SHM_PLACE_MOVING; /* both places are in force */
+    ck_assert_uint_eq(layout_section(&copy, "b"), 1);
+    ck_assert_uint_eq(layout_section_by_id(&copy, 2), 1);
     layout_clear(&copy);
     layout_clear(&copy);
     layout_clear(&layout);
@@ -354,4 +403,5 @@ START_TEST(copies_and_lookups) {
 END_TEST
 
 UNIT_MAIN("layout", fixed_tables, directory_arithmetic, section_arithmetic,
-          check_finds_what_is_wrong, check_survives_garbage, copies_and_lookups)
+          check_finds_what_is_wrong, check_takes_what_later_versions_make, check_survives_garbage,
+          copies_and_lookups)

@@ -208,6 +208,81 @@ START_TEST(the_highest_id_is_one_like_any_other) {
 }
 END_TEST
 
-UNIT_MAIN("plan", first_plan, empty_table, changes_in_place, two_may_swap_names,
-          what_would_move_is_refused, what_is_held_is_kept, instances, not_served,
-          the_highest_id_is_one_like_any_other)
+/* The rows come sorted by id, not by when they were made. */
+START_TEST(a_row_may_come_in_between) {
+    start(MIB);
+    add("a", "x", 100);
+    add("c", "x", 100)->id = 9;
+    apply(NULL);
+    add("b", "x", 100)->id = 5;
+    const struct table_section last = table.sections[1];
+    table.sections[1] = table.sections[2];
+    table.sections[2] = last;
+    apply(NULL);
+    ck_assert_uint_eq(section("b")->section_id, 5);
+    ck_assert_uint_eq(section("a")->changed_gen, 1);
+    ck_assert_uint_eq(section("c")->changed_gen, 1);
+    stop();
+}
+END_TEST
+
+/* A section that the manager found to be damaged goes with its row, and stays with it. */
+START_TEST(a_bad_section_goes_with_its_row) {
+    start(MIB);
+    add("a", "x", 100);
+    add("b", "x", 100);
+    apply(NULL);
+    running.sections[0].state = SHM_PLACE_BAD;
+    running.sections[0].crc = CRC32C_OF(&running.sections[0]);
+    apply("");
+    ck_assert_uint_eq(running.sections[0].state, SHM_PLACE_BAD);
+    drop(0);
+    apply(NULL);
+    ck_assert_uint_eq(running.sections[0].state, SHM_PLACE_RETIRED);
+    stop();
+}
+END_TEST
+
+/* Nothing is built on what is broken already. */
+START_TEST(a_broken_layout_is_not_gone_on_from) {
+    start(MIB);
+    add("a", "x", 100);
+    add("b", "y", 100);
+    apply(NULL);
+    running.arenas[0].crc ^= 1;
+    table.sections[1].stale_ms = 5;
+    refused("the plan would not hold together: arena 0 has a wrong checksum");
+    stop();
+}
+END_TEST
+
+/* A change's text ends where its room does. */
+START_TEST(a_long_change_is_cut) {
+    struct plan plan;
+    char name[SHM_NAME_BYTES];
+    start(MIB);
+    memset(name, 'n', sizeof name);
+    name[63] = '\0';
+    struct table_section *row = add(name, "x", 100);
+    memset(row->format, 'f', 63);
+    apply(NULL);
+    strcpy(row->name, "other");
+    memset(row->format, 'g', 63);
+    row->stale_ms = TABLE_STALE_MS_MAX;
+    row->size = 128;
+    row->notify = TABLE_NOTIFY_NEVER;
+    row->persist = true;
+    ck_assert_msg(plan_make(&plan, &running, &table, NULL) == 0, "%s", plan.error);
+    ck_assert_uint_eq(plan.changes_n, 1);
+    ck_assert_uint_eq(strlen(plan.changes[0].what), sizeof plan.changes[0].what - 1);
+    ck_assert_ptr_nonnull(strstr(plan.changes[0].what, "size 100 -> 128, stale_ms 0 -> "));
+    plan_clear(&plan);
+    ck_assert_str_eq(plan_action_name((enum plan_action)99), "unknown");
+    stop();
+}
+END_TEST
+
+UNIT_MAIN("plan", a_row_may_come_in_between, a_bad_section_goes_with_its_row,
+          a_broken_layout_is_not_gone_on_from, a_long_change_is_cut, first_plan, empty_table,
+          changes_in_place, two_may_swap_names, what_would_move_is_refused, what_is_held_is_kept,
+          instances, not_served, the_highest_id_is_one_like_any_other)

@@ -187,6 +187,61 @@ START_TEST(no_room) {
 }
 END_TEST
 
+/* Neither in one arena, nor each by itself. */
+START_TEST(no_room_for_either) {
+    start(MIB);
+    add_raw("wall", "x", 4096)->pinned = true;
+    table.sections[0].offset = 512 * 1024;
+    apply(NULL);
+    add_raw("a", "y", 600 * 1024);
+    add_raw("b", "y", 300 * 1024);
+    refused("section 'a': no room for 614400 bytes: 962560 are free in the segment, 520192 of them "
+            "in one piece (remove sections, or make a larger segment: UPDATE segment SET size = "
+            "..., `shmtool destroy`, and a new start)");
+    stop();
+}
+END_TEST
+
+/* The sections would find room, but the directory that lists them must grow for them. */
+START_TEST(no_room_for_the_directory) {
+    struct plan plan;
+    char name[SHM_NAME_BYTES];
+    start(MIB);
+    add_raw("a", "x", MIB - 120 * 1024);
+    apply(NULL);
+    for (int i = 0; i < 90; i++) {
+        snprintf(name, sizeof name, "s%d", i);
+        add_raw(name, "x", 64);
+    }
+    ck_assert_int_eq(plan_make(&plan, &running, &table, NULL), -EINVAL);
+    ck_assert_msg(strncmp(plan.error, "the directory of sections: no room for ", 39) == 0, "%s",
+                  plan.error);
+    ck_assert(same_layout(&plan.next, &running));
+    plan_clear(&plan);
+    stop();
+}
+END_TEST
+
+/* Nobody's name can be given for an arena that many write. */
+START_TEST(a_pin_in_an_arena_of_many) {
+    start(MIB);
+    add_raw("a", "x", 4096);
+    apply(NULL);
+    running.arenas[0].owner_index = SHM_NONE;
+    running.arenas[0].crc = CRC32C_OF(&running.arenas[0]);
+    struct table_section *row = add_raw("b", "x", 4096);
+    row->pinned = true;
+    row->offset = section("a")->offset;
+    char text[256];
+    snprintf(text, sizeof text,
+             "section 'b': at offset %llu its 4096 bytes would overlap the arena of worker '?' "
+             "(UPDATE section SET offset = NULL WHERE name = 'b' leaves the place to the manager)",
+             (unsigned long long)row->offset);
+    refused(text);
+    stop();
+}
+END_TEST
+
 START_TEST(slack_shrinks_where_there_is_no_room) {
     start(MIB);
     add_raw("a", "x", MIB - 81920);
@@ -307,6 +362,7 @@ END_TEST
 
 UNIT_MAIN("plan_place", arenas_are_shared_by_one_owner, retired_space_is_kept_for_a_generation,
           a_successor_does_not_take_what_was_just_left, quarantine_is_never_dropped,
-          quarantine_keeps_its_arena, pins, no_room, slack_shrinks_where_there_is_no_room, too_many,
+          quarantine_keeps_its_arena, pins, no_room, no_room_for_either, no_room_for_the_directory,
+          a_pin_in_an_arena_of_many, slack_shrinks_where_there_is_no_room, too_many,
           directories_grow, directories_keep_clear_of_what_is_dropped, arena_records_are_used_again,
           many_sections)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -109,6 +110,111 @@ START_TEST(bad_messages_are_told_apart) {
 }
 END_TEST
 
+/* Each type has its size, and the texts in it end. */
+START_TEST(each_type_has_its_shape) {
+    static const struct {
+        enum protocol_type type;
+        size_t bytes, text_at, text_bytes;
+    } types[] = {
+#define TYPE(type, name) {type, sizeof(struct name), 0, 0}
+#define TEXT(type, name, text, bytes)                                                              \
+    { type, sizeof(struct name), offsetof(struct name, text), bytes }
+        TYPE(PROTOCOL_HELLO, protocol_hello),
+        TEXT(PROTOCOL_CLAIM, protocol_claim, worker, SHM_NAME_BYTES),
+        TEXT(PROTOCOL_WAITING, protocol_refused, text, PROTOCOL_TEXT_BYTES),
+        TEXT(PROTOCOL_REFUSED, protocol_refused, text, PROTOCOL_TEXT_BYTES),
+        TEXT(PROTOCOL_GRANT, protocol_grant, worker, SHM_NAME_BYTES),
+        TYPE(PROTOCOL_ACK, protocol_ack),
+        TYPE(PROTOCOL_LEASED, protocol_ack),
+        TEXT(PROTOCOL_REQUEST, protocol_request, text, PROTOCOL_REQUEST_BYTES),
+        TYPE(PROTOCOL_DONE, protocol_head),
+#undef TYPE
+#undef TEXT
+    };
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        union protocol_message m = {0};
+        for (int more = -1; more <= 1; more++) {
+            const size_t bytes = types[i].bytes + (size_t)more;
+            protocol_fill(&m.head, types[i].type, bytes, 0);
+            ck_assert_msg(protocol_check(&m, bytes) == (more == 0 ? 0 : -EBADMSG),
+                          "type %d with %d bytes more", types[i].type, more);
+        }
+        if (types[i].text_bytes == 0)
+            continue;
+        protocol_fill(&m.head, types[i].type, types[i].bytes, 0);
+        memset((char *)&m + types[i].text_at, 'x', types[i].text_bytes);
+        ck_assert_msg(protocol_check(&m, types[i].bytes) == -EBADMSG,
+                      "type %d with a text without an end", types[i].type);
+    }
+}
+END_TEST
+
+START_TEST(a_piece_has_any_size) {
+    union protocol_message m = {0};
+    const size_t right[] = {sizeof m.head, sizeof m.head + 1, sizeof m.piece};
+    for (size_t i = 0; i < 3; i++) {
+        protocol_fill(&m.head, PROTOCOL_REPLY, right[i], 0);
+        ck_assert_int_eq(protocol_check(&m, right[i]), 0);
+    }
+    protocol_fill(&m.head, PROTOCOL_REPLY, sizeof m.piece + 1, 0);
+    ck_assert_int_eq(protocol_check(&m, sizeof m.piece + 1), -EBADMSG);
+    protocol_fill(&m.head, PROTOCOL_REPLY, sizeof m.head - 1, 0);
+    ck_assert_int_eq(protocol_check(&m, sizeof m.head - 1), -EBADMSG);
+}
+END_TEST
+
+/* What comes with a message that is refused isn't kept. */
+START_TEST(a_bad_message_leaves_no_descriptor) {
+    int pair[2], fd = 77;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+    union protocol_message sent = claim(), got;
+    sent.head.magic ^= 1;
+    int before = dup(0);
+    close(before);
+    ck_assert_int_eq(protocol_send(pair[0], &sent, 1), 0);
+    ck_assert_int_eq(protocol_receive(pair[1], &got, &fd), -EBADMSG);
+    ck_assert_int_eq(fd, -1);
+    int after = dup(0);
+    ck_assert_int_eq(after, before);
+    close(after);
+    fd = 77;
+    ck_assert_int_eq(protocol_send(pair[0], &sent, -1), 0);
+    ck_assert_int_eq(protocol_receive(pair[1], &got, &fd), -EBADMSG);
+    ck_assert_int_eq(fd, -1);
+    close(pair[0]);
+    close(pair[1]);
+}
+END_TEST
+
+/* That credentials come unasked is no reason to take them for a descriptor. */
+START_TEST(other_ancillary_data_is_passed_over) {
+    int pair[2], fd = 77, on = 1;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+    ck_assert_int_eq(setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
+    union protocol_message sent = claim(), got;
+    ck_assert_int_eq(protocol_send(pair[0], &sent, -1), 0);
+    ck_assert_int_eq(protocol_receive(pair[1], &got, &fd), 0);
+    ck_assert_int_eq(fd, -1);
+    ck_assert_str_eq(got.claim.worker, "cam");
+    close(pair[0]);
+    close(pair[1]);
+}
+END_TEST
+
+START_TEST(a_peer_that_is_gone_or_does_not_read) {
+    int pair[2], r;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+    union protocol_message sent = claim();
+    for (int i = 0; (r = protocol_send(pair[0], &sent, -1)) == 0; i++)
+        ck_assert_int_lt(i, 100000);
+    ck_assert_int_eq(r, -EAGAIN);
+    close(pair[1]);
+    ck_assert_int_eq(protocol_send(pair[0], &sent, -1), -ECONNRESET); /* unread ones are lost */
+    ck_assert_int_eq(protocol_send(pair[0], &sent, -1), -EPIPE);      /* and no signal */
+    close(pair[0]);
+}
+END_TEST
+
 START_TEST(too_long_a_packet_is_refused) {
     int pair[2];
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
@@ -133,5 +239,7 @@ START_TEST(an_address_has_its_length) {
 END_TEST
 
 UNIT_MAIN("protocol", a_message_comes_as_it_was_sent, a_descriptor_is_taken_only_when_asked_for,
-          a_second_descriptor_does_not_stay, bad_messages_are_told_apart,
+          a_second_descriptor_does_not_stay, bad_messages_are_told_apart, each_type_has_its_shape,
+          a_piece_has_any_size, a_bad_message_leaves_no_descriptor,
+          other_ancillary_data_is_passed_over, a_peer_that_is_gone_or_does_not_read,
           too_long_a_packet_is_refused, an_address_has_its_length)

@@ -119,6 +119,12 @@ START_TEST(bind_names_the_damaged_field) {
     DAMAGED(stride, 0);
     DAMAGED(stride, UINT64_MAX - 63);
 #undef DAMAGED
+    /* Both say the same, and it is no number of buffers. */
+    struct shm_control bad = good;
+    bad.count = fixture.section.count = SHM_COUNT_MIN - 1;
+    check_bind_refuses(&bad, "control.count");
+    bad.count = fixture.section.count = SHM_COUNT_MAX + 1;
+    check_bind_refuses(&bad, "control.count");
 }
 END_TEST
 
@@ -146,6 +152,22 @@ START_TEST(newest_value_is_read) {
         check_newest(version);
     }
     ck_assert_uint_eq(reader.laps, 0);
+}
+END_TEST
+
+/* On both sides of what glibc may copy around the cache. */
+START_TEST(large_values_are_whole) {
+    static uint64_t value[8192], got[8192];
+    begin_with(sizeof value, 2, SHM_SECTION_STAMP_NONE);
+    const size_t sizes[] = {16376, 16384, 16392, 40960, 65536};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const size_t bytes = sizes[i];
+        struct snapshot_value about;
+        value_make(value, bytes, snapshot_version(&fixture.snapshot) + 1, 1);
+        ck_assert_int_eq(snapshot_publish(&writer, value, bytes), 0);
+        ck_assert_int_eq(snapshot_read(&reader, got, sizeof got, &about), (ssize_t)bytes);
+        ck_assert(value_whole(got, bytes, about.version));
+    }
 }
 END_TEST
 
@@ -404,8 +426,8 @@ END_TEST
 
 UNIT_MAIN("snapshot", format_says_the_constants, format_uses_all_the_space,
           bind_names_the_damaged_field, nothing_is_there_at_first, newest_value_is_read,
-          sizes_have_limits, values_are_stamped_as_the_table_says, last_values_stay_readable,
-          view_is_valid_until_lapped, in_place_is_seen_at_commit, begun_section_is_busy,
-          abort_leaves_nothing_behind, signal_handler_finds_it_busy, other_thread_finds_it_busy,
-          successor_goes_on, unpublished_value_is_never_found, nonsense_head_is_refused,
-          low_half_wraps)
+          large_values_are_whole, sizes_have_limits, values_are_stamped_as_the_table_says,
+          last_values_stay_readable, view_is_valid_until_lapped, in_place_is_seen_at_commit,
+          begun_section_is_busy, abort_leaves_nothing_behind, signal_handler_finds_it_busy,
+          other_thread_finds_it_busy, successor_goes_on, unpublished_value_is_never_found,
+          nonsense_head_is_refused, low_half_wraps)

@@ -86,5 +86,29 @@ START_TEST(only_the_own_part_can_be_written) {
 }
 END_TEST
 
+/* The kernel's reasons come through; what is gone has one of its own. */
+START_TEST(errors_are_told) {
+    int id;
+    void *base = &id;
+    struct shmid_ds stat;
+    ck_assert_int_eq(sysv_create(0, 0, 0600, &id), -EINVAL);
+    ck_assert_int_eq(sysv_create(0, SHM_PAGE, 0600, &id), 0);
+    if (geteuid() == 0) {
+        ck_assert_int_eq(seteuid(54321), 0);
+        ck_assert_int_eq(sysv_stat(id, &stat), -EACCES);
+        ck_assert_int_eq(sysv_attach(id, false, &base), -EACCES);
+        ck_assert_int_eq(sysv_remove(id), -EPERM);
+        ck_assert_int_eq(seteuid(0), 0);
+    }
+    ck_assert_ptr_eq(base, &id);
+    ck_assert_int_eq(sysv_attach(id, true, &base), 0);
+    ck_assert_int_eq(sysv_remove(id), 0);
+    ck_assert_int_eq(sysv_protect(base, 1, SHM_PAGE, true), -EINVAL);
+    sysv_detach(base);
+    sysv_detach(NULL);
+    ck_assert_int_lt(sysv_remove(id), 0);
+}
+END_TEST
+
 UNIT_MAIN("sysv", a_segment_is_made_once_and_found, removal_is_seen_by_who_is_attached,
-          only_the_own_part_can_be_written)
+          only_the_own_part_can_be_written, errors_are_told)

@@ -132,6 +132,7 @@ START_TEST(right) {
     RIGHT(table.workers_n = table.sections_n = 0);
     RIGHT(table.mode = 0664; table.group_name[0] = '\0');
     RIGHT(strcpy(workers[0].user, "www-data"));
+    RIGHT(strcpy(workers[0].user, "_apt"));
     RIGHT(strcpy(workers[0].user, "0"));
     RIGHT(strcpy(workers[0].user, "4294967294"));
     RIGHT(sections[RAW].pinned = true; sections[RAW].offset = (64 << 20) - 4096);
@@ -150,6 +151,9 @@ START_TEST(wrong_segment) {
     WRONG("segment: size is 4096; it must be a multiple of 4096 from 1048576 to 70368744177664 "
           "(UPDATE segment SET size = 67108864)",
           table.size = 4096);
+    WRONG("segment: size is 70368744181760; it must be a multiple of 4096 from 1048576 to "
+          "70368744177664 (UPDATE segment SET size = 67108864)",
+          table.size = TABLE_SEGMENT_MAX + 4096);
     WRONG("segment: backend must be sysv or memfd (UPDATE segment SET backend = 'sysv')",
           table.backend = SHM_BACKEND_PRIVATE);
     WRONG("segment: mode is 0666; it must be 0660 (only the group attaches) or 0664 (others may "
@@ -165,6 +169,9 @@ START_TEST(wrong_worker) {
     WRONG("worker 'a?b': its name is not 1 to 63 of letters, digits, _ . and -, a letter first "
           "(DELETE the row, and INSERT it with another name)",
           strcpy(workers[0].name, "a\nb"));
+    WRONG("worker 'a?b': its name is not 1 to 63 of letters, digits, _ . and -, a letter first "
+          "(DELETE the row, and INSERT it with another name)",
+          strcpy(workers[0].name, "a\177b"));
     WRONG("worker 'eye': user '-1' is neither an account's name nor a number (UPDATE worker SET "
           "user = NULL WHERE name = 'eye' allows any that may attach)",
           strcpy(workers[1].user, "-1"));
@@ -246,6 +253,13 @@ START_TEST(wrong_shape) {
     WRONG("section 'cam': kind must be raw, snapshot, slots or queue (UPDATE section SET kind = "
           "'snapshot' WHERE name = 'cam')",
           sections[CAM].kind = (enum shm_kind)5);
+    WRONG("section 'cam': format '?' is not at most 63 printable ASCII characters (UPDATE "
+          "section SET format = NULL WHERE name = 'cam')",
+          strcpy(sections[CAM].format, "\177"));
+    WRONG("section 'cam': format 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' "
+          "is not at most 63 printable ASCII characters (UPDATE section SET format = NULL WHERE "
+          "name = 'cam')",
+          memset(sections[CAM].format, 'x', SHM_NAME_BYTES));
     WRONG("section 'cam': format 'a?b' is not at most 63 printable ASCII characters (UPDATE "
           "section SET format = NULL WHERE name = 'cam')",
           strcpy(sections[CAM].format, "a\tb"));
