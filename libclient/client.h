@@ -203,6 +203,13 @@ struct shm_bell *mapping_bell(shmc *segment, uint32_t index);
 
 /* ---- connection.c: one conversation with the manager */
 
+/* What to do when the manager, or its segment, isn't there: returns `ret`. */
+#define REMEDY_BYTES 224
+const char *connection_remedy(const struct settings *settings, char ret[REMEDY_BYTES]);
+
+/* Is its socket there, whoever listens? */
+bool connection_there(const struct settings *settings);
+
 /* Connects and takes the hello; *ret is the socket. */
 int connection_open(int *ret, const struct settings *settings, uint64_t deadline_ns,
                     struct protocol_hello *hello, struct error *error);

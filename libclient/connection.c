@@ -4,7 +4,9 @@
  */
 #include "client.h"
 
+#include <dirent.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,18 +47,54 @@ static int connect_to(int socket, const struct sockaddr_un *address, uint64_t de
     }
 }
 
-static int not_connected(struct error *error, const char *path, int code) {
+/* The key of the one socket that is there; 0: there is none, or more than one. */
+static uint32_t only_key(const char *runtime_dir) {
+    uint32_t only = 0, key;
+    unsigned count = 0;
+    DIR *dir = opendir(runtime_dir);
+    if (dir == NULL)
+        return 0;
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        int end = 0;
+        if (sscanf(entry->d_name, "%8x.sock%n", &key, &end) == 1 && end == 13 &&
+            entry->d_name[end] == '\0' && count++ == 0)
+            only = key;
+    }
+    closedir(dir);
+    return count == 1 ? only : 0;
+}
+
+const char *connection_remedy(const struct settings *settings, char ret[REMEDY_BYTES]) {
+    uint32_t key = only_key(settings->runtime_dir);
+    if (key != 0 && key != settings->key)
+        snprintf(ret, REMEDY_BYTES, "the manager in %.100s has key 0x%08x: set SHMC_KEY to that",
+                 settings->runtime_dir, key);
+    else
+        snprintf(ret, REMEDY_BYTES,
+                 "start it (systemctl start shm-manager), or set SHMC_KEY and SHMC_RUNTIME_DIR as "
+                 "it was started");
+    return ret;
+}
+
+bool connection_there(const struct settings *settings) {
+    struct sockaddr_un address;
+    return protocol_address(&address, settings->runtime_dir, settings->key) == 0 &&
+           access(address.sun_path, F_OK) == 0;
+}
+
+static int not_connected(struct error *error, const struct settings *settings, const char *path,
+                         int code) {
+    char remedy[REMEDY_BYTES];
     if (code == -EACCES)
         return error_set(error, code,
                          "the manager's socket %s: uid %u may not connect; become a member of its "
-                         "group (shm-workers)",
+                         "group (shm-workers), and log in anew",
                          path, geteuid());
     if (code == -ETIMEDOUT)
         return error_set(error, code, "the manager at %s took no connection in the time given",
                          path);
-    return error_set(error, -ENOTCONN,
-                     "no manager answers at %s (%s); start it (systemctl start shm-manager)", path,
-                     strerror(-code));
+    return error_set(error, -ENOTCONN, "no manager answers at %s (%s); %s", path, strerror(-code),
+                     connection_remedy(settings, remedy));
 }
 
 int connection_open(int *ret, const struct settings *settings, uint64_t deadline_ns,
@@ -71,7 +109,7 @@ int connection_open(int *ret, const struct settings *settings, uint64_t deadline
     int r = connect_to(fd, &address, deadline_ns);
     if (r < 0) {
         close(fd);
-        return not_connected(error, address.sun_path, r);
+        return not_connected(error, settings, address.sun_path, r);
     }
     union protocol_message message;
     r = connection_receive(fd, &message, NULL, deadline_ns, error);

@@ -227,7 +227,14 @@ int standing_take(shmc *segment, struct settings *settings) {
         deadline_ns = clock_mono_ns() + HANDSHAKE_NS;
     struct protocol_hello hello;
     int socket;
+    uint32_t pid;
     r = connection_open(&socket, settings, deadline_ns, &hello, segment->error);
+    if (r == -ENOTCONN && directory_manager_alive(&segment->directory, NULL, &pid) &&
+        !connection_there(settings))
+        return error_set(segment->error, r,
+                         "key 0x%08x is served by process %u, but not at %s: set SHMC_RUNTIME_DIR "
+                         "to its --runtime-dir",
+                         settings->key, pid, settings->runtime_dir);
     if (r < 0)
         return r;
     if (hello.abi != SHM_ABI)

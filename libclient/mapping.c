@@ -39,7 +39,7 @@ static int refused(const shmc *segment, const struct settings *settings, int err
     if (error == -EACCES)
         return error_set(segment->error, error,
                          "shared memory 0x%08x (shmid %d): uid %u may not %s it; become a member "
-                         "of its group (shm-workers)",
+                         "of its group (shm-workers), and log in anew",
                          settings->key, segment->id, geteuid(),
                          settings->worker != NULL ? "write" : "read");
     return error_set(segment->error, error, "shared memory 0x%08x (shmid %d) can't be attached: %s",
@@ -59,12 +59,11 @@ static int check_identity(const shmc *segment, const struct settings *settings,
 }
 
 static int attach(shmc *segment, const struct settings *settings, uint64_t *bytes) {
+    char remedy[REMEDY_BYTES];
     int r = sysv_find(settings->key, &segment->id);
     if (r == -ENOENT)
-        return error_set(segment->error, r,
-                         "no shared memory under key 0x%08x: is the manager running? (systemctl "
-                         "start shm-manager)",
-                         settings->key);
+        return error_set(segment->error, r, "no shared memory under key 0x%08x, so no manager; %s",
+                         settings->key, connection_remedy(settings, remedy));
     if (r < 0)
         return refused(segment, settings, r);
     struct shmid_ds found;

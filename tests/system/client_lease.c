@@ -131,7 +131,7 @@ static void refusals_say_what_to_do(void) {
     struct shmc_options options = {
         .size = sizeof options, .key = 0x51515151, .error = error, .error_bytes = sizeof error};
     CHECK_IS(shmc_attach(&segment, &options), -ENOENT);
-    CHECK_SAYS(error, "no shared memory under key 0x51515151: is the manager running?");
+    CHECK_SAYS(error, "no shared memory under key 0x51515151, so no manager; ");
     CHECK_IS(try_attach("nobody", 0), -ENOENT);
     CHECK_SAYS(refusal, "no worker 'nobody'");
     options = (struct shmc_options){.size = sizeof options,
@@ -141,8 +141,8 @@ static void refusals_say_what_to_do(void) {
                                     .error = error,
                                     .error_bytes = sizeof error};
     CHECK_IS(shmc_attach(&segment, &options), -ENOTCONN);
-    CHECK_SAYS(error, "no manager answers at /nonexistent/");
-    CHECK_SAYS(error, "systemctl start shm-manager");
+    CHECK_SAYS(error, "is served by process ");
+    CHECK_SAYS(error, "but not at /nonexistent: set SHMC_RUNTIME_DIR to its --runtime-dir");
     CHECK(segment == NULL);
 }
 

@@ -88,6 +88,12 @@ int table_failed(const struct tool *tool, sqlite3 *db, const char *path) {
     case SQLITE_CONSTRAINT:
         if (strncmp(text, check, sizeof check - 1) == 0)
             text += sizeof check - 1; /* the constraints are named by sentences */
+        if (tool->verb->run == verb_table_add && strstr(text, "section.name") != NULL &&
+            strncmp(text, "UNIQUE", 6) == 0)
+            return fail(
+                tool, TOOL_NO,
+                "section '%s' is there already; change it: shmtool table set %s COLUMN=VALUE",
+                tool->argv[0], tool->argv[0]);
         if (tool->verb->run == verb_table_add || tool->verb->run == verb_table_set ||
             tool->verb->run == verb_table_rm)
             return fail(tool, TOOL_NO, "section '%s': %s", tool->argv[0], text);
