@@ -4,8 +4,7 @@
  * shared memory is looked at as if the writer had been killed there.
  *
  *     kill_publish.c  the variants and the rounds
- *     worker.c        the writer that is stepped
- *     step.c          how it is stepped
+ *     worker.c        the writer that is stepped (by step.h)
  *     check.c         what must hold at each point
  */
 #ifndef SHM_TESTS_CRASH_H
@@ -13,9 +12,6 @@
 
 #include "snapshot_fixture.h"
 
-#include <sys/types.h>
-
-#define SKIPPED      77    /* ctest's SKIP_RETURN_CODE: this machine doesn't let us trace */
 #define VERSIONS_MAX 65536 /* of one variant */
 #define LARGE        4096u /* values beyond this are copied with a step for each byte */
 #define SLOW_READERS 4
@@ -83,14 +79,7 @@ void world_free(struct world *world);
 /* Checks all that must hold if the worker was killed now; counts and prints what doesn't. */
 void world_check(struct world *world);
 
-/* Starts a worker, stopped before its first marker; its pid, 0 when it may not be traced. */
-pid_t worker_start(struct world *world);
-
-/* One instruction further: false when the worker ended. */
-bool worker_step(pid_t pid);
-void worker_kill(pid_t pid);
-
-/* The worker itself; it stops before the first marker. */
-_Noreturn void worker_run(struct world *world);
+/* The worker itself, for step_start(); it stops before the first marker. */
+_Noreturn void worker_run(void *world);
 
 #endif

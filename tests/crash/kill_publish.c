@@ -8,6 +8,7 @@
  */
 #include "crash.h"
 #include "mutant_name.h"
+#include "step.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -42,11 +43,12 @@ static const struct variant variants[] = {
 /* Steps one worker from marker to marker, or to point `kill_at`.  False: it may not be traced. */
 static bool play_round(struct world *world, uint64_t kill_at) {
     world->epoch++;
-    const pid_t pid = worker_start(world);
+    *world->stage = (struct stage){0};
+    const pid_t pid = step_start(worker_run, world);
     if (pid == 0)
         return false;
     while (world->violations < VIOLATIONS_MAX) {
-        if (!worker_step(pid)) {
+        if (pid < 0 || step_instruction(pid, NULL) != STEP_DONE) {
             fprintf(stderr, "violation: variant %s: the worker failed\n", world->variant->name);
             world->violations++;
             return true;
@@ -62,7 +64,7 @@ static bool play_round(struct world *world, uint64_t kill_at) {
             break;
         }
     }
-    worker_kill(pid);
+    step_kill(pid);
     return true;
 }
 

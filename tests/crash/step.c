@@ -1,17 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Stepping a worker.  Both sides run on one processor: handing over to the other side then costs a
- * switch, and not an interrupt to another core, which makes it four times as fast.
+ * Stepping a process by ptrace.  Both sides run on one processor: handing over to the other side
+ * then costs a switch, and not an interrupt to another core, which makes it four times as fast.
  */
-#include "crash.h"
+#include "step.h"
 
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define SYSTEM_CALL (SIGTRAP | 0x80) /* what PTRACE_O_TRACESYSGOOD makes of SIGTRAP */
+
+static void fail(const char *what) {
+    printf("%s: %s\n", what, strerror(errno)); /* stderr may be a manager's, and gone */
+    exit(2);
+}
 
 static void pin(void) {
     cpu_set_t allowed, one;
@@ -28,42 +40,74 @@ static int wait_for(pid_t pid) {
     int status = 0;
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
-            fixture_fail("waitpid");
+            fail("waitpid");
     return status;
 }
 
-pid_t worker_start(struct world *world) {
-    *world->stage = (struct stage){0};
+pid_t step_start(void (*run)(void *), void *argument) {
     pin();
     fflush(NULL);
     const pid_t pid = fork();
     if (pid < 0)
-        fixture_fail("fork");
+        fail("fork");
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        worker_run(world);
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+            _exit(SKIPPED);
+        run(argument);
+        _exit(1);
     }
     const int status = wait_for(pid);
     if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED)
         return 0;
-    if (!WIFSTOPPED(status) || ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_EXITKILL) < 0)
-        fixture_fail("the worker doesn't stop");
+    if (!WIFSTOPPED(status))
+        return -1;
+    if (ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD) < 0)
+        fail("the process can't be stepped");
     return pid;
 }
 
-bool worker_step(pid_t pid) {
-    if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) < 0)
-        fixture_fail("the worker can't be stepped");
-    const int status = wait_for(pid);
-    if (WIFSTOPPED(status) && WSTOPSIG(status) != SIGTRAP) {
-        fprintf(stderr, "kill_publish: the worker got signal %d\n", WSTOPSIG(status));
-        worker_kill(pid);
-        return false;
-    }
-    return WIFSTOPPED(status);
+/* Where the processor isn't known each instruction may be one. */
+static bool is_system_call(pid_t pid) {
+#ifdef __x86_64__
+    const long at = ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user, regs.rip), NULL);
+    const long code = ptrace(PTRACE_PEEKTEXT, pid, at, NULL);
+    return (code & 0xffff) == 0x050f;
+#else
+    (void)pid;
+    return true;
+#endif
 }
 
-void worker_kill(pid_t pid) {
+static enum step go_on(pid_t pid, int how, int expected) {
+    if (ptrace(how, pid, NULL, NULL) < 0)
+        fail("the process can't be stepped");
+    const int status = wait_for(pid);
+    if (!WIFSTOPPED(status))
+        return STEP_ENDED;
+    if (WSTOPSIG(status) == expected)
+        return STEP_DONE;
+    if (WSTOPSIG(status) == SIGSTOP)
+        return STEP_PAUSED;
+    printf("the stepped process got signal %d\n", WSTOPSIG(status));
+    step_kill(pid);
+    return STEP_ENDED;
+}
+
+enum step step_instruction(pid_t pid, bool *call) {
+    const bool calls = call != NULL && is_system_call(pid);
+    const enum step step = go_on(pid, PTRACE_SINGLESTEP, SIGTRAP);
+    if (call != NULL)
+        *call = calls && step == STEP_DONE;
+    return step;
+}
+
+enum step step_call(pid_t pid) {
+    const enum step entry = go_on(pid, PTRACE_SYSCALL, SYSTEM_CALL);
+    return entry == STEP_DONE ? go_on(pid, PTRACE_SYSCALL, SYSTEM_CALL) : entry;
+}
+
+void step_kill(pid_t pid) {
     kill(pid, SIGKILL);
     wait_for(pid);
 }
