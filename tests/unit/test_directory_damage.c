@@ -280,8 +280,10 @@ START_TEST(an_id_is_found_wherever_it_is) {
     ck_assert_int_eq(directory_find_id(&d, 99, &slot, &s, &generation, &field), -ENOENT);
     ck_assert_uint_eq(slot, 0);
     /* Removed: its descriptor stays for a generation, and is no answer. */
-    f.table.sections[1] = f.table.sections[2];
-    f.table.sections_n = 2;
+    add(&f, "last", "late", 64);
+    publish(&f);
+    memmove(&f.table.sections[1], &f.table.sections[2], 2 * sizeof *f.table.sections);
+    f.table.sections_n = 3;
     publish(&f);
     slot = 1;
     ck_assert_int_eq(directory_find_id(&d, 2, &slot, &s, &generation, &field), -ENOENT);
@@ -294,6 +296,7 @@ START_TEST(an_id_is_found_wherever_it_is) {
     struct layout layout;
     ck_assert_int_eq(directory_load(&d, &layout, &field), 0);
     ck_assert_uint_eq(layout.sections[1].state, SHM_PLACE_FREE);
+    ck_assert_uint_eq(layout.arenas_used, 3);
     ck_assert_uint_eq(layout.arenas[1].state, SHM_PLACE_FREE);
     layout_clear(&layout);
     teardown(&f);

@@ -172,7 +172,8 @@ END_TEST
 
 static void lose_magic(struct fixture *f) {
     (void)f;
-    header()->magic = 1;
+    if (times == 0) /* the load of the magic was the first, the copy is the second */
+        header()->magic = 1;
 }
 
 static void another_id(struct fixture *f) {
@@ -195,7 +196,7 @@ START_TEST(what_counts_is_what_was_copied) {
     watched = NULL;
     header()->magic = SHM_MAGIC;
     ck_assert_int_eq(directory_recheck(&d, &field), 0);
-    arm(header(), 2, lose_magic); /* the load of the magic, and the copy behind it */
+    arm(header(), 2, lose_magic);
     ck_assert_int_eq(directory_open(&opened, fixture.memory, BYTES, &field), -EBADMSG);
     ck_assert_str_eq(field, "header.magic");
     ck_assert_int_eq(directory_recheck(&d, &field), -EBADMSG);

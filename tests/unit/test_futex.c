@@ -201,6 +201,27 @@ static void check_without_waitv(unsigned error) {
     ck_assert_int_eq(status, 0);
 }
 
+/* It sleeps on the first word, and says that it was woken, by its status. */
+static int be_woken_without_waitv(uint32_t *words) {
+    const struct futex_word any[2] = {{&words[0], WORD_INITIAL}, {&words[1], WORD_INITIAL}};
+    return forbid_waitv(ENOSYS) < 0 ? 2 : futex_wait_any(any, 2, LONG_ENOUGH) == 0 ? 0 : 3;
+}
+
+START_TEST(first_word_wakes_without_waitv) {
+    uint32_t *words = shared_words(2);
+    const pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        exit(be_woken_without_waitv(words));
+    }
+    wake_one(&words[0]);
+    int status = -1;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 START_TEST(old_kernel_has_no_waitv) {
     check_without_waitv(ENOSYS);
 }
@@ -213,5 +234,5 @@ END_TEST
 
 UNIT_MAIN("futex", clocks_run, changed_word_does_not_sleep, deadline_ends_the_sleep,
           number_of_words_is_limited, bad_address_is_an_error, signal_interrupts,
-          wakes_a_process_that_may_only_read, any_word_wakes, old_kernel_has_no_waitv,
-          container_forbids_waitv)
+          wakes_a_process_that_may_only_read, any_word_wakes, first_word_wakes_without_waitv,
+          old_kernel_has_no_waitv, container_forbids_waitv)

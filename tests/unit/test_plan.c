@@ -256,6 +256,28 @@ START_TEST(a_broken_layout_is_not_gone_on_from) {
 }
 END_TEST
 
+/* Names keep their records; who comes later takes the first that is free. */
+START_TEST(a_workers_record_is_used_again) {
+    start(MIB);
+    add("a", "x", 100);
+    add("b", "y", 100);
+    add("c", "z", 100);
+    apply(NULL);
+    drop(0);
+    drop(0);
+    memmove(table.workers, table.workers + 2, sizeof *table.workers); /* z */
+    table.workers_n = 1;
+    apply(NULL);
+    ck_assert_uint_eq(layout_worker(&running, "z"), 2);
+    table.sections[0].stale_ms = 1;
+    apply("change c: stale_ms 0 -> 1");
+    worker("late");
+    apply("worker late: record 0 added");
+    ck_assert_uint_eq(layout_worker(&running, "z"), 2);
+    stop();
+}
+END_TEST
+
 /* A change's text ends where its room does. */
 START_TEST(a_long_change_is_cut) {
     struct plan plan;
@@ -282,7 +304,8 @@ START_TEST(a_long_change_is_cut) {
 }
 END_TEST
 
-UNIT_MAIN("plan", a_row_may_come_in_between, a_bad_section_goes_with_its_row,
-          a_broken_layout_is_not_gone_on_from, a_long_change_is_cut, first_plan, empty_table,
-          changes_in_place, two_may_swap_names, what_would_move_is_refused, what_is_held_is_kept,
-          instances, not_served, the_highest_id_is_one_like_any_other)
+UNIT_MAIN("plan", a_workers_record_is_used_again, a_row_may_come_in_between,
+          a_bad_section_goes_with_its_row, a_broken_layout_is_not_gone_on_from,
+          a_long_change_is_cut, first_plan, empty_table, changes_in_place, two_may_swap_names,
+          what_would_move_is_refused, what_is_held_is_kept, instances, not_served,
+          the_highest_id_is_one_like_any_other)
