@@ -372,15 +372,19 @@ static void free_the_rest(struct manager *m) {
     }
 }
 
+static const char *reason(int error) {
+    return error == EMFILE ? "too many open files: raise LimitNOFILE (ulimit -n)" : strerror(error);
+}
+
 static int open_directory(struct leases *leases, char *error, size_t error_bytes) {
     struct stat stat;
     if (mkdir(leases->path, 0700) < 0 && errno != EEXIST) {
-        snprintf(error, error_bytes, "%s: can't be made: %s", leases->path, strerror(errno));
+        snprintf(error, error_bytes, "%s: can't be made: %s", leases->path, reason(errno));
         return -errno;
     }
     leases->dir_fd = open(leases->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (leases->dir_fd < 0 || fstat(leases->dir_fd, &stat) < 0) {
-        snprintf(error, error_bytes, "%s: %s", leases->path, strerror(errno));
+        snprintf(error, error_bytes, "%s: %s", leases->path, reason(errno));
         return -errno;
     }
     if (stat.st_uid == geteuid() && (stat.st_mode & 077) == 0)
@@ -411,19 +415,19 @@ int leases_open(struct manager *m, char *error, size_t error_bytes) {
     r = sd_event_add_inotify(m->event, &leases->inotify, leases->path,
                              IN_CLOSE_NOWRITE | IN_CLOSE_WRITE, on_inotify, m);
     if (r < 0) {
-        snprintf(error, error_bytes, "%s: can't be watched: %s", leases->path, strerror(-r));
+        snprintf(error, error_bytes, "%s: can't be watched: %s", leases->path, reason(-r));
         return r;
     }
     DIR *dir = opendir(leases->path);
     if (dir == NULL) {
-        snprintf(error, error_bytes, "%s: %s", leases->path, strerror(errno));
+        snprintf(error, error_bytes, "%s: %s", leases->path, reason(errno));
         return -errno;
     }
     r = find_all(m, dir);
     closedir(dir);
     if (r < 0) {
         snprintf(error, error_bytes, "%s: its leases can't all be looked at (%s): start again",
-                 leases->path, strerror(-r));
+                 leases->path, reason(-r));
         return r;
     }
     free_the_rest(m);

@@ -5,9 +5,11 @@
 #include "config.h"
 #include "manager.h"
 
+#include <signal.h>
 #include <stdlib.h>
 
 int main(int argc, char **argv) {
+    signal(SIGXFSZ, SIG_IGN); /* a write beyond RLIMIT_FSIZE is an error, and no reason to die */
     struct config config;
     int r = config_read(&config, argc, argv);
     if (r != 0)

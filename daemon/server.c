@@ -3,10 +3,12 @@
  * Accepting, reading and writing.
  */
 #include "server.h"
+#include "core/futex.h"
 #include "journal.h"
 #include "manager.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,8 @@
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
+
+#define FULL_SAID_NS UINT64_C(60000000000)
 
 /* ---- a client's end */
 
@@ -198,11 +202,36 @@ static void welcome(struct manager *m, int fd, const struct peer *peer) {
         server_drop(client);
 }
 
+/* Without a descriptor to take it with, a connection would be announced again and again. */
+static void turn_away(struct server *server) {
+    uint64_t now_ns = clock_mono_ns();
+    if (server->full_said_ns == 0 || now_ns - server->full_said_ns > FULL_SAID_NS) {
+        server->full_said_ns = now_ns;
+        journal(LOG_WARNING, JOURNAL_TROUBLE,
+                "no descriptor is left for another connection (%u are open): raise LimitNOFILE "
+                "(ulimit -n)",
+                server->clients_n);
+    }
+    if (server->spare < 0)
+        return;
+    close(server->spare);
+    int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0) {
+        send_refusal(fd, PROTOCOL_REFUSED, -EAGAIN, 0,
+                     "it has no descriptor left for another connection: try again, or raise its "
+                     "LimitNOFILE");
+        close(fd);
+    }
+    server->spare = fcntl(server->fd, F_DUPFD_CLOEXEC, 3);
+}
+
 static int on_connect(sd_event_source *source, int listener, uint32_t events, void *userdata) {
     (void)source;
     (void)events;
     struct manager *m = userdata;
     int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0 && errno == EMFILE)
+        turn_away(&m->server);
     if (fd < 0)
         return 0;
     struct peer peer;
@@ -245,7 +274,7 @@ static int listen_here(struct server *server, const struct sockaddr_un *address,
 int server_open(struct manager *m, char *error, size_t error_bytes) {
     struct server *server = &m->server;
     struct sockaddr_un address;
-    server->fd = -1;
+    server->fd = server->spare = -1;
     int r = protocol_address(&address, m->config.runtime_dir, m->key);
     if (r < 0) {
         snprintf(error, error_bytes, "%s: too long for a socket's address: use a shorter one",
@@ -259,7 +288,10 @@ int server_open(struct manager *m, char *error, size_t error_bytes) {
     server->activated = server->fd >= 0;
     if (!server->activated && (r = listen_here(server, &address, error, error_bytes)) < 0)
         return r;
-    r = sd_event_add_io(m->event, &server->io, server->fd, EPOLLIN, on_connect, m);
+    server->spare = fcntl(server->fd, F_DUPFD_CLOEXEC, 3);
+    r = server->spare < 0
+            ? -errno
+            : sd_event_add_io(m->event, &server->io, server->fd, EPOLLIN, on_connect, m);
     if (r < 0)
         snprintf(error, error_bytes, "%s: %s", server->path, strerror(-r));
     return r < 0 ? r : 0;
@@ -271,11 +303,14 @@ void server_close(struct manager *m) {
         server_drop(server->clients);
     sd_event_source_disable_unref(server->io);
     server->io = NULL;
-    if (server->fd >= 0)
-        close(server->fd);
-    if (server->fd >= 0 && !server->activated)
+    if (server->fd < 0)
+        return;
+    close(server->fd);
+    if (server->spare >= 0)
+        close(server->spare);
+    if (!server->activated)
         unlink(server->path);
-    server->fd = -1;
+    server->fd = server->spare = -1;
 }
 
 unsigned server_waiting(const struct server *server) {

@@ -34,6 +34,8 @@ struct client {
 
 struct server {
     int fd;
+    int spare; /* given up for a moment to say that there is no other */
+    uint64_t full_said_ns;
     bool activated; /* the socket is the service manager's */
     char path[108];
     sd_event_source *io;

@@ -221,6 +221,8 @@ static const char *open_remedy(int r) {
         return "the disk is full: make room";
     case -EBUSY:
         return "somebody else has it locked: end that";
+    case -EIO:
+        return "the disk fails, or may not be written so far (dmesg, quota, ulimit -f)";
     default:
         return strerror(-r);
     }

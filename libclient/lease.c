@@ -152,6 +152,11 @@ static int await_grant(shmc *segment, int socket, struct settings *settings, uin
             close(*fd);
         if (message.head.type == PROTOCOL_REFUSED)
             return refusal(segment, settings, &message.refused);
+        if (message.head.type == PROTOCOL_GRANT)
+            return error_set(segment->error, -EMFILE,
+                             "the lease of worker '%s' was granted, and there was no descriptor "
+                             "free to take it with; raise RLIMIT_NOFILE (ulimit -n)",
+                             message.grant.worker);
         if (message.head.type != PROTOCOL_WAITING)
             return error_set(segment->error, -EPROTONOSUPPORT,
                              "the manager answered a claim by message %u; restart it",

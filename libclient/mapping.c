@@ -42,6 +42,11 @@ static int refused(const shmc *segment, const struct settings *settings, int err
                          "of its group (shm-workers), and log in anew",
                          settings->key, segment->id, geteuid(),
                          settings->worker != NULL ? "write" : "read");
+    if (error == -ENOMEM)
+        return error_set(segment->error, error,
+                         "shared memory 0x%08x (shmid %d): no address space for all of it; raise "
+                         "RLIMIT_AS (ulimit -v)",
+                         settings->key, segment->id);
     return error_set(segment->error, error, "shared memory 0x%08x (shmid %d) can't be attached: %s",
                      settings->key, segment->id, strerror(-error));
 }

@@ -5,6 +5,7 @@
  */
 #include "tool.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -228,8 +229,16 @@ static int run_verb(struct tool *tool) {
     return TOOL_OK;
 }
 
+static void on_file_size(int signal) {
+    (void)signal;
+}
+
 int main(int argc, char **argv) {
     struct tool tool = {.seconds = 1};
+    /* A write beyond RLIMIT_FSIZE is an error to be told.  A handler, since a command that is
+     * executed would keep SIG_IGN. */
+    sigaction(SIGXFSZ, &(struct sigaction){.sa_handler = on_file_size, .sa_flags = SA_RESTART},
+              NULL);
     int code = find_verb(&tool, argc, argv);
     if (code != TOOL_OK)
         return code;
