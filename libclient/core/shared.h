@@ -122,6 +122,15 @@ static inline void shared_prefetch(const void *at) {
     __builtin_prefetch(at);
 }
 
+/* Will be written soon. */
+static inline void shared_prefetch_own(void *at) {
+#if defined(__x86_64__)
+    __asm__ __volatile__("prefetchw %0" : : "m"(*(volatile char *)at));
+#else
+    __builtin_prefetch(at, 1);
+#endif
+}
+
 /* In a loop that waits for somebody's store. */
 static inline void shared_relax(void) {
 #if defined(__x86_64__)

@@ -79,7 +79,7 @@ int snapshot_take_over(struct snapshot_writer *ret, struct snapshot *snapshot, u
  * thread to the next.  As long as there is one thread only, nobody but a signal handler can come
  * between the load and the store, and it is through before the store: no need for the 7 ns of an
  * exchange. */
-static bool enter(struct snapshot_writer *writer) {
+static inline bool enter(struct snapshot_writer *writer) {
     if (!__libc_single_threaded)
         return __atomic_exchange_n(&writer->busy, 1, __ATOMIC_ACQUIRE) == 0;
     if (__atomic_load_n(&writer->busy, __ATOMIC_RELAXED) != 0)
@@ -89,20 +89,17 @@ static bool enter(struct snapshot_writer *writer) {
     return true;
 }
 
-static void leave(struct snapshot_writer *writer) {
+static inline void leave(struct snapshot_writer *writer) {
     __atomic_store_n(&writer->busy, 0, __ATOMIC_RELEASE);
 }
 
-static uint32_t queue_next(const struct snapshot_writer *writer) {
+static inline uint32_t queue_next(const struct snapshot_writer *writer) {
     return writer->queue_at + 2 < writer->snapshot->count ? writer->queue_at + 1 : 0;
 }
 
 /* A lapped reader asks to spare the buffer that it reads.  Anybody can write that word, so it is a
  * courtesy with an end: the version must be right, and after some publishes it is enough. */
-static bool hinted(struct snapshot_writer *writer, uint32_t index) {
-    if (writer->snapshot->bell == NULL)
-        return false;
-    const uint64_t hint = shared_load_relaxed64(&writer->snapshot->bell->hint);
+static bool hinted(struct snapshot_writer *writer, uint64_t hint, uint32_t index) {
     if (hint != (writer->versions[index] << 8 | index) || writer->versions[index] == 0)
         return false;
     if (hint != writer->hint) {
@@ -112,36 +109,43 @@ static bool hinted(struct snapshot_writer *writer, uint32_t index) {
     return writer->hint_age++ < SNAPSHOT_HINT_PUBLISHES;
 }
 
-/* The oldest buffer that nobody asked to spare; it is at queue_at afterwards. */
-static uint32_t choose(struct snapshot_writer *writer) {
+/* The oldest buffer and the one after it change places, if the oldest is to be spared. */
+__attribute__((noinline)) static void spare(struct snapshot_writer *writer, uint64_t hint) {
     uint8_t *oldest = &writer->queue[writer->queue_at];
     uint8_t *second = &writer->queue[queue_next(writer)];
-    if (second != oldest && hinted(writer, *oldest)) {
+    if (second != oldest && hinted(writer, hint, *oldest)) {
         const uint8_t spared = *oldest;
         *oldest = *second;
         *second = spared;
     }
-    return MUTANT(TAKES_CURRENT) ? writer->current : *oldest;
 }
 
-static uint64_t head_for(const struct snapshot_writer *writer, uint32_t index) {
+/* The oldest buffer that nobody asked to spare; it is at queue_at afterwards. */
+static inline uint32_t choose(struct snapshot_writer *writer) {
+    const struct shm_bell *bell = writer->snapshot->bell;
+    const uint64_t hint = bell == NULL ? 0 : shared_load_relaxed64(&bell->hint);
+    if (hint != 0)
+        spare(writer, hint);
+    return MUTANT(TAKES_CURRENT) ? writer->current : writer->queue[writer->queue_at];
+}
+
+static inline uint64_t head_for(const struct snapshot_writer *writer, uint32_t index) {
     return (uint64_t)index << SHM_HEAD_BUFFER_SHIFT | writer->next << SHM_HEAD_VERSION_SHIFT;
 }
 
 /* The sequence must be odd before the first byte of the value changes: the fence pairs with the one
  * that a reader has between its copy and its second look at the sequence. */
-static struct shm_buffer *dirty(struct snapshot_writer *writer, uint32_t index) {
+static inline struct shm_buffer *dirty(struct snapshot_writer *writer, uint32_t index) {
     struct shm_buffer *buffer = buffer_at(writer->snapshot, index);
     if (!MUTANT(NOT_DIRTIED))
         shared_store_relaxed64(&buffer->seq, 2 * writer->next - 1);
     if (MUTANT(HEAD_EARLY))
         shared_store_release64(&writer->snapshot->shared->head, head_for(writer, index));
     STEP(DIRTY_UNFENCED, shared_fence_release());
-    writer->versions[index] = 0;
     return buffer;
 }
 
-static void stamp(struct shm_buffer *buffer, uint32_t flags) {
+static inline void stamp(struct shm_buffer *buffer, uint32_t flags) {
     uint64_t mono = 0, real = 0;
     if ((flags & SHM_SECTION_STAMP_NONE) == 0) {
         const bool coarse = (flags & SHM_SECTION_STAMP_COARSE) != 0;
@@ -160,7 +164,7 @@ static void wake(struct snapshot_writer *writer) {
 }
 
 /* Between store head and load want, unless the sleepers have it. */
-static void barrier(const struct snapshot_writer *writer) {
+static inline void barrier(const struct snapshot_writer *writer) {
     if (writer->ordered)
         __atomic_signal_fence(__ATOMIC_SEQ_CST); /* for the compiler: it stays in this order */
     else
@@ -173,7 +177,7 @@ static void barrier(const struct snapshot_writer *writer) {
  * of a reader that had seen the new head and sleeps for the next.  There is a full barrier between
  * store head, load want here, as between store want, load head in a sleeper, so that one of the two
  * sees the other's store. */
-static bool store_head(struct snapshot_writer *writer, uint64_t head) {
+static inline bool store_head(struct snapshot_writer *writer, uint64_t head) {
     struct shm_bell *bell = writer->snapshot->bell;
     const uint32_t notify =
         writer->snapshot->flags & (SHM_SECTION_NOTIFY_ALWAYS | SHM_SECTION_NOTIFY_NEVER);
@@ -195,7 +199,18 @@ static bool store_head(struct snapshot_writer *writer, uint64_t head) {
            (!MUTANT(BELL_ONE_LOOK) && shared_load_relaxed32(&bell->want) != 0) || writer->first;
 }
 
-static void finish(struct snapshot_writer *writer, uint32_t index, size_t bytes) {
+/* Readers have pulled the lines of the buffer that is next.  Asked for now, they are back when the
+ * next publish needs them. */
+static inline void own_next(const struct snapshot_writer *writer, size_t bytes) {
+    uint8_t *next = (uint8_t *)buffer_at(writer->snapshot, writer->queue[writer->queue_at]);
+    const uint8_t *end = next + (bytes < SNAPSHOT_FETCH_MAX ? bytes : SNAPSHOT_FETCH_MAX);
+    shared_prefetch_own(next);
+    do
+        shared_prefetch_own(next += SHM_LINE);
+    while (next < end);
+}
+
+static inline void finish(struct snapshot_writer *writer, uint32_t index, size_t bytes) {
     struct shm_buffer *buffer = buffer_at(writer->snapshot, index);
     shared_store_relaxed64(&buffer->len, bytes);
     shared_store_relaxed32(&buffer->epoch, writer->epoch);
@@ -210,6 +225,7 @@ static void finish(struct snapshot_writer *writer, uint32_t index, size_t bytes)
     writer->queue_at = queue_next(writer);
     writer->current = index;
     writer->first = false;
+    own_next(writer, bytes);
     if (wanted)
         STEP(NOT_WOKEN, wake(writer));
 }
@@ -259,6 +275,7 @@ void snapshot_abort(struct snapshot_writer *writer) {
     if (writer->open == SHM_NONE)
         return;
     shared_store_relaxed64(&buffer_at(writer->snapshot, writer->open)->seq, 0);
+    writer->versions[writer->open] = 0;
     shared_store_relaxed64(&writer->snapshot->shared->aborted, ++writer->aborted);
     writer->open = SHM_NONE;
     leave(writer);

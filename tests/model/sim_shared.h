@@ -63,6 +63,10 @@ static inline void shared_fence_nontemporal(void) {
 static inline void shared_relax(void) {
 }
 
+static inline void shared_prefetch_own(const void *shared) {
+    (void)shared;
+}
+
 static inline void shared_prefetch(const void *shared) {
     (void)shared;
 }
