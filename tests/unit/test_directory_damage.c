@@ -138,9 +138,10 @@ static struct victim begin_damaged(struct fixture *f, struct directory *d,
     return v;
 }
 
-static void expect(const struct damage *damage, int result, const char *field) {
+/* The field by its address, as the call that sets it is an argument as well. */
+static void expect(const struct damage *damage, int result, const char *const *field) {
     ck_assert_msg(result == damage->result, "%s: %d, not %d", damage->what, result, damage->result);
-    ck_assert_msg(strcmp(field, damage->field) == 0, "%s: '%s', not '%s'", damage->what, field,
+    ck_assert_msg(strcmp(*field, damage->field) == 0, "%s: '%s', not '%s'", damage->what, *field,
                   damage->field);
 }
 
@@ -150,7 +151,7 @@ START_TEST(a_header_is_refused_by_its_field) {
         struct directory d;
         const char *field = "";
         begin_damaged(&f, &d, headers[i]);
-        expect(headers[i], directory_open(&d, f.memory, BYTES, &field), field);
+        expect(headers[i], directory_open(&d, f.memory, BYTES, &field), &field);
         teardown(&f);
     }
 }
@@ -166,11 +167,11 @@ static void expect_everywhere(const struct damage *damage) {
     uint32_t slot = 0;
     const char *field = "";
     begin_damaged(&f, &d, damage);
-    expect(damage, directory_find(&d, "temps", &s, &generation, &field), field);
+    expect(damage, directory_find(&d, "temps", &s, &generation, &field), &field);
     field = "";
-    expect(damage, directory_find_id(&d, 1, &slot, &s, &generation, &field), field);
+    expect(damage, directory_find_id(&d, 1, &slot, &s, &generation, &field), &field);
     field = "";
-    expect(damage, directory_load(&d, &layout, &field), field);
+    expect(damage, directory_load(&d, &layout, &field), &field);
     teardown(&f);
 }
 
@@ -194,7 +195,7 @@ START_TEST(an_arena_is_refused_by_its_field) {
         const char *field = "";
         begin_damaged(&f, &d, arenas[i]);
         const uint64_t generation = f.layout.generation;
-        expect(arenas[i], directory_arena(&d, generation, 0, &found, &field), field);
+        expect(arenas[i], directory_arena(&d, generation, 0, &found, &field), &field);
         ck_assert_uint_eq(found.bytes, 7);
         teardown(&f);
     }
@@ -241,9 +242,9 @@ START_TEST(a_damaged_index_is_no_miss) {
         uint32_t slot = SHM_NONE;
         const char *field = "";
         begin_damaged(&f, &d, damages[i]);
-        expect(damages[i], directory_find(&d, "temps", &s, &generation, &field), field);
+        expect(damages[i], directory_find(&d, "temps", &s, &generation, &field), &field);
         field = "";
-        expect(damages[i], directory_find_id(&d, 99, &slot, &s, &generation, &field), field);
+        expect(damages[i], directory_find_id(&d, 99, &slot, &s, &generation, &field), &field);
         teardown(&f);
     }
     struct fixture f;
