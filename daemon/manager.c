@@ -131,6 +131,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
                 "somebody removed the segment 0x%08x (ipcrm): who is attached goes on with the old "
                 "memory; restart the manager and the workers to have a new one",
                 m->key);
+    manager_notify_status(m);
     sd_event_source_set_time(source, usec + MANAGER_TICK_MS * UINT64_C(1000));
     return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
@@ -228,13 +229,13 @@ int manager_start(struct manager *m, const struct config *config) {
     return 0;
 }
 
-void manager_notify_status(const struct manager *m) {
-    const struct verdict *v = &m->verdict;
-    if (v->outcome == VERDICT_APPLIED)
-        sd_notifyf(0, "STATUS=generation %llu", (unsigned long long)m->layout.generation);
-    else
-        sd_notifyf(0, "STATUS=generation %llu; table rejected: %s",
-                   (unsigned long long)m->layout.generation, v->error);
+void manager_notify_status(struct manager *m) {
+    char line[sizeof m->status_line];
+    status_line(m, line, sizeof line);
+    if (strcmp(line, m->status_line) == 0)
+        return;
+    memcpy(m->status_line, line, sizeof line);
+    sd_notifyf(0, "STATUS=%s", line);
 }
 
 int manager_run(struct manager *m) {

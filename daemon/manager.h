@@ -45,6 +45,7 @@ struct manager {
     struct table_db *table_db;
     struct state_db *state;
     struct verdict verdict;
+    char status_line[700]; /* as systemd was told it last */
     struct leases leases;
     struct refusals refusals;
     struct server server;
@@ -66,8 +67,8 @@ void manager_stop(struct manager *manager);
 /* --check: prints the plan, changes nothing; the exit status. */
 int manager_check(const struct config *config);
 
-/* What systemctl status shows. */
-void manager_notify_status(const struct manager *manager);
+/* What systemctl status shows; told when it has changed. */
+void manager_notify_status(struct manager *manager);
 
 /* ---- apply.c */
 
@@ -92,5 +93,8 @@ char *plan_reply(const struct plan *plan, int result);
 char *history_reply(struct manager *manager, unsigned limit);
 char *table_reply(struct manager *manager); /* the one that runs: the last good one */
 char *plain_reply(int result, const char *error);
+
+/* And in one line. */
+void status_line(const struct manager *manager, char *line, size_t bytes);
 
 #endif

@@ -286,6 +286,13 @@ int server_open(struct manager *m, char *error, size_t error_bytes) {
         if (sd_is_socket_unix(fd, SOCK_SEQPACKET, 1, address.sun_path, 0) > 0)
             server->fd = fd;
     server->activated = server->fd >= 0;
+    if (!server->activated && sd_listen_fds(0) > 0)
+        journal(
+            LOG_WARNING, JOURNAL_TROUBLE,
+            "systemd passed a socket that is not %s, where clients of this key look: name it in "
+            "the socket unit's ListenSequentialPacket= (an instance: the key in eight hex "
+            "digits)",
+            server->path);
     if (!server->activated && (r = listen_here(server, &address, error, error_bytes)) < 0)
         return r;
     server->spare = fcntl(server->fd, F_DUPFD_CLOEXEC, 3);

@@ -123,3 +123,26 @@ char *plain_reply(int result, const char *error) {
         return text_of(json_pack("{s:b}", "ok", 1));
     return text_of(json_pack("{s:b, s:i, s:s}", "ok", 0, "errno", -result, "error", error));
 }
+
+static unsigned count_stale(const struct stale *stale) {
+    unsigned n = 0;
+    for (uint32_t i = 0; i < stale->slots; i++)
+        n += stale->marks[i].stale;
+    return n;
+}
+
+void status_line(const struct manager *m, char *line, size_t bytes) {
+    const struct verdict *v = &m->verdict;
+    unsigned stale = count_stale(&m->stale);
+    char late[32] = "";
+    if (stale > 0)
+        snprintf(late, sizeof late, " (%u stale)", stale);
+    snprintf(line, bytes, "generation %llu; %lld sections%s; %lld of %lld workers attached%s%s%s",
+             (unsigned long long)m->layout.generation, (long long)count_sections(&m->layout), late,
+             (long long)count_leased(&m->leases), (long long)count_workers(&m->layout),
+             m->segment.removed ? "; the segment was removed, restart the manager" : "",
+             v->outcome == VERDICT_APPLIED    ? ""
+             : v->outcome == VERDICT_REJECTED ? "; table rejected: "
+                                              : "; table not readable: ",
+             v->outcome == VERDICT_APPLIED ? "" : v->error);
+}
