@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The installed service in a real systemd: installed as the README says, looked at, reloaded,
+# explained by the journal, measured, disabled.
+# Usage: test_systemd.sh BUILD-DIRECTORY
+# shellcheck source=tests/system/box.sh
+. "$(dirname "$0")/box.sh"
+table=/var/lib/shm-manager/sections.db
+
+box_up
+box_install
+box_users
+sql() { inside sqlite3 "$table" "$1"; }
+status() { inside systemctl status --no-pager --lines 0 shm-manager.service; }
+status_line() { status | grep -Eq -e "Status: \".*$1.*\""; }
+
+# ---- enabled, started
+ok "the presets enable service and socket" \
+    inside systemctl preset shm-manager.socket shm-manager.service
+is_enabled() { [ "$(inside systemctl is-enabled "$1" 2>&1)" = "$2" ]; }
+ok "the service" is_enabled shm-manager.service enabled
+ok "the socket" is_enabled shm-manager.socket enabled
+ok "no instance by itself" is_enabled shm-manager@.service disabled
+ok "the socket starts" inside systemctl start shm-manager.socket
+ok "what it starts with its first client" says 0 'generation' as plant shmtool status
+ok "is the service" active shm-manager.service
+ok "with a status line" await 5 status_line 'generation 1; 0 sections; 0 of 0 workers attached'
+owners() {
+    [ "$(inside stat -c '%U:%G %a' /var/lib/shm-manager "$table" /var/lib/shm-manager/state \
+        /run/shm-manager /run/shm-manager/53484d31.sock | tr '\n' ' ')" = "root:shm-manager 2750 \
+root:shm-manager 640 shm-manager:shm-manager 700 shm-manager:shm-manager 755 root:root 666 " ]
+}
+ok "files belong to whom they should" owners
+unprivileged() { [ "$(inside ps -o user= -p "$(main_pid shm-manager)")" = shm-manager ]; }
+ok "it runs without privileges" unprivileged
+
+# ---- reload
+box_table /var/lib/shm-manager
+ok "a good table is reloaded" says 0 '' inside systemctl reload shm-manager
+ok "and is in force" says 0 'kept40' as plant shmtool list
+ok "which the status line says" status_line 'generation 2; 44 sections; 0 of 5 workers attached'
+ok "sections are filled" load fill
+load_begin
+ok "and says who is attached" await 5 status_line '[34] of 5 workers attached'
+sums >"$work/before"
+ok "there is something to sum" [ "$(wc -l <"$work/before")" -eq 40 ]
+pid=$(main_pid shm-manager)
+sql "UPDATE section SET owner = 'another' WHERE name = 'load1'"
+ok "a bad table makes the reload fail" says 1 'failed|Failed' inside systemctl reload shm-manager
+ok "the journal says why" journal_says shm-manager "shmtool reload: section 'load1': .*|table rejected: section 'load1'"
+ok "so does the status line" status_line "generation 2; .*table rejected: section 'load1'"
+ok "the service runs on" active shm-manager
+ok "as the same process" [ "$(main_pid shm-manager)" = "$pid" ]
+ok "and nothing changed" diff "$work/before" <(sums)
+ok "who runs a bad table can restart" inside systemctl restart shm-manager
+ok "and finds the last good one in force" diff "$work/before" <(sums)
+ok "with the reason still there" await 5 status_line "table rejected: section 'load1'"
+inside shmtool table revert --yes >/dev/null 2>&1 || sql "UPDATE section SET owner = 'load1' WHERE name = 'load1'"
+ok "a mended table is reloaded" inside systemctl reload shm-manager
+ok "and the status line is good again" says 1 '' status_line rejected
+ok "no operation failed meanwhile" load_end
+
+# ---- the journal
+ok "the catalog is taken" inside journalctl --update-catalog
+explained() {
+    inside journalctl --sync
+    inside journalctl --no-pager -x -u shm-manager "MESSAGE_ID=$1" >"$work/explained"
+    grep -q "$2" "$work/explained"
+}
+ok "journalctl -x explains a rejected table" \
+    explained 1785fb9ba1b949d08ceade14f33df87d 'Nothing of the edit was applied'
+ok "and a lease, by the worker's name" \
+    explained 77ea021229f2468da5a2e6791f918c60 "is the worker 'load1' now"
+ok "entries are found by their worker" says 0 "worker 'kept'" \
+    inside journalctl --no-pager -o cat -u shm-manager SHM_WORKER=kept
+
+# ---- hardening
+ok "the units verify" says 0 '^$' inside systemd-analyze verify --man=no \
+    shm-manager.service shm-manager.socket shm-manager@abcd0001.service shm-manager@abcd0001.socket
+exposure() { # UNIT NAME
+    local score
+    score=$(inside systemd-analyze security --no-pager "$1" |
+        sed -nE 's/.*exposure level for .*: ([0-9.]+) .*/\1/p')
+    echo "figure: $2 ${score:-none} score"
+    [ -n "$score" ] && awk -v score="$score" 'BEGIN { exit !(score <= 1.0) }'
+}
+ok "the service exposes little" exposure shm-manager.service unit.exposure
+filtered() { grep -q '^Seccomp:.*2' "$box_root/proc/$(main_pid shm-manager)/status"; }
+ok "and is what it was measured as" filtered
+
+# ---- stop, disable
+ok "both stop" inside systemctl stop shm-manager.socket shm-manager.service
+ok "readers are told" says 0 'stopped .* ago; readers and workers go on' as plant shmtool status
+ok "who needs a manager is told what to do" says 3 'systemctl start shm-manager' inside shmtool reload
+ok "values are read all the same" diff "$work/before" <(sums)
+ok "both are disabled by disabling the service" inside systemctl disable shm-manager.service
+ok "the service is off" is_enabled shm-manager.service disabled
+ok "the socket as well" is_enabled shm-manager.socket disabled
+box_down
+box_up
+ok "nothing starts at the next boot" [ "$(property shm-manager.service ActiveState)" = inactive ]
+ok "no socket either" [ "$(property shm-manager.socket ActiveState)" = inactive ]
+box_down

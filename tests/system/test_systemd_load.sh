@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Whatever happens to the installed service, what runs goes on: no operation of attached workers and
+# readers fails, who comes meanwhile only waits, and no byte of a section changes.  30 kills; 100 with
+# SHM_SOAK.
+# Usage: test_systemd_load.sh BUILD-DIRECTORY
+# shellcheck source=tests/system/box.sh
+. "$(dirname "$0")/box.sh"
+kills=30
+[ -z "${SHM_SOAK-}" ] || kills=100
+
+box_up
+box_install
+box_users
+inside systemctl enable --quiet --now shm-manager.socket shm-manager.service
+box_table /var/lib/shm-manager
+inside systemctl reload shm-manager
+load fill
+sums >"$work/before"
+load_begin
+
+# After each event the same sections stand at the same place with the same bytes.
+same() { # CASE...
+    ok "after $*: the same sections, and every byte" diff "$work/before" <(sums)
+}
+restarts() { property shm-manager NRestarts; }
+leases() { as plant shmtool workers | awk '$1 ~ /^load/ { print $1, $2, $3, $(NF - 1) }'; }
+leases >"$work/leases"
+
+# ---- restart
+for round in 1 2 3 4 5; do
+    pid=$(main_pid shm-manager)
+    ok "restart $round" inside systemctl restart shm-manager
+    ok "is another process" follows shm-manager "$pid"
+done
+same restarts
+
+# ---- kill -9
+for ((round = 1; round <= kills; round++)); do
+    pid=$(main_pid shm-manager)
+    begin=${EPOCHREALTIME/./}
+    inside systemctl kill --kill-who=main --signal=KILL shm-manager
+    await 30 follows shm-manager "$pid" || ok "kill $round: it comes back" false
+    echo $(((${EPOCHREALTIME/./} - begin) / 1000)) >>"$work/times"
+done
+ok "it came back from $kills kills" [ "$(restarts)" -eq "$kills" ]
+echo "figure: unit.kills $kills kills"
+sort -n "$work/times" | sed -n "$(((kills + 1) / 2))s/.*/figure: unit.back_after_kill_median & ms/p;
+    \$s/.*/figure: unit.back_after_kill_max & ms/p"
+same "$kills kills"
+
+# ---- a manager that hangs
+mkdir -p "$box_root/etc/systemd/system/shm-manager.service.d"
+printf '[Service]\nWatchdogSec=2s\nTimeoutAbortSec=1s\n' \
+    >"$box_root/etc/systemd/system/shm-manager.service.d/hurry.conf"
+inside systemctl daemon-reload
+inside systemctl restart shm-manager
+pid=$(main_pid shm-manager)
+inside kill -STOP "$pid"
+ok "the watchdog ends a manager that was stopped" await 30 follows shm-manager "$pid"
+ok "and says so" journal_says shm-manager 'Watchdog timeout'
+same "the watchdog"
+
+# ---- stop and start
+ok "the service stops" says 0 '' inside systemctl stop shm-manager.service
+ok "while the socket stays, the next client starts it" says 0 generation as plant shmtool status
+ok "and it runs" active shm-manager
+inside systemctl stop shm-manager.socket shm-manager.service
+ok "both stop" [ "$(property shm-manager ActiveState)" = inactive ]
+ok "and start" inside systemctl start shm-manager.socket shm-manager.service
+same "stop and start"
+
+# ---- systemd itself, and an upgrade
+ok "systemd reexecutes" inside systemctl daemon-reexec
+same "a daemon-reexec"
+program=$(inside readlink "/proc/$(main_pid shm-manager)/exe")
+inode=$(inside stat -c %i "$program")
+find "$box_root/${program%/sbin/*}"/{sbin,bin,lib} -name '*shm*' -type f -exec touch -d @0 {} +
+box_install
+ok "an upgrade puts another program there" [ "$(inside stat -c %i "$program")" != "$inode" ]
+inside systemctl try-restart shm-manager
+runs_new() { [ "$(inside stat -L -c %i "/proc/$(main_pid shm-manager)/exe")" = "$(inside stat -c %i "$program")" ]; }
+ok "which runs" runs_new
+same "an upgrade"
+ok "the leases are those of the beginning" diff "$work/leases" <(leases)
+ok "no operation failed in all this" load_end
+
+# ---- reboots
+bytes=$(sed 's/.*: \([0-9]*\) bytes .*/\1/' "$work/before" | awk '{ n += $1 } END { print n }')
+echo "figure: unit.bytes_compared $bytes bytes"
+places() { sed 's/ incarnation.*//' "$1"; }
+for how in box_down box_cut; do
+    $how
+    box_up
+    ok "$how: the service starts with the machine" await 10 active shm-manager
+    load fill
+    sums >"$work/after"
+    ok "the same layout, from the same table" diff <(places "$work/before") <(places "$work/after")
+    load_begin
+    ok "workers attach again, and go on" load_end
+done
+ok "the history of edits outlives them" says 0 '^ +2 .* applied ' inside shmtool history
