@@ -233,12 +233,21 @@ static int check_identity(const struct table_db *db, char *error, size_t error_b
     return 0;
 }
 
+static const char *why_unseen(int error) {
+    switch (error) {
+    case ENOENT:
+        return "there is no section table: shmtool table init makes one";
+    case EACCES:
+        return "you may not enter its directory, which is for root and the manager: try with sudo";
+    default:
+        return strerror(error);
+    }
+}
+
 int table_db_open(struct table_db **ret, const char *path, char *error, size_t error_bytes) {
     struct stat seen;
     if (stat(path, &seen) < 0)
-        return FAIL(-errno, "%s: %s", path,
-                    errno == ENOENT ? "there is no section table: shmtool table init makes one"
-                                    : strerror(errno));
+        return FAIL(-errno, "%s: %s", path, why_unseen(errno));
     struct table_db *db = calloc(1, sizeof *db);
     if (db == NULL)
         return FAIL(-ENOMEM, "%s: out of memory", path);

@@ -5,6 +5,7 @@
  * worker.
  */
 #include "client.h"
+#include "core/table.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,11 +72,12 @@ int settings_read(struct settings *ret, const struct shmc_options *options,
     if ((copy->flags & ~SHMC_LEASE_FD) != 0)
         return error_set(error, -EINVAL, "options.flags 0x%x has bits besides SHMC_LEASE_FD",
                          copy->flags);
-    if (copy->worker != NULL &&
-        (copy->worker[0] == '\0' || strlen(copy->worker) >= SHMC_NAME_BYTES))
-        return error_set(error, -EINVAL,
-                         "options.worker is '%.80s'; a worker's name has 1 to %d characters",
-                         copy->worker, SHMC_NAME_BYTES - 1);
+    if (copy->worker != NULL && !table_name_ok(copy->worker, true))
+        return error_set(
+            error, -EINVAL,
+            "options.worker is '%.80s'; a worker's name has 1 to %d letters, digits, _ "
+            ". or -, a letter first (shmtool workers lists them)",
+            copy->worker, SHMC_NAME_BYTES - 1);
     if (ret->runtime_dir == NULL)
         ret->runtime_dir = secure_getenv("SHMC_RUNTIME_DIR");
     if (ret->runtime_dir == NULL || ret->runtime_dir[0] == '\0')

@@ -21,9 +21,9 @@ static int check_creator(const shmc *segment, const struct settings *settings,
         return 0;
     return error_set(segment->error, -EPERM,
                      "shared memory 0x%08x (shmid %d) was made by uid %u, who is neither root nor "
-                     "the owner of %s: it isn't the manager's; remove it (ipcrm -m %d) or use "
-                     "another key",
-                     settings->key, segment->id, creator, settings->runtime_dir, segment->id);
+                     "the owner of %s: set SHMC_RUNTIME_DIR to the manager's --runtime-dir; if it "
+                     "is, the memory is somebody else's: use another key",
+                     settings->key, segment->id, creator, settings->runtime_dir);
 }
 
 static int gone(const shmc *segment, const struct settings *settings) {

@@ -1,22 +1,38 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# README's programs, compiled as it says against an installed tree, and run; its first edit and its
-# first crash come out as it shows them.
+# README, taken at its word: what it says to do by hand is done, its programs are compiled as it says
+# and run, its first edit and first crash come out as it shows them.
 . "$(dirname "$0")/harness.sh"
 readme=$source_dir/README.md
-install_tree
+key=$SHMC_KEY
+HOME=$work/home
+mkdir "$HOME" "$work/clone"
+tar -C "$source_dir" -c --exclude=./build --exclude=./.git . | tar -C "$work/clone" -x
 cd "$work"
 
 # Each ```c block begins with a comment that names its file; the ```console blocks are numbered.
 awk '/^```/ { file = "" }
     /^```c$/ { getline; file = $2; sub(/:$/, "", file) }
     /^```console$/ { file = "console-" ++n; next }
+    /^```sh$/ { file = "by-hand"; next }
     file != "" { print > file }' "$readme"
-compile() {
-    # shellcheck disable=SC2046 # flags are words
-    gcc -Wall -Wextra -Werror -o "$1" "$1.c" $(pkg-config --cflags --libs shmclient)
+
+# But for its key, so that no other segment of this machine is meant.
+by_hand() {
+    sed -i "s/0x1234/$key/" by-hand
+    cd "$work/clone"
+    # shellcheck source=/dev/null
+    . "$work/by-hand" >"$work/by-hand.log" 2>"$work/manager.log" || { cat "$work/by-hand.log"; return 1; }
+    manager=$!
+    cd "$work"
+    shmtool status --wait 10000 >>by-hand.log
 }
+ok "a manager runs by hand" by_hand
+ok "from what was installed" grep -qx "$HOME/shm/bin/shmtool" <(command -v shmtool)
+
+build_line() { sed -n "s/^    \(cc -o $1 .*\)/\1 -Wall -Wextra -Werror/p" "$readme"; }
+compile() { bash -c "$(build_line "$1")"; }
 ok "README's worker compiles" compile worker
 ok "README's reader compiles" compile reader
 
@@ -31,8 +47,6 @@ replay() {
     diff <(plain <"$1") <(plain <found)
 }
 
-start_manager
-ln -s "$work/state/sections.db" sections.db
 ok "the first edit is as README shows it" replay console-1
 ./worker 2>worker.log &
 children+=($!)
@@ -44,4 +58,7 @@ children+=("$reader")
 ok "the reader reads" await 5 grep -q '^version [0-9]*: 2[0-9]\.[0-9], 21.0' reader.log
 { kill -9 "$worker" && wait "$worker"; } 2>/dev/null || :
 wait "$reader"
-ok "and says that the writer is gone" grep -qx 'nothing new; the writer is gone' reader.log
+ok "and says that the writer is gone" grep -q 'does its owner run? The writer is gone\.$' reader.log
+ok "it is all taken away again" shmtool destroy --yes
+{ wait "$manager"; } 2>/dev/null || :
+manager=''
