@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# test_kills.sh BUILD-DIRECTORY [SEED]: 20 seconds of torture (10 minutes with SHM_SOAK, or as many
+# seconds as it says), while the table is edited, so that directories are flipped all the time.
+# shellcheck source=tests/interop/harness.sh
+. "$(dirname "$0")/../interop/harness.sh"
+
+seconds=20
+if [ -n "${SHM_SOAK-}" ]; then
+    seconds=600
+    [ "$SHM_SOAK" -le 1 ] 2>/dev/null || seconds=$SHM_SOAK
+fi
+
+start_manager
+edit_table <<'SQL'
+INSERT INTO section(name, owner, size, count) VALUES ('small', 'small', 64, 4),
+    ('page', 'page', 4096, 2), ('middle', 'middle', 10240, 3), ('large', 'large', 262144, 4);
+SQL
+end_manager TERM # the torture has one of its own, to kill
+
+"$build/tests/torture/torture" "$build/daemon/shm-manager" "$work/state" "$seconds" "${@:2}" \
+    2>>"$work/manager.log" &
+torture=$!
+children+=("$torture")
+edits=0
+while kill -0 "$torture" 2>/dev/null; do
+    sqlite3 -cmd '.timeout 5000' "$work/state/sections.db" \
+        "UPDATE section SET persist = 1 - persist" 2>>"$work/manager.log" && edits=$((edits + 1))
+    sleep 0.2
+done
+status=0
+wait "$torture" || status=$?
+echo "figure: torture.edits $edits edits"
+[ "$edits" -gt "$seconds" ] || { echo "not ok: only $edits edits" && status=1; }
+start_manager
+ok 'nobody was told anything wrong' [ "$status" -eq 0 ]

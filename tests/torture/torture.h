@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the processes of the torture share: the board on which they say what they did, and the
+ * values, in which every word follows from section, version and index.
+ */
+#ifndef SHM_TESTS_TORTURE_H
+#define SHM_TESTS_TORTURE_H
+
+#include <shmclient.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SECTIONS    4u
+#define LARGEST     (UINT64_C(256) << 10)
+#define PATIENCE_MS 20000
+
+/* Of one section, by its writer.  `begun` is stored before a publish and `done` behind it, so that
+ * at any time done <= the newest version <= begun, whoever was killed where. */
+struct progress {
+    _Alignas(64) atomic_ullong begun;
+    atomic_ullong done;
+    _Alignas(64) atomic_ullong publishes;
+    atomic_ullong aborts;
+};
+
+enum role { READ, VIEW, NEXT, FOLLOW, ANY, ROLES };
+
+struct board {
+    struct progress sections[SECTIONS];
+    atomic_bool stop;  /* for all */
+    atomic_bool ended; /* the last writer has: readers look at what is left */
+    atomic_ullong reads[ROLES];
+    atomic_ullong laps;   /* reads that gave up, and views that the writer came round to */
+    atomic_ullong missed; /* as the followers were told */
+    atomic_ullong violations;
+    char violation[512]; /* the first */
+};
+
+extern struct board *board;
+extern const char *const section_names[SECTIONS];
+extern const uint64_t section_sizes[SECTIONS];
+
+/* One more violation; the first one's text is kept. */
+__attribute__((format(printf, 1, 2))) void violate(const char *format, ...);
+
+uint64_t now_ns(void);
+shmc *attach(const char *worker);
+shmc_section *open_section(shmc *segment, unsigned section);
+
+/* A process's own random numbers. */
+uint64_t random_next(uint64_t *state);
+
+/* The length and the words of a version; half of the values are as long as the section allows. */
+size_t value_bytes(unsigned section, uint64_t version);
+void value_fill(uint64_t *to, unsigned section, uint64_t version);
+
+/* Is it that version's value, all of it?  If not, `what` is where it isn't. */
+bool value_whole(const uint64_t *value, size_t bytes, unsigned section, uint64_t version,
+                 char what[128]);
+
+/* What the forked processes do until the board says stop. */
+void write_until_killed(unsigned section, uint64_t seed);
+void read_until_stopped(enum role role, unsigned section, uint64_t seed);
+
+#endif
