@@ -6,6 +6,7 @@
 #include "core/futex.h"
 #include "office_parts.h"
 #include "scenery.h"
+#include "scratch.h"
 #include "sweep.h"
 
 #include <dirent.h>
@@ -22,7 +23,6 @@
 #define PATIENCE_S 3
 
 uint8_t *office_segment;
-char office_directory[64];
 
 static uint8_t *segment_before;
 static struct table table;
@@ -30,10 +30,9 @@ static uid_t worker_uids[SCENERY_ROWS_MAX];
 static uint32_t cam;
 static char still_file[64];
 static struct office_client still;
-static pid_t owner;
 
 static void leases_path(char *ret, size_t bytes, const char *file) {
-    snprintf(ret, bytes, "%s/%08x.leases/%s", office_directory, KEY, file);
+    snprintf(ret, bytes, "%s/%08x.leases/%s", scratch_directory, KEY, file);
 }
 
 /* ---- the directory */
@@ -62,30 +61,6 @@ unsigned office_files(void) {
     return each_file(NULL);
 }
 
-static void clean_up(void) {
-    char path[128];
-    if (getpid() != owner) /* a child's exit */
-        return;
-    still_file[0] = '\0';
-    each_file(unlink);
-    leases_path(path, sizeof path, "");
-    rmdir(path);
-    snprintf(path, sizeof path, "%s/%08x.sock", office_directory, KEY);
-    unlink(path);
-    rmdir(office_directory);
-}
-
-static void make_directory(void) {
-    const char *base = getenv("TMPDIR");
-    if (base == NULL)
-        base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    snprintf(office_directory, sizeof office_directory, "%.40s/shm-kill.XXXXXX", base);
-    if (mkdtemp(office_directory) == NULL)
-        sweep_fail(office_directory, -errno);
-    owner = getpid();
-    atexit(clean_up);
-}
-
 /* ---- the manager */
 
 int office_manager(struct manager *m) {
@@ -101,7 +76,7 @@ int office_manager(struct manager *m) {
         .group = getegid(),
         .leases = {.dir_fd = -1},
         .server = {.fd = -1}};
-    snprintf(m->config.runtime_dir, sizeof m->config.runtime_dir, "%s", office_directory);
+    snprintf(m->config.runtime_dir, sizeof m->config.runtime_dir, "%s", scratch_directory);
     int r = sd_event_new(&m->event);
     if (r >= 0)
         r = directory_open(&directory, office_segment, SCENERY_BYTES, &field);
@@ -188,7 +163,7 @@ static void take_still(void) {
 
 void office_open(void) {
     const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    make_directory();
+    scratch_open();
     make_segment();
     dup2(nowhere, STDERR_FILENO); /* the manager's messages: thousands of them */
     take_still();

@@ -6,6 +6,7 @@
 #include "core/lease.h"
 #include "office_parts.h"
 #include "scenery.h"
+#include "scratch.h"
 #include "sweep.h"
 
 #include <errno.h>
@@ -21,7 +22,7 @@ void client_claim_as(struct office_client *c, const char *worker) {
     const uint32_t key = ((const struct shm_header *)(const void *)office_segment)->key;
     *c = (struct office_client){.state = CLIENT_CLAIMS};
     c->socket = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (c->socket < 0 || protocol_address(&address, office_directory, key) < 0 ||
+    if (c->socket < 0 || protocol_address(&address, scratch_directory, key) < 0 ||
         connect(c->socket, (const struct sockaddr *)&address, sizeof address) < 0)
         sweep_fail("connecting", -errno);
     protocol_fill(&message.head, PROTOCOL_CLAIM, sizeof message.claim, 0);

@@ -7,8 +7,6 @@
 
 #include "office.h"
 
-extern char office_directory[64];
-
 void client_claim_as(struct office_client *client, const char *worker);
 
 #endif

@@ -106,7 +106,7 @@ static pid_t start(struct sweep *sweep) {
     sweep->at = (struct sweep_place){0};
     if (sweep->prepare != NULL)
         sweep->prepare();
-    const pid_t pid = step_start(run, sweep);
+    const pid_t pid = sweep->pid = step_start(run, sweep);
     if (pid == 0) {
         printf("skipped: this process may not trace its children\n");
         exit(SKIPPED);
@@ -138,11 +138,15 @@ static void check_killed(struct sweep *sweep) {
         sweep->check();
 }
 
-static void met_place(struct sweep *sweep) {
+static void list_place(struct sweep *sweep) {
     sweep->places = reallocarray(sweep->places, sweep->places_n + 1, sizeof *sweep->places);
     if (sweep->places == NULL)
         sweep_fail("memory", -ENOMEM);
     sweep->places[sweep->places_n++] = sweep->at;
+}
+
+static void met_place(struct sweep *sweep) {
+    list_place(sweep);
     if (sweep->check == NULL)
         return;
     sweep->checks++;
@@ -186,6 +190,28 @@ void sweep_step(struct sweep *sweep, uint64_t kill_at) {
     step_kill(pid);
     if (sweep->check_killed != NULL)
         check_killed(sweep);
+}
+
+void sweep_calls(struct sweep *sweep) {
+    unsigned pauses = 0;
+    enum step step;
+    const pid_t pid = start(sweep);
+    if (pid < 0)
+        return;
+    sweep->places_n = 0;
+    list_place(sweep);
+    while ((step = step_call(pid)) != STEP_ENDED && !is_over()) {
+        if (step == STEP_PAUSED) {
+            take_turn(sweep, &pauses);
+            continue;
+        }
+        sweep->at.calls++;
+        list_place(sweep);
+    }
+    if (step == STEP_ENDED)
+        ended_early(sweep);
+    else
+        step_kill(pid);
 }
 
 /* ---- killing */

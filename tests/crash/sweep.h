@@ -53,6 +53,7 @@ struct sweep {
     uint64_t points, checks, kills;
     unsigned violations;
     struct sweep_place at; /* for messages */
+    pid_t pid;             /* of the last process */
 
     struct sweep_place *places;
     size_t places_n;
@@ -75,6 +76,9 @@ uint64_t sweep_random(void);
 /* Steps a process through it once, until point `kill_at`, where it is killed (UINT64_MAX: to its
  * end).  Lists the places.  Exits with 77 when no process may be traced. */
 void sweep_step(struct sweep *sweep, uint64_t kill_at);
+
+/* Lists only the returns of system calls as places, and steps through nothing. */
+void sweep_calls(struct sweep *sweep);
 
 /* Kills one process at each of those places, or at `most` of them, evenly taken. */
 void sweep_kill(struct sweep *sweep, size_t most);
