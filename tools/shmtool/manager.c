@@ -8,8 +8,10 @@
 #include "state_db.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -287,11 +289,29 @@ static int confirm(const struct tool *tool) {
     return TOOL_OK;
 }
 
+/* A descriptor that tells when the manager has ended; -1 where there is none to be had. */
+static int watch_manager(const struct tool *tool) {
+    char error[512];
+    json_t *status = NULL;
+    int fd = -1;
+    if (ask_quietly(tool, "status", &status, error, sizeof error) == 0)
+        fd = pidfd_open((pid_t)field_number(status, "manager", "pid"), 0);
+    json_decref(status);
+    return fd;
+}
+
 int verb_destroy(const struct tool *tool) {
     json_t *reply;
     int code = tool->yes ? TOOL_OK : confirm(tool);
-    if (code == TOOL_OK)
-        code = ask(tool, "destroy", &reply);
+    if (code != TOOL_OK)
+        return code;
+    /* It answers before it takes the segment away, and its successor needs both gone. */
+    struct pollfd end = {.fd = watch_manager(tool), .events = POLLIN};
+    code = ask(tool, "destroy", &reply);
+    if (code == TOOL_OK && end.fd >= 0)
+        poll(&end, 1, TOOL_MANAGER_MS);
+    if (end.fd >= 0)
+        close(end.fd);
     if (code != TOOL_OK)
         return code;
     if (tool->json) {

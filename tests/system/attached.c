@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A process that stays attached while things happen to its segment: worker 'driver', and a reader.
+ * For each line of standard input, `publish` or `read SECTION`, it prints what came of it.
+ */
+#include <shmclient.h>
+#include <stdio.h>
+#include <string.h>
+
+static shmc *attach(const char *worker) {
+    char error[256] = "";
+    struct shmc_options options = {.size = sizeof options,
+                                   .worker = worker,
+                                   .timeout_ms = 5000,
+                                   .error = error,
+                                   .error_bytes = sizeof error};
+    shmc *segment = NULL;
+    if (shmc_attach(&segment, &options) < 0)
+        fprintf(stderr, "attached: %s\n", error);
+    return segment;
+}
+
+static void publish(shmc_section *section) {
+    int r = shmc_publish(section, "value", 5);
+    printf("%s\n", r < 0 ? strerrorname_np(-r) : "published");
+}
+
+static void look(shmc_section *section) {
+    char value[64];
+    struct shmc_value about = {0};
+    ssize_t r = shmc_read(section, value, sizeof value, &about);
+    printf("%s %s\n", r < 0 ? strerrorname_np((int)-r) : "read",
+           about.writer == SHMC_ALIVE  ? "alive"
+           : about.writer == SHMC_GONE ? "gone"
+                                       : "unknown");
+}
+
+int main(void) {
+    char line[64];
+    shmc *worker = attach("driver"), *reader = attach(NULL);
+    shmc_section *out, *temps, *brief;
+    if (worker == NULL || reader == NULL || shmc_open(&out, worker, "temps", NULL) < 0 ||
+        shmc_open(&temps, reader, "temps", NULL) < 0 ||
+        shmc_open(&brief, reader, "brief", NULL) < 0)
+        return 1;
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        if (strcmp(line, "publish\n") == 0)
+            publish(out);
+        else
+            look(strcmp(line, "read brief\n") == 0 ? brief : temps);
+        fflush(stdout);
+    }
+    shmc_detach(reader);
+    shmc_detach(worker);
+}
