@@ -57,12 +57,12 @@ const struct verb verbs[] = {
      "NAME may be a pattern.\n", verb_table_show},
     {"table add", "l", "NAME OWNER SIZE [COLUMN=VALUE...]", 3, -1, "add a section",
      "Columns: kind (snapshot, raw) count offset persist shared stale_ms format stamp notify\n"
-     "read_group write_group.  Sizes may end in K, M or G.\n",
+     "read_group write_group.  Sizes may end in K, M, G or T.\n",
      verb_table_add},
     {"table set", "l", "NAME COLUMN=VALUE...", 2, -1, "change columns of sections",
      "NAME may be a pattern: all of those are changed, or none.\n"
      "Columns: name owner kind size count offset persist shared stale_ms format stamp notify\n"
-     "read_group write_group.  Sizes may end in K, M or G; COLUMN= takes a value away.\n",
+     "read_group write_group.  Sizes may end in K, M, G or T; COLUMN= takes a value away.\n",
      verb_table_set},
     {"table rm", "l", "NAME", 1, 1, "remove a section, or those of a pattern", "", verb_table_rm},
     {"table dump", "", "", 0, 0, "print the table as SQL, the same text for the same table",
