@@ -75,6 +75,8 @@ static int make(const struct attempt *a) {
     r = attach(a, id);
     if (r < 0)
         sysv_remove(id);
+    else /* who finds it without a magic knows by this that it was never finished */
+        state_db_remember(wish->state, "making", id);
     return r;
 }
 

@@ -90,8 +90,10 @@ static bool page_is_zero(const void *page) {
 static bool half_made(const struct attempt *a, const struct shm_header *found) {
     struct shm_header whole = *found;
     whole.magic = SHM_MAGIC;
+    /* A header may be there in part only. */
+    const bool begun = state_db_recall(a->wish->state, "making", INT64_MIN) == a->segment->id;
     return a->segment->backend->unused(a) &&
-           (page_is_zero(a->segment->base) ||
+           (begun || page_is_zero(a->segment->base) ||
             (whole.abi == SHM_ABI && whole.crc == CRC32C_OF((const struct shm_header *)&whole)));
 }
 
