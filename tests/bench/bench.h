@@ -77,11 +77,13 @@ struct channel {
     void (*close)(void);
 };
 
-extern const struct channel channel_limit, channel_library, channel_lmdb, channel_sysv,
-    channel_mqueue, channel_seqpacket, channel_stream;
+extern const struct channel channel_limit, channel_library, channel_lmdb, channel_iceoryx,
+    channel_sysv, channel_mqueue, channel_seqpacket, channel_stream;
 
 /* Sockets are made before the second process is. */
 void peers_prepare(void);
+void peers_end(void);
+void iceoryx_end(void);
 
 /* ---- measures */
 struct measure {
@@ -93,6 +95,10 @@ struct measure {
     bool once; /* the size makes no difference */
 };
 
+double send_left(const struct bench *bench, const struct channel *channel);
+double send_right(const struct bench *bench, const struct channel *channel);
+double receive_left(const struct bench *bench, const struct channel *channel);
+double receive_right(const struct bench *bench, const struct channel *channel);
 double latency_left(const struct bench *bench, const struct channel *channel);
 double latency_right(const struct bench *bench, const struct channel *channel);
 double flood_left(const struct bench *bench, const struct channel *channel);

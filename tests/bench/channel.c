@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What is measured the same way for every channel: how long a value is on its way to somebody who
- * polls, and how many new ones somebody gets while both sides do their utmost.
+ * What is measured the same way for every channel: how long it takes to send a value while the
+ * other side does nothing, and to receive one that was sent just before; how long a value is on its
+ * way to somebody who polls, and how many new ones somebody gets while both sides do their utmost.
  */
 #include "bench.h"
 
@@ -11,6 +12,54 @@ static size_t rounds_of(const struct bench *bench, double ns_per_kib, size_t lea
     double ns = 1000 + ns_per_kib * (double)bench->bytes / 1024;
     double n = bench->effort * 2e7 / ns;
     return n < (double)least ? least : n > SAMPLES_MAX ? SAMPLES_MAX : (size_t)n;
+}
+
+/* Sends one value at a time, each of which is received before the next is sent. */
+static double send_in_turn(const struct bench *bench, const struct channel *channel) {
+    static double samples[SAMPLES_MAX];
+    size_t n = rounds_of(bench, 500, 10);
+    for (size_t i = 0; i < n; i++) {
+        value_stamp(bench->from, bench->bytes, i + 1);
+        uint64_t started = time_ticks();
+        channel->send(bench->from, bench->bytes);
+        samples[i] = time_span(started);
+        pair_tell(i + 1);
+        pair_await(i + 1);
+    }
+    return median(samples, n);
+}
+
+static double receive_in_turn(const struct bench *bench, const struct channel *channel) {
+    static double samples[SAMPLES_MAX];
+    size_t n = rounds_of(bench, 500, 10);
+    for (size_t i = 0; i < n; i++) {
+        pair_await(i + 1);
+        uint64_t started = time_ticks();
+        channel->receive(bench->to, bench->bytes);
+        samples[i] = time_span(started);
+        if (value_check(bench->to, bench->bytes, channel->name) != i + 1)
+            bench_die("%s: another value came than was sent", channel->name);
+        pair_tell(i + 1);
+    }
+    return median(samples, n);
+}
+
+double send_left(const struct bench *bench, const struct channel *channel) {
+    return send_in_turn(bench, channel);
+}
+
+double send_right(const struct bench *bench, const struct channel *channel) {
+    receive_in_turn(bench, channel);
+    return 0;
+}
+
+double receive_left(const struct bench *bench, const struct channel *channel) {
+    send_in_turn(bench, channel);
+    return 0;
+}
+
+double receive_right(const struct bench *bench, const struct channel *channel) {
+    return receive_in_turn(bench, channel);
 }
 
 /* Half of what there and back takes: both ways are the same. */

@@ -107,6 +107,7 @@ int main(int argc, char **argv) {
         for (unsigned round = 0; round < plan.rounds; round++)
             round_of(&plan, &bench, size, round);
     library_end();
+    peers_end();
     pair_end();
     results_print(plan.json);
     return 0;

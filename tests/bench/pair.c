@@ -105,7 +105,7 @@ void pair_start(struct bench *ret) {
 void pair_end(void) {
     int status = 0;
     if (me == RIGHT)
-        _exit(0);
+        exit(0);
     if (waitpid(other, &status, 0) != other || status != 0)
         exit(1);
 }

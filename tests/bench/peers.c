@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What else there is on a Debian machine: the System V and POSIX queues and Unix sockets, which
- * pass on every value, and LMDB, which like a snapshot keeps the newest.  All poll, as what they
- * are compared with does.  The queues take a large value in pieces.
+ * pass on every value, and LMDB and iceoryx, which like a snapshot keep the newest.  All poll, as
+ * what they are compared with does.  The queues take a large value in pieces.
  */
 #include "bench.h"
 
@@ -206,6 +206,12 @@ static void stream_receive(uint8_t *value, size_t bytes) {
 static void socket_close(void) {
 }
 
+void peers_end(void) {
+#ifdef BENCH_ICEORYX
+    iceoryx_end();
+#endif
+}
+
 /* ---- the list */
 
 #define CHANNEL(symbol, called, prefix, opens)                                                     \
@@ -223,21 +229,27 @@ CHANNEL(channel_mqueue, "mqueue", mqueue, mqueue);
 CHANNEL(channel_seqpacket, "seqpacket", packet, socket);
 CHANNEL(channel_stream, "stream", stream, socket);
 
-#define PEER(peer)                                                                                 \
-    {.name = #peer ".latency",                                                                     \
-     .limit = "flag+memcpy",                                                                       \
-     .unit = "ns",                                                                                 \
-     .run = {latency_left, latency_right},                                                         \
-     .channel = &channel_##peer},                                                                  \
+#define PEER_MEASURE(peer, called, to, in, prefix)                                                 \
     {                                                                                              \
-        .name = #peer ".fresh-reads", .unit = "1/s", .run = {flood_left, flood_right},             \
-        .channel = &channel_##peer                                                                 \
+        .name = #peer "." called, .limit = (to), .unit = (in),                                     \
+        .run = {prefix##_left, prefix##_right}, .channel = &channel_##peer                         \
     }
+/* A queue with less room than a value takes can't send to somebody who does nothing. */
+#define NEWEST(peer)                                                                               \
+    PEER_MEASURE(peer, "send", NULL, "ns", send),                                                  \
+        PEER_MEASURE(peer, "receive", "memcpy-dirty", "ns", receive)
+#define PEER(peer)                                                                                 \
+    PEER_MEASURE(peer, "latency", "flag+memcpy", "ns", latency),                                   \
+        PEER_MEASURE(peer, "fresh-reads", NULL, "1/s", flood)
 
+/* The library's own as a channel like the others, for comparison. */
 const struct measure peer_measures[] = {
-    PEER(sysv),     PEER(mqueue), PEER(seqpacket), PEER(stream),
+    NEWEST(library), PEER(sysv),    PEER(mqueue), PEER(seqpacket), PEER(stream),
 #ifdef BENCH_LMDB
-    PEER(lmdb),
+    NEWEST(lmdb),    PEER(lmdb),
+#endif
+#ifdef BENCH_ICEORYX
+    NEWEST(iceoryx), PEER(iceoryx),
 #endif
     {.name = NULL},
 };
