@@ -276,6 +276,14 @@ void table_db_close(struct table_db *db) {
     free(db);
 }
 
+/* Who only looks leaves an empty log behind. */
+static bool has_log(const char *path) {
+    char name[PATH_MAX + 8];
+    struct stat log;
+    snprintf(name, sizeof name, "%s-wal", path);
+    return stat(name, &log) == 0 && log.st_size > 0;
+}
+
 /* SQLite itself doesn't notice that another file was moved here, nor, without locks, anything. */
 static bool still_the_same(const struct table_db *db) {
     struct stat now;
@@ -283,7 +291,7 @@ static bool still_the_same(const struct table_db *db) {
         return false;
     return !db->immutable ||
            (now.st_size == db->seen.st_size && now.st_mtim.tv_sec == db->seen.st_mtim.tv_sec &&
-            now.st_mtim.tv_nsec == db->seen.st_mtim.tv_nsec && !has_companion(db->path, "-wal"));
+            now.st_mtim.tv_nsec == db->seen.st_mtim.tv_nsec && !has_log(db->path));
 }
 
 int64_t table_db_version(struct table_db *db) {
