@@ -6,8 +6,8 @@
  * edit, ends it, settles one that was left open (as done, as abandoned), writes down a refusal, and
  * remembers a number.  Nobody else sees its memory, so that a place (sweep.h) is the return of a
  * system call; at each of them a process is really killed.  The database that is opened then must
- * hold the old state or the new one, whole, and take another edit.  The steps of half a million
- * instructions and more are stepped through only with SHM_SOAK, and count as points only then.
+ * hold the old state or the new one, whole, and take another edit.  The longest steps are
+ * stepped through with SHM_SOAK alone, and count as points only then.
  *
  * --wrong unsafe: SQLite keeps its journal in memory.
  */
@@ -263,7 +263,7 @@ int main(int argc, char **argv) {
         step = &steps[i];
         set_up();
         if (step->is_long && !sweep_soak())
-            sweep_calls(&sweep);
+            sweep_step_moves(&sweep);
         else
             sweep_step(&sweep, UINT64_MAX);
         sweep_kill(&sweep, sweep_soak() ? 0 : KILLS);

@@ -80,9 +80,12 @@ static bool is_system_call(pid_t pid) {
 }
 
 static enum step go_on(pid_t pid, int how, int expected) {
-    if (ptrace(how, pid, NULL, NULL) < 0)
-        fail("the process can't be stepped");
-    const int status = wait_for(pid);
+    int status;
+    do { /* a child's end is no news to it */
+        if (ptrace(how, pid, NULL, NULL) < 0)
+            fail("the process can't be stepped");
+        status = wait_for(pid);
+    } while (WIFSTOPPED(status) && WSTOPSIG(status) == SIGCHLD);
     if (!WIFSTOPPED(status))
         return STEP_ENDED;
     if (WSTOPSIG(status) == expected)

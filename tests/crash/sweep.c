@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define CHECK_SECONDS 20
+#define CALLS_MAX     65536u
 
 /* What the process tells, in memory shared with it. */
 static struct stage { uint32_t begun, over; } * stage;
@@ -138,15 +139,11 @@ static void check_killed(struct sweep *sweep) {
         sweep->check();
 }
 
-static void list_place(struct sweep *sweep) {
+static void met_place(struct sweep *sweep) {
     sweep->places = reallocarray(sweep->places, sweep->places_n + 1, sizeof *sweep->places);
     if (sweep->places == NULL)
         sweep_fail("memory", -ENOMEM);
     sweep->places[sweep->places_n++] = sweep->at;
-}
-
-static void met_place(struct sweep *sweep) {
-    list_place(sweep);
     if (sweep->check == NULL)
         return;
     sweep->checks++;
@@ -157,7 +154,12 @@ static void ended_early(struct sweep *sweep) {
     sweep_violation(sweep, "the process failed");
 }
 
-void sweep_step(struct sweep *sweep, uint64_t kill_at) {
+/* Which instructions are stepped: all; none, where it is found out behind which system calls the
+ * memory changes; or those behind these. */
+enum course { ALL, NONE, MOVES };
+static bool moves[CALLS_MAX];
+
+static void run_course(struct sweep *sweep, enum course course, uint64_t kill_at) {
     unsigned pauses = 0;
     const pid_t pid = start(sweep);
     if (pid < 0)
@@ -165,8 +167,10 @@ void sweep_step(struct sweep *sweep, uint64_t kill_at) {
     sweep->places_n = 0;
     met_place(sweep);
     while (sweep->violations < SWEEP_VIOLATIONS_MAX && sweep->points < kill_at) {
-        bool call;
-        const enum step step = step_instruction(pid, &call);
+        const unsigned calls = sweep->at.calls;
+        const bool small = course == ALL || (course == MOVES && moves[calls % CALLS_MAX]);
+        bool call = true;
+        const enum step step = small ? step_instruction(pid, &call) : step_call(pid);
         if (step == STEP_ENDED) {
             ended_early(sweep);
             return;
@@ -177,10 +181,12 @@ void sweep_step(struct sweep *sweep, uint64_t kill_at) {
             take_turn(sweep, &pauses);
             continue;
         }
-        sweep->points++;
+        sweep->points += small;
         const bool changed = sweep->changed();
+        if (course == NONE)
+            moves[calls % CALLS_MAX] |= changed;
         if (call)
-            sweep->at = (struct sweep_place){sweep->at.calls + 1, 0};
+            sweep->at = (struct sweep_place){calls + 1, 0};
         else if (changed)
             sweep->at.changes++;
         if (call || changed)
@@ -192,26 +198,14 @@ void sweep_step(struct sweep *sweep, uint64_t kill_at) {
         check_killed(sweep);
 }
 
-void sweep_calls(struct sweep *sweep) {
-    unsigned pauses = 0;
-    enum step step;
-    const pid_t pid = start(sweep);
-    if (pid < 0)
-        return;
-    sweep->places_n = 0;
-    list_place(sweep);
-    while ((step = step_call(pid)) != STEP_ENDED && !is_over()) {
-        if (step == STEP_PAUSED) {
-            take_turn(sweep, &pauses);
-            continue;
-        }
-        sweep->at.calls++;
-        list_place(sweep);
-    }
-    if (step == STEP_ENDED)
-        ended_early(sweep);
-    else
-        step_kill(pid);
+void sweep_step(struct sweep *sweep, uint64_t kill_at) {
+    run_course(sweep, ALL, kill_at);
+}
+
+void sweep_step_moves(struct sweep *sweep) {
+    memset(moves, 0, sizeof moves);
+    run_course(sweep, NONE, UINT64_MAX);
+    run_course(sweep, MOVES, UINT64_MAX);
 }
 
 /* ---- killing */

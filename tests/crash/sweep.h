@@ -77,8 +77,9 @@ uint64_t sweep_random(void);
  * end).  Lists the places.  Exits with 77 when no process may be traced. */
 void sweep_step(struct sweep *sweep, uint64_t kill_at);
 
-/* Lists only the returns of system calls as places, and steps through nothing. */
-void sweep_calls(struct sweep *sweep);
+/* The same, but what lies between two system calls that leave the memory as it is is run through at
+ * once, and isn't counted: for long ways with the same places. */
+void sweep_step_moves(struct sweep *sweep);
 
 /* Kills one process at each of those places, or at `most` of them, evenly taken. */
 void sweep_kill(struct sweep *sweep, size_t most);
@@ -99,7 +100,7 @@ _Noreturn void sweep_fail(const char *what, int result);
 
 /* ---- comparing memory */
 
-#define WATCHED_MAX 8
+#define WATCHED_MAX 16
 
 struct watched {
     const uint8_t *at[WATCHED_MAX];
