@@ -214,14 +214,16 @@ void look_at_table(struct doctor *doctor) {
     strcpy(dir, path);
     if (!look_at_directory(doctor, "table's directory", dirname(dir), 0750))
         return;
-    if (stat(path, &st) < 0) {
+    bool seen = stat(path, &st) == 0;
+    if (!seen && errno != EACCES) {
         found(doctor, errno == ENOENT ? REMARK : WRONG, "table",
               errno == ENOENT ? "shmtool table init (or start the manager)" : "", "%s: %s", path,
               strerror(errno));
         return;
     }
-    look_at_rights(doctor, &st);
-    if (access(path, R_OK) < 0) {
+    if (seen)
+        look_at_rights(doctor, &st);
+    if (!seen || access(path, R_OK) < 0) {
         found(doctor, REMARK, "table", "", "%s: you may not read it, which only editors need to",
               path);
         return;
