@@ -83,11 +83,16 @@ static int make(const struct attempt *a) {
 /* ---- one that is there */
 
 static int refuse_foreign(const struct attempt *a, int id, const struct shmid_ds *stat) {
+    char owner[32] = "somebody else";
+    uid_t creator;
+    int same;
+    if (sysv_creator(SYSV_SEGMENT, a->wish->key, &same, &creator) == 0 && same == id)
+        snprintf(owner, sizeof owner, "uid %u", creator);
     if (stat == NULL)
         return FAIL(-EPERM,
-                    "shmid %d under key 0x%08x belongs to somebody else, who lets nobody look at "
-                    "it: choose another key (--key), or let root remove it (ipcrm -m %d)",
-                    id, a->wish->key, id);
+                    "shmid %d under key 0x%08x belongs to %s, who lets nobody look at it: choose "
+                    "another key (--key), or let root remove it (ipcrm -m %d)",
+                    id, a->wish->key, owner, id);
     return FAIL(
         -EPERM,
         "shmid %d under key 0x%08x belongs to uid %u and was made by process %d, not by this "

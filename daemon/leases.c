@@ -383,16 +383,18 @@ static int open_directory(struct leases *leases, char *error, size_t error_bytes
         return -errno;
     }
     leases->dir_fd = open(leases->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (leases->dir_fd < 0 || fstat(leases->dir_fd, &stat) < 0) {
+    bool foreign = leases->dir_fd < 0 && lstat(leases->path, &stat) == 0;
+    if (!foreign && (leases->dir_fd < 0 || fstat(leases->dir_fd, &stat) < 0)) {
         snprintf(error, error_bytes, "%s: %s", leases->path, reason(errno));
         return -errno;
     }
-    if (stat.st_uid == geteuid() && (stat.st_mode & 077) == 0)
+    if (!foreign && stat.st_uid == geteuid() && (stat.st_mode & 077) == 0)
         return 0;
-    snprintf(error, error_bytes,
-             "%s: must be a directory of ours that nobody else can enter (uid %u, mode 0700): "
-             "remove it",
-             leases->path, geteuid());
+    snprintf(
+        error, error_bytes,
+        "%s: must be a directory of ours that nobody else can enter (uid %u, mode 0700), and is "
+        "uid %u's, mode %04o: remove it",
+        leases->path, geteuid(), stat.st_uid, stat.st_mode & 07777);
     return -EPERM;
 }
 

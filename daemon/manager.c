@@ -5,6 +5,7 @@
 #include "manager.h"
 #include "core/futex.h"
 #include "core/process.h"
+#include "core/sysv.h"
 #include "journal.h"
 
 #include <errno.h>
@@ -23,6 +24,26 @@
 
 /* ---- one manager a key, whatever its directories */
 
+/* Anybody can have made one first, and hold the manager off for ever. */
+static int refuse_foreign_lock(const struct manager *m, int id) {
+    struct semid_ds stat;
+    union {
+        struct semid_ds *stat;
+    } argument = {&stat};
+    uid_t creator;
+    if (id >= 0 && semctl(id, 0, IPC_STAT, argument) == 0)
+        creator = stat.sem_perm.cuid;
+    else if (sysv_creator(SYSV_SEMAPHORE, m->key, &id, &creator) < 0)
+        return 0;
+    if (creator == geteuid())
+        return 0;
+    return FAIL(
+        -EPERM,
+        "key 0x%08x: its lock (semaphore %d) was made by uid %u, not by this manager's user: "
+        "remove it (ipcrm -s %d), or choose another key (--key)",
+        m->key, id, creator, id);
+}
+
 /* A System V semaphore under the same key, raised with SEM_UNDO: the kernel lowers it when its
  * holder dies.  A second manager finds it raised, and GETPID names the first. */
 static int take_lock(struct manager *m) {
@@ -30,11 +51,13 @@ static int take_lock(struct manager *m) {
     int id = -1;
     for (int try = 0; try < 10; try++) {
         id = semget((key_t)m->key, 1, IPC_CREAT | 0644);
-        if (id < 0)
-            return FAIL(-errno,
-                        "key 0x%08x: its lock (a semaphore) is another user's or can't be made: %s "
-                        "(ipcs -s)",
-                        m->key, strerror(errno));
+        int error = id < 0 ? -errno : 0;
+        int r = error == 0 || error == -EACCES ? refuse_foreign_lock(m, id) : 0;
+        if (r < 0)
+            return r;
+        if (error < 0)
+            return FAIL(error, "key 0x%08x: its lock (a semaphore) can't be made: %s (ipcs -s)",
+                        m->key, strerror(-error));
         if (semop(id, take, 2) == 0) {
             m->lock = id; /* only now is it ours to drop */
             return 0;
@@ -64,10 +87,20 @@ static void drop_lock(struct manager *m) {
 /* ---- start */
 
 static int make_directory(const char *path, mode_t mode) {
-    if (mkdir(path, mode) == 0 || errno == EEXIST)
-        return 0;
-    return FAIL(-errno, "%s: can't be made: %s (give another with --state-dir or --runtime-dir)",
-                path, strerror(errno));
+    struct stat found;
+    if ((mkdir(path, mode) < 0 && errno != EEXIST) || stat(path, &found) < 0)
+        return FAIL(-errno,
+                    "%s: can't be made: %s (give another with --state-dir or --runtime-dir)", path,
+                    strerror(errno));
+    /* Who owns it could put another socket, or another table, where the manager's is. */
+    if (found.st_uid != 0 && found.st_uid != geteuid())
+        return FAIL(-EPERM,
+                    "%s: belongs to uid %u, not to root or this manager's user: remove it, or give "
+                    "another with --state-dir or --runtime-dir",
+                    path, found.st_uid);
+    if ((found.st_mode & S_IWOTH) != 0 && (found.st_mode & S_ISVTX) == 0)
+        return FAIL(-EPERM, "%s: everybody may write there: chmod o-w %s", path, path);
+    return 0;
 }
 
 static int open_state(struct manager *m) {

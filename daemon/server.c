@@ -261,8 +261,16 @@ static int listen_here(struct server *server, const struct sockaddr_un *address,
     /* Everybody may connect; who may do what is decided by the peer's uid and groups. */
     if (r == 0 && (chmod(address->sun_path, 0666) < 0 || listen(fd, 128) < 0))
         r = -errno;
-    if (r < 0) {
+    struct stat found;
+    if (r == -EADDRINUSE && lstat(address->sun_path, &found) == 0)
+        snprintf(
+            error, error_bytes,
+            "%s: can't listen there: it belongs to uid %u, and this manager may not remove it: "
+            "remove it, or give another --runtime-dir",
+            address->sun_path, found.st_uid);
+    else if (r < 0)
         snprintf(error, error_bytes, "%s: can't listen there: %s", address->sun_path, strerror(-r));
+    if (r < 0) {
         if (fd >= 0)
             close(fd);
         return r;

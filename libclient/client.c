@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -83,6 +84,12 @@ int settings_read(struct settings *ret, const struct shmc_options *options,
     if (ret->runtime_dir == NULL || ret->runtime_dir[0] == '\0')
         ret->runtime_dir = SHM_RUNTIME_DIR;
     return read_key(ret, error);
+}
+
+bool settings_trust(const struct settings *settings, uid_t uid) {
+    struct stat directory;
+    return uid == 0 || uid == geteuid() ||
+           (stat(settings->runtime_dir, &directory) == 0 && directory.st_uid == uid);
 }
 
 void settings_report(const struct shmc_options *options, const struct settings *settings,

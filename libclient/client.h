@@ -162,6 +162,9 @@ struct settings {
 int settings_read(struct settings *ret, const struct shmc_options *options,
                   struct shmc_options *copy, struct error *error);
 
+/* May that user be the manager?  Root, ourselves, and who owns the runtime directory. */
+bool settings_trust(const struct settings *settings, uid_t uid);
+
 /* Copies a text out for a caller who has no handle to ask. */
 void settings_report(const struct shmc_options *options, const struct settings *settings,
                      const struct error *error);

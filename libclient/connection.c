@@ -97,6 +97,21 @@ static int not_connected(struct error *error, const struct settings *settings, c
                      connection_remedy(settings, remedy));
 }
 
+/* Anybody may have been there first, where the directory lets them. */
+static int check_server(int socket, const struct settings *settings, const char *path,
+                        struct error *error) {
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+        return error_set(error, -errno, "the manager's socket %s: %s", path, strerror(errno));
+    if (settings_trust(settings, peer.uid))
+        return 0;
+    return error_set(error, -EPERM,
+                     "the socket %s is uid %u's, who is neither root nor the owner of %s: it isn't "
+                     "the manager's; remove it, or use another directory",
+                     path, peer.uid, settings->runtime_dir);
+}
+
 int connection_open(int *ret, const struct settings *settings, uint64_t deadline_ns,
                     struct protocol_hello *hello, struct error *error) {
     struct sockaddr_un address;
@@ -112,7 +127,9 @@ int connection_open(int *ret, const struct settings *settings, uint64_t deadline
         return not_connected(error, settings, address.sun_path, r);
     }
     union protocol_message message;
-    r = connection_receive(fd, &message, NULL, deadline_ns, error);
+    r = check_server(fd, settings, address.sun_path, error);
+    if (r == 0)
+        r = connection_receive(fd, &message, NULL, deadline_ns, error);
     if (r == 0 && message.head.type == PROTOCOL_REFUSED)
         r = error_set(error, message.head.result < 0 ? message.head.result : -ENOTCONN,
                       "the manager at %s: %s", address.sun_path, refused_text(&message.refused));

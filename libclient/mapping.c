@@ -8,22 +8,22 @@
 
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* A segment is what somebody made under a number that everybody knows. */
-static int check_creator(const shmc *segment, const struct settings *settings,
-                         const struct shmid_ds *found) {
-    uid_t creator = found->shm_perm.cuid;
-    struct stat directory;
-    if (creator == 0 || creator == geteuid() ||
-        (stat(settings->runtime_dir, &directory) == 0 && directory.st_uid == creator))
+static int refuse_creator(const shmc *segment, const struct settings *settings, uid_t creator) {
+    if (settings_trust(settings, creator))
         return 0;
     return error_set(segment->error, -EPERM,
                      "shared memory 0x%08x (shmid %d) was made by uid %u, who is neither root nor "
                      "the owner of %s: set SHMC_RUNTIME_DIR to the manager's --runtime-dir; if it "
                      "is, the memory is somebody else's: use another key",
                      settings->key, segment->id, creator, settings->runtime_dir);
+}
+
+static int check_creator(const shmc *segment, const struct settings *settings,
+                         const struct shmid_ds *found) {
+    return refuse_creator(segment, settings, found->shm_perm.cuid);
 }
 
 static int gone(const shmc *segment, const struct settings *settings) {
@@ -36,6 +36,11 @@ static int gone(const shmc *segment, const struct settings *settings) {
 static int refused(const shmc *segment, const struct settings *settings, int error) {
     if (error == -EIDRM)
         return gone(segment, settings);
+    uid_t creator;
+    int id;
+    if (error == -EACCES && sysv_creator(SYSV_SEGMENT, settings->key, &id, &creator) == 0 &&
+        id == segment->id && refuse_creator(segment, settings, creator) < 0)
+        return -EPERM;
     if (error == -EACCES)
         return error_set(segment->error, error,
                          "shared memory 0x%08x (shmid %d): uid %u may not %s it; become a member "

@@ -5,6 +5,7 @@
 #include "sysv.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/mman.h>
 
 #ifndef SHM_NORESERVE
@@ -26,6 +27,29 @@ int sysv_stat(int id, struct shmid_ds *ret) {
     if (shmctl(id, IPC_STAT, ret) == 0)
         return 0;
     return errno == EINVAL ? -EIDRM : -errno; /* EINVAL: the id is gone */
+}
+
+int sysv_creator(enum sysv_kind kind, uint32_t key, int *id, uid_t *ret) {
+    bool segment = kind == SYSV_SEGMENT;
+    FILE *list = fopen(segment ? "/proc/sysvipc/shm" : "/proc/sysvipc/sem", "re");
+    char line[512];
+    int r = -ENOENT;
+    while (list != NULL && r < 0 && fgets(line, sizeof line, list) != NULL) {
+        int found, number;
+        uid_t creator;
+        /* key, id, perms, size, cpid, lpid, nattch or key, id, perms, nsems; uid, gid, cuid */
+        int n = sscanf(
+            line, segment ? "%d %d %*o %*u %*u %*u %*u %*u %*u %u" : "%d %d %*o %*u %*u %*u %u",
+            &found, &number, &creator);
+        if (n != 3 || (uint32_t)found != key)
+            continue;
+        *id = number;
+        *ret = creator;
+        r = 0;
+    }
+    if (list != NULL)
+        fclose(list);
+    return r;
 }
 
 int sysv_create(uint32_t key, uint64_t bytes, uint32_t mode, int *id) {

@@ -15,6 +15,11 @@ int sysv_find(uint32_t key, int *id);
 /* Its IPC_STAT; -EIDRM: removed, -EACCES. */
 int sysv_stat(int id, struct shmid_ds *ret);
 
+/* Who made the object of that kind under a key?  The kernel lists them for everybody, also those of
+ * which IPC_STAT may not be asked.  -ENOENT: none, or there is no list (no /proc). */
+enum sysv_kind { SYSV_SEGMENT, SYSV_SEMAPHORE };
+int sysv_creator(enum sysv_kind kind, uint32_t key, int *id, uid_t *ret);
+
 /* Makes one of `bytes` (a multiple of SHM_PAGE), without reserving swap for what is never touched:
  * -EEXIST, -ENOSPC (shmmni), -EINVAL (shmmax), -ENOMEM (shmall).  key 0 = IPC_PRIVATE. */
 int sysv_create(uint32_t key, uint64_t bytes, uint32_t mode, int *id);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/sem.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -110,5 +111,31 @@ START_TEST(errors_are_told) {
 }
 END_TEST
 
+/* Also of what nobody may look at, and not of another kind or key. */
+START_TEST(a_creator_is_known) {
+    uint32_t key = free_key();
+    int id, found = -1;
+    uid_t creator = 1;
+    ck_assert_int_eq(sysv_creator(SYSV_SEGMENT, key, &found, &creator), -ENOENT);
+    ck_assert_int_eq(sysv_create(key, SHM_PAGE, 0, &id), 0);
+    if (geteuid() == 0)
+        ck_assert_int_eq(seteuid(54321), 0);
+    ck_assert_int_eq(sysv_creator(SYSV_SEGMENT, key, &found, &creator), 0);
+    if (getuid() == 0)
+        ck_assert_int_eq(seteuid(0), 0);
+    ck_assert_int_eq(found, id);
+    ck_assert_uint_eq(creator, geteuid());
+    ck_assert_int_eq(sysv_creator(SYSV_SEMAPHORE, key, &found, &creator), -ENOENT);
+    ck_assert_int_eq(sysv_remove(id), 0);
+    int semaphore = semget((key_t)key, 1, IPC_CREAT | IPC_EXCL | 0);
+    ck_assert_int_ge(semaphore, 0);
+    ck_assert_int_eq(sysv_creator(SYSV_SEGMENT, key, &found, &creator), -ENOENT);
+    ck_assert_int_eq(sysv_creator(SYSV_SEMAPHORE, key, &found, &creator), 0);
+    ck_assert_int_eq(found, semaphore);
+    ck_assert_uint_eq(creator, geteuid());
+    ck_assert_int_eq(semctl(semaphore, 0, IPC_RMID), 0);
+}
+END_TEST
+
 UNIT_MAIN("sysv", a_segment_is_made_once_and_found, removal_is_seen_by_who_is_attached,
-          only_the_own_part_can_be_written, errors_are_told)
+          only_the_own_part_can_be_written, errors_are_told, a_creator_is_known)
