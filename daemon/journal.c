@@ -4,6 +4,7 @@
  */
 #include "journal.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,8 @@
 #include <sys/uio.h>
 #include <systemd/sd-journal.h>
 #include <unistd.h>
+
+#define JOURNAL_SETTLE_MS 100
 
 /* Is stderr the stream that the service manager connected to the journal? */
 static int to_journal(void) {
@@ -81,4 +84,9 @@ void journal_section(int priority, const char *id, const char *section, const ch
     send_entry(priority, id, &(struct about){.section = section, .worker = worker}, format,
                arguments);
     va_end(arguments);
+}
+
+void journal_settle(void) {
+    if (to_journal())
+        poll(NULL, 0, JOURNAL_SETTLE_MS);
 }

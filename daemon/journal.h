@@ -32,6 +32,10 @@ void journal_about(int priority, const char *id, const char *worker, unsigned pi
 void journal_section(int priority, const char *id, const char *section, const char *worker,
                      const char *format, ...) __attribute__((format(printf, 5, 6)));
 
+/* Before an early end: the journal looks up which unit a sender belongs to when it reads the entry,
+ * and finds none for one that is gone by then, so that `systemctl status` would not show why. */
+void journal_settle(void);
+
 #define journal(priority, id, ...) journal_about((priority), (id), NULL, 0, __VA_ARGS__)
 
 #endif

@@ -3,6 +3,7 @@
  * shm-manager: one segment, divided as a table says.
  */
 #include "config.h"
+#include "journal.h"
 #include "manager.h"
 
 #include <signal.h>
@@ -17,8 +18,10 @@ int main(int argc, char **argv) {
     if (config.check)
         return manager_check(&config);
     struct manager manager;
-    if (manager_start(&manager, &config) < 0)
+    if (manager_start(&manager, &config) < 0) {
+        journal_settle();
         return EXIT_FAILURE;
+    }
     int status = manager_run(&manager);
     manager_stop(&manager);
     return status;
