@@ -25,22 +25,22 @@ box_lacks() {
 # Where cgroup v2 shows this process.
 box_own_cgroup() { sed -n 's/^0:://p' /proc/self/cgroup | sed 's,^/$,,'; }
 
-# Standard input ends when the last process of the box has.
+# Standard input ends when the last process of the box has.  Any directory will do to mount on: the
+# mount namespace is the sweeper's alone.
 box_sweep() {
     local try
     trap '' INT TERM
     cat >/dev/null
-    mount -t cgroup2 box "$SHM_BOX"
+    mount -t cgroup2 box /sys
     for try in {1..100}; do
-        [ -d "$SHM_BOX$BOX_NAME" ] || break
-        find "$SHM_BOX$BOX_NAME" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.02
+        [ -d "/sys$BOX_NAME" ] || break
+        find "/sys$BOX_NAME" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.02
     done
-    umount "$SHM_BOX"
     rmdir "$SHM_BOX"
 }
 
 box_begin() {
-    local tool
+    local tool sweeper status
     [ "$(id -u)" -eq 0 ] || box_lacks "it takes root"
     [ -x /lib/systemd/systemd ] || box_lacks "systemd is not installed"
     for tool in unshare nsenter setpriv pivot_root cmake useradd; do
@@ -53,11 +53,19 @@ box_begin() {
     export SHM_BOX BOX_NAME
     export -f box_sweep
     exec 3> >(exec setsid unshare --mount --propagation private "$BASH" -c box_sweep >/dev/null)
-    exec unshare --mount --propagation private --pid --fork --kill-child=KILL --mount-proc "$0" "$@"
+    sweeper=$!
+    # unshare blocks the signals that end a test; this shell's own death ends it all the same.
+    setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork \
+        --kill-child=KILL --mount-proc "$0" "$@" &
+    trap 'kill -KILL $!' INT TERM
+    status=0
+    wait $! || status=$?
+    exec 3>&-
+    wait "$sweeper" || :
+    exit "$status"
 }
 
 [ -n "${SHM_BOX-}" ] || box_begin "$@"
-trap 'exit 130' INT TERM
 mount -t tmpfs -o mode=0755 box "$SHM_BOX"
 mkdir "$SHM_BOX"/{upper,work,root,units,cgroup,tmp}
 mount -t cgroup2 box "$SHM_BOX/cgroup" || box_lacks "cgroup v2 can't be mounted"

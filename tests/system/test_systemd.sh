@@ -48,7 +48,7 @@ ok "there is something to sum" [ "$(wc -l <"$work/before")" -eq 40 ]
 pid=$(main_pid shm-manager)
 sql "UPDATE section SET owner = 'another' WHERE name = 'load1'"
 ok "a bad table makes the reload fail" says 1 'failed|Failed' inside systemctl reload shm-manager
-ok "the journal says why" journal_says shm-manager "shmtool reload: section 'load1': .*|table rejected: section 'load1'"
+ok "the journal says why" await 5 journal_says shm-manager "shmtool reload: section 'load1': .*|table rejected: section 'load1'"
 ok "so does the status line" status_line "generation 2; .*table rejected: section 'load1'"
 ok "the service runs on" active shm-manager
 ok "as the same process" [ "$(main_pid shm-manager)" = "$pid" ]

@@ -59,7 +59,7 @@ inside systemctl restart shm-manager
 pid=$(main_pid shm-manager)
 inside kill -STOP "$pid"
 ok "the watchdog ends a manager that was stopped" await 30 follows shm-manager "$pid"
-ok "and says so" journal_says shm-manager 'Watchdog timeout'
+ok "and says so" await 5 journal_says shm-manager 'Watchdog timeout'
 same "the watchdog"
 
 # ---- stop and start
