@@ -184,7 +184,7 @@ START_TEST(an_image_that_is_not_published) {
     layout_clear(&found);
     layout_clear(&next);
     struct image image;
-    ck_assert_int_eq(image_open(&image, f.memory, UINT64_C(1) << 60), -ENOMEM);
+    ck_assert_int_lt(image_open(&image, f.memory, UINT64_C(1) << 60), 0);
     image = (struct image){0};
     image_close(&image);
     teardown(&f);

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# test_units.sh BUILD-DIRECTORY: the unit tests under memcheck; the slow ones with SHM_SOAK only.
+# Each test is a forked process, whose leaks count when it ends.
+set -euo pipefail
+# shellcheck source=tests/valgrind/memcheck.sh
+. "$(dirname "$0")/memcheck.sh"
+cd "$1/tests/unit"
+
+# What valgrind 3.19 doesn't know makes these fail: pidfd_open(), shmat() without the right to, and
+# a page fault on purpose that its own handler sees first.
+never=' test_process test_sysv '
+# Ten seconds and more each, or threads, which it runs one at a time.
+slow=' test_directory test_futex test_layout test_plan_place test_plan_random test_snapshot
+    test_snapshot_between test_snapshot_threads test_span test_state_db test_table_db
+    test_table_file test_table_schema '
+[ -z "${SHM_SOAK-}" ] || slow=' '
+
+programs=()
+for program in test_*; do
+    case "$never$slow" in *[[:space:]]"$program"[[:space:]]*) continue ;; esac
+    if [ -x "$program" ] && [ -f "$program" ]; then
+        programs+=("$program")
+    fi
+done
+[ "${#programs[@]}" -ge 10 ] || { echo "not ok: only ${#programs[@]} programs in $PWD"; exit 1; }
+
+check() {
+    local log
+    log=$(mktemp)
+    if CK_DEFAULT_TIMEOUT=600 "${memcheck[@]}" "./$1" >"$log" 2>&1; then
+        echo "ok $1"
+        rm -f "$log"
+    else
+        cat "$log"
+        echo "not ok $1"
+        rm -f "$log"
+        return 1
+    fi
+}
+failed=0
+for program in "${programs[@]}"; do
+    check "$program" || failed=$((failed + 1))
+done
+echo "figure: valgrind.units ${#programs[@]} programs"
+[ "$failed" -eq 0 ]
