@@ -294,11 +294,18 @@ void leases_relate(struct manager *m) {
 
 /* ---- after a restart */
 
-static bool was_acknowledged(const struct manager *m, const struct lease_record *r) {
+/* Who was granted a lease by a manager that died takes it only after it has seen LEASED, and one
+ * that was superseded left a later epoch.  Anything else in its record is damage, which must not
+ * cost a live holder its name; nor is a rebuilt header a witness. */
+static bool was_acknowledged(const struct manager *m, const struct lease_record *r,
+                             uint32_t worker) {
     struct shm_attachment a = image_get_attachment(&m->segment.image, r->attachment);
-    /* Who was granted a lease by a manager that died takes it only after it has seen LEASED.  With
-     * a rebuilt header nobody knows: then it counts as held. */
-    return m->segment.rebuilt || a.word == lease_word(r->attachment_epoch, SHM_LEASE_LEASED);
+    struct shm_worker w = {0};
+    if (worker != SHM_NONE)
+        w = image_get_worker(&m->segment.image, worker);
+    return m->segment.rebuilt || w.word == lease_word(r->worker_epoch, SHM_LEASE_LEASED) ||
+           (a.word != lease_word(r->attachment_epoch, SHM_LEASE_GRANTED) &&
+            lease_word_epoch(a.word) <= r->attachment_epoch);
 }
 
 /* Nonsense, a link, a directory, or gone meanwhile. */
@@ -323,7 +330,8 @@ static int find_one(struct manager *m, const char *file) {
                                 .keep = keep,
                                 .pidfd = obituary_watch(&record),
                                 .next = m->leases.first};
-        lease->state = was_acknowledged(m, &record) ? SHM_LEASE_LEASED : SHM_LEASE_GRANTED;
+        lease->state =
+            was_acknowledged(m, &record, lease->worker) ? SHM_LEASE_LEASED : SHM_LEASE_GRANTED;
         m->leases.first = lease;
         write_records(m, lease);
         if (lease->state == SHM_LEASE_GRANTED)

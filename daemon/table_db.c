@@ -17,7 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BUSY_MS 500
+#define BUSY_MS    500
+#define LENGTH_MAX 65536
 
 #define FAIL(result, ...) (snprintf(error, error_bytes, __VA_ARGS__), (result))
 
@@ -134,6 +135,11 @@ static int say_sql_error(const struct table_db *db, char *error, size_t error_by
                     path, text, geteuid());
     case SQLITE_NOMEM:
         return FAIL(-ENOMEM, "%s: out of memory", path);
+    case SQLITE_TOOBIG:
+        return FAIL(-EINVAL,
+                    "%s has a row of more than %d bytes, which no column needs: shorten or DELETE "
+                    "it (SELECT id FROM section WHERE length(name || owner || format) > 1000)",
+                    path, LENGTH_MAX);
     default:
         return FAIL(-EIO, "%s: %s", path, text);
     }
@@ -164,7 +170,7 @@ static void be_careful(sqlite3 *sql) {
     sqlite3_db_config(sql, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(sql, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
     sqlite3_db_config(sql, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
-    sqlite3_limit(sql, SQLITE_LIMIT_LENGTH, 1 << 16);
+    sqlite3_limit(sql, SQLITE_LIMIT_LENGTH, LENGTH_MAX);
     sqlite3_limit(sql, SQLITE_LIMIT_SQL_LENGTH, 1 << 16);
     sqlite3_limit(sql, SQLITE_LIMIT_EXPR_DEPTH, 100);
     sqlite3_limit(sql, SQLITE_LIMIT_COMPOUND_SELECT, 2);
@@ -248,6 +254,9 @@ int table_db_open(struct table_db **ret, const char *path, char *error, size_t e
     struct stat seen;
     if (stat(path, &seen) < 0)
         return FAIL(-errno, "%s: %s", path, why_unseen(errno));
+    if (!S_ISREG(seen.st_mode)) /* opening a pipe would wait for its writer */
+        return FAIL(-EBADMSG, "%s is not an SQLite database, and no file at all: move it away",
+                    path);
     struct table_db *db = calloc(1, sizeof *db);
     if (db == NULL)
         return FAIL(-ENOMEM, "%s: out of memory", path);
