@@ -98,7 +98,7 @@ struct shmc_options {
  *   -EAGAIN           the segment is being made at this moment
  *   -EPROTONOSUPPORT  it, or the manager, is of another ABI
  *   -EBADMSG          it is damaged; a running manager repairs it within about a second
- *   -EPERM            neither root nor the manager's user made it
+ *   -EPERM            neither root nor the manager's user made it, or its socket
  *   -EACCES           you may not attach, or not as this worker
  *   -EBUSY            the worker is held: *holder, and the text, say by which process
  *   -ENOTCONN         a worker needs the manager, and it doesn't answer

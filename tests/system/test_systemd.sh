@@ -101,4 +101,12 @@ box_down
 box_up
 ok "nothing starts at the next boot" [ "$(property shm-manager.service ActiveState)" = inactive ]
 ok "no socket either" [ "$(property shm-manager.socket ActiveState)" = inactive ]
+
+# ---- README at its word, but for what was built and installed already
+readme() { sed -nE '/^## As a service/,/^## /{ s/ +#.*//; s/^    sudo (cmake [^&]*&& sudo )?//p }' "$source_dir/README.md"; }
+ok "README says how" [ "$(readme | wc -l)" -ge 4 ]
+readme | sed 's/sudo //g' >"$box_root/tmp/readme.sh"
+ok "and it works" inside env USER=mallory sh -ex /tmp/readme.sh
+ok "the service runs" active shm-manager
+ok "and who was let in reads" says 0 'kept40' as mallory shmtool list
 box_down

@@ -28,6 +28,15 @@ restarts() { property shm-manager NRestarts; }
 leases() { as plant shmtool workers | awk '$1 ~ /^load/ { print $1, $2, $3, $(NF - 1) }'; }
 leases >"$work/leases"
 
+# ---- reload
+table() { inside sqlite3 /var/lib/shm-manager/sections.db "$1"; }
+table "INSERT INTO section(name, owner, size) VALUES('late', 'late', 4096)"
+ok "a section is added" inside systemctl reload shm-manager
+ok "and is there" says 0 '^late ' as plant shmtool list
+table "DELETE FROM section WHERE name = 'late'"
+ok "and taken away" inside systemctl reload shm-manager
+same reloads
+
 # ---- restart
 for round in 1 2 3 4 5; do
     pid=$(main_pid shm-manager)
@@ -51,10 +60,12 @@ sort -n "$work/times" | sed -n "$(((kills + 1) / 2))s/.*/figure: unit.back_after
 same "$kills kills"
 
 # ---- a manager that hangs
-mkdir -p "$box_root/etc/systemd/system/shm-manager.service.d"
-printf '[Service]\nWatchdogSec=2s\nTimeoutAbortSec=1s\n' \
-    >"$box_root/etc/systemd/system/shm-manager.service.d/hurry.conf"
-inside systemctl daemon-reload
+if [ -z "${SHM_SOAK-}" ]; then # the unit's own 15 s are long
+    mkdir -p "$box_root/etc/systemd/system/shm-manager.service.d"
+    printf '[Service]\nWatchdogSec=2s\nTimeoutAbortSec=1s\n' \
+        >"$box_root/etc/systemd/system/shm-manager.service.d/hurry.conf"
+    inside systemctl daemon-reload
+fi
 inside systemctl restart shm-manager
 pid=$(main_pid shm-manager)
 inside kill -STOP "$pid"
