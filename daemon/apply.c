@@ -67,6 +67,25 @@ static gid_t resolve_group(const char *name, bool *missing) {
     return getegid();
 }
 
+/* Who may read what, by number, as the kernel knows a peer's groups. */
+int apply_readers(struct table *table, char *error, size_t bytes) {
+    for (size_t i = 0; i < table->sections_n; i++) {
+        struct table_section *section = &table->sections[i];
+        bool missing = false;
+        section->read_class = 0;
+        if (section->read_group[0] != '\0')
+            section->read_class = (uint32_t)resolve_group(section->read_group, &missing) + 1;
+        if (missing) {
+            snprintf(error, bytes,
+                     "section '%s': there is no group '%s' on this host: make it (groupadd), or "
+                     "change section.read_group",
+                     section->name, section->read_group);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
 static int resolve(struct wanted *w, char *error, size_t bytes) {
     w->uids = calloc(w->table.workers_n + 1, sizeof *w->uids);
     if (w->uids == NULL)
@@ -77,7 +96,7 @@ static int resolve(struct wanted *w, char *error, size_t bytes) {
             return r;
     }
     w->group = resolve_group(w->table.group_name, &w->group_missing);
-    return 0;
+    return apply_readers(&w->table, error, bytes);
 }
 
 static int read_table(struct manager *m, struct table *ret) {
@@ -113,7 +132,7 @@ static int make_plan(struct manager *m, const struct table *table, struct plan *
     bool *held = leases_held(m);
     if (held == NULL)
         return -ENOMEM;
-    struct plan_facts facts = {.worker_held = held};
+    struct plan_facts facts = {.backend = segment_backend(&m->segment), .worker_held = held};
     int r = plan_make(plan, &m->layout, table, &facts);
     free(held);
     return r;
@@ -152,6 +171,7 @@ static void describe(const struct plan *plan, char *text, size_t bytes) {
 static struct segment_wish wish_of(const struct manager *m, const struct wanted *w) {
     return (struct segment_wish){.key = m->key,
                                  .bytes = w->table.size,
+                                 .runtime_dir = m->config.runtime_dir,
                                  .mode = w->table.mode,
                                  .group = w->group,
                                  .lock_memory = w->table.lock_memory,
@@ -251,9 +271,10 @@ static int apply_wanted(struct manager *m, const char *who, struct wanted *w, st
         return r;
     if (image_header(&m->segment.image)->generation == 0) /* new, or rebuilt */
         plan->next.generation = m->layout.generation + 1;
-    if (plan->next.generation != m->layout.generation)
+    if (plan->next.generation != m->layout.generation) {
         r = carry_out(m, who, w, plan);
-    else
+        segment_settle(&m->segment, &m->layout); /* as it is now, whatever became of it */
+    } else
         r = remember(m, who, &w->table);
     if (r < 0)
         return r;

@@ -22,13 +22,9 @@ struct answer {
 #define ANSWER(answer, code, ...)                                                                  \
     (snprintf((answer)->text, sizeof(answer)->text, __VA_ARGS__), (answer)->result = (code))
 
-/* May it attach at all, as the segment's group and mode say? */
+/* May it attach at all, as the segment's group says? */
 static int may_attach(const struct client *c, struct answer *a) {
     const struct manager *m = c->manager;
-    if (c->peer.pid == 0)
-        return ANSWER(a, -EACCES,
-                      "your process is in a PID namespace that the manager can't see: run worker "
-                      "and manager in one, or share it");
     if (c->peer.uid == 0 || c->peer.uid == geteuid())
         return 0;
     if (c->peer.uid == OVERFLOW_UID)
@@ -39,6 +35,15 @@ static int may_attach(const struct client *c, struct answer *a) {
                   "uid %u is not in the segment's group '%s' (gid %u): add it (usermod -aG) and "
                   "log in anew",
                   c->peer.uid, m->table.group_name, m->group);
+}
+
+int attach_may_read(const struct client *c, char *text, size_t bytes) {
+    struct answer a = {0};
+    if (c->manager->table.mode == 0664)
+        return 0;
+    int r = may_attach(c, &a);
+    snprintf(text, bytes, "%s", a.text);
+    return r;
 }
 
 static int may_be(const struct client *c, const struct table_worker *worker, struct answer *a) {
@@ -99,6 +104,10 @@ static int judge(struct client *c, uint32_t *index, struct answer *a) {
         return ANSWER(
             a, -EIDRM,
             "somebody removed the segment (ipcrm): restart the manager to have a new one");
+    if (c->peer.pid == 0)
+        return ANSWER(a, -EACCES,
+                      "your process is in a PID namespace that the manager can't see: run worker "
+                      "and manager in one, or share it");
     int r = may_attach(c, a);
     if (r < 0)
         return r;

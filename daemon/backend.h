@@ -15,6 +15,7 @@ struct attempt {
     struct segment *segment;
     const struct segment_wish *wish;
     struct layout *layout;
+    uint64_t segment_id; /* of a new one */
     char *error;
     size_t error_bytes;
 };
@@ -39,6 +40,9 @@ struct backend {
     /* Can it be one whose making was cut short: of the right size, nobody attached? */
     bool (*unused)(const struct attempt *attempt);
 
+    /* Is it known that it was never finished?  Its header may be there in part only. */
+    bool (*begun)(const struct attempt *attempt);
+
     /* Sets segment->bells and bell_id: those of the header, or new ones. */
     int (*bells)(const struct attempt *attempt);
 
@@ -52,6 +56,11 @@ struct backend {
     /* Drops those that `layout` doesn't list; NULL, as above. */
     void (*settle)(struct segment *segment, const struct layout *layout);
 
+    /* Another description of a part; NULL: there are none to hand out. */
+    int (*share)(const struct segment *segment, enum segment_part part,
+                 const struct shm_arena *arena, uint32_t index, bool writable, int *fd,
+                 uint64_t *bytes);
+
     int (*permit)(struct segment *segment, const struct segment_wish *wish, char *error,
                   size_t error_bytes);
     void (*revealed)(const struct segment *segment, struct state_db *state);
@@ -63,6 +72,6 @@ struct backend {
     void (*close)(struct segment *segment);
 };
 
-extern const struct backend backend_sysv;
+extern const struct backend backend_sysv, backend_memfd;
 
 #endif

@@ -127,6 +127,10 @@ static bool unused(const struct attempt *a) {
            stat.shm_segsz == a->wish->bytes;
 }
 
+static bool begun(const struct attempt *a) {
+    return state_db_recall(a->wish->state, "making", -1) == a->segment->id;
+}
+
 /* ---- bells */
 
 static uint64_t bells_bytes(const struct shm_header *h) {
@@ -249,6 +253,7 @@ const struct backend backend_sysv = {.id = SHM_BACKEND_SYSV,
                                      .make = make,
                                      .known = known,
                                      .unused = unused,
+                                     .begun = begun,
                                      .bells = bells,
                                      .permit = permit,
                                      .revealed = revealed,

@@ -3,30 +3,54 @@
  * --check: what would the table do?  It changes nothing and needs no manager.
  */
 #include "core/directory.h"
+#include "core/memfd.h"
 #include "core/sysv.h"
+#include "keeping.h"
 #include "manager.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static int map_sysv(uint32_t key, void **base, uint64_t *bytes) {
+    int id;
+    struct shmid_ds stat;
+    if (sysv_find(key, &id) < 0 || sysv_stat(id, &stat) < 0 || sysv_attach(id, false, base) < 0)
+        return -ENOENT;
+    *bytes = stat.shm_segsz;
+    return 0;
+}
+
+static int map_memfd(const char *runtime_dir, uint32_t key, void **base, uint64_t *bytes) {
+    int fd, r = keeping_header(runtime_dir, key, &fd, bytes);
+    if (r < 0)
+        return r;
+    r = memfd_check(fd, *bytes, NULL);
+    if (r == 0)
+        r = memfd_map(fd, *bytes, false, NULL, base);
+    close(fd);
+    return r;
+}
 
 /* What runs, as far as we may look; an empty layout when nothing does. */
-static int running(uint32_t key, const struct table *table, struct layout *ret,
+static int running(const struct config *config, const struct table *table, struct layout *ret,
                    struct directory *directory) {
-    int id;
+    const uint32_t key = config->key_given ? config->key : table->key;
     void *base;
     const char *field;
-    struct shmid_ds stat;
+    uint64_t bytes;
     *directory = (struct directory){0};
-    if (sysv_find(key, &id) < 0 || sysv_stat(id, &stat) < 0 || sysv_attach(id, false, &base) < 0)
+    if (map_sysv(key, &base, &bytes) < 0 && map_memfd(config->runtime_dir, key, &base, &bytes) < 0)
         return layout_init(ret, table->size);
-    int r = directory_open(directory, base, stat.shm_segsz, &field);
+    int r = directory_open(directory, base, bytes, &field);
     if (r == 0)
         r = directory_load(directory, ret, &field);
     if (r == 0)
         return 0;
-    sysv_detach(base);
+    munmap(base, bytes); /* which detaches, too */
     *directory = (struct directory){0};
     return layout_init(ret, table->size);
 }
@@ -61,14 +85,22 @@ static int make_plan(const struct config *config, struct plan *plan) {
         return r;
     struct layout layout = {0};
     struct directory directory;
-    r = running(config->key_given ? config->key : table.key, &table, &layout, &directory);
+    r = apply_readers(&table, plan->error, sizeof plan->error);
+    if (r < 0) {
+        table_clear(&table);
+        return r;
+    }
+    r = running(config, &table, &layout, &directory);
     bool *held = r == 0 ? held_in(&directory, &layout) : NULL;
+    struct plan_facts facts = {.backend = (enum shm_backend)directory.header.backend,
+                               .worker_held = held};
     if (held != NULL)
-        r = plan_make(plan, &layout, &table, &(struct plan_facts){.worker_held = held});
+        r = plan_make(plan, &layout, &table, &facts);
     else
         snprintf(plan->error, sizeof plan->error, "segment.size %llu is too small",
                  (unsigned long long)table.size);
-    sysv_detach((void *)(uintptr_t)directory.base);
+    if (directory.base != NULL)
+        munmap((void *)(uintptr_t)directory.base, directory.bytes);
     free(held);
     layout_clear(&layout);
     table_clear(&table);

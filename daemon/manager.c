@@ -120,8 +120,11 @@ static int open_state(struct manager *m) {
 
 static int open_segment(struct manager *m, const struct table *table) {
     char error[512] = "";
-    struct segment_wish wish = {
-        .key = m->key, .backend = table->backend, .bytes = table->size, .state = m->state};
+    struct segment_wish wish = {.key = m->key,
+                                .runtime_dir = m->config.runtime_dir,
+                                .backend = table->backend,
+                                .bytes = table->size,
+                                .state = m->state};
     int r = segment_open(&m->segment, &wish, &m->layout, error, sizeof error);
     if (r < 0)
         return FAIL(r, "%s", error);
@@ -155,6 +158,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
                 "they are mended",
                 controls);
     leases_rescan(m);
+    handout_look(m);
     stale_look(m, clock_mono_ns());
     refusals_look(&m->refusals, clock_mono_ns());
     bool removed = m->segment.removed;
@@ -281,6 +285,7 @@ int manager_run(struct manager *m) {
 
 void manager_stop(struct manager *m) {
     server_close(m);
+    handout_close(m);
     leases_close(m);
     refusals_look(&m->refusals, UINT64_MAX); /* all that is still untold */
     /* One that nobody has seen yet would be made anew anyway, and its bells found by nobody. */

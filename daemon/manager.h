@@ -49,6 +49,7 @@ struct manager {
     struct leases leases;
     struct refusals refusals;
     struct server server;
+    struct debt *debts; /* descriptors in flight to peers that hung up */
     struct stale stale;
     uint64_t repairs;
     bool destroyed;
@@ -78,6 +79,9 @@ int apply_table(struct manager *manager, const char *who, struct plan *plan);
 
 /* Plans only. */
 int apply_plan(struct manager *manager, struct plan *plan);
+
+/* Looks up the groups of read_group: -EINVAL, a group that isn't there. */
+int apply_readers(struct table *table, char *error, size_t error_bytes);
 
 /* At start: the table, or the last good one when it is bad, or an empty one where there is none.
  * Failures were logged. */

@@ -73,7 +73,7 @@ static int make(const struct attempt *a) {
         a->segment->backend->remove(a->segment);
         return r;
     }
-    identify(a, random_id(), clock_real_ns());
+    identify(a, a->segment_id, clock_real_ns());
     /* A segment that follows another of this key goes on counting where that one was. */
     a->layout->generation = state_db_generation(wish->state);
     return open_bells(a);
@@ -90,10 +90,8 @@ static bool page_is_zero(const void *page) {
 static bool half_made(const struct attempt *a, const struct shm_header *found) {
     struct shm_header whole = *found;
     whole.magic = SHM_MAGIC;
-    /* A header may be there in part only. */
-    const bool begun = state_db_recall(a->wish->state, "making", INT64_MIN) == a->segment->id;
     return a->segment->backend->unused(a) &&
-           (begun || page_is_zero(a->segment->base) ||
+           (a->segment->backend->begun(a) || page_is_zero(a->segment->base) ||
             (whole.abi == SHM_ABI && whole.crc == CRC32C_OF((const struct shm_header *)&whole)));
 }
 
@@ -155,19 +153,43 @@ static int adopt(const struct attempt *a) {
     return r < 0 ? r : open_bells(a);
 }
 
-/* One attempt; -EAGAIN: a half-made one was cleared away, or went as we looked. */
-static int try_open(const struct attempt *a) {
+/* -ENOENT: there is none; -EAGAIN: a half-made one was cleared away, or went as we looked. */
+static int open_one(const struct attempt *a, const struct backend *backend) {
     struct segment *s = a->segment;
-    int r = s->backend->find(a);
-    if (r == -ENOENT)
-        return make(a);
+    *s = (struct segment){.backend = backend, .id = -1, .bell_id = -1};
+    int r = backend->find(a);
     if (r == 0)
         r = open_image(a);
-    if (r < 0)
+    if (r == 0)
+        r = adopt(a);
+    if (r == -EAGAIN && s->base != NULL)
+        backend->remove(s);
+    if (r < 0) {
+        layout_clear(a->layout);
+        segment_close(s);
+    }
+    return r;
+}
+
+/* What runs goes on, also when the table says another backend by now; but what somebody else has
+ * under the key is in nobody's way there. */
+static int try_open(const struct attempt *a) {
+    const bool memfd = a->wish->backend == SHM_BACKEND_MEMFD;
+    const struct backend *wanted = memfd ? &backend_memfd : &backend_sysv;
+    int r = open_one(a, wanted);
+    if (r == -ENOENT) {
+        r = open_one(a, memfd ? &backend_sysv : &backend_memfd);
+        if (r == -EPERM || r == -ENAMETOOLONG)
+            r = -ENOENT;
+    }
+    if (r != -ENOENT)
         return r;
-    r = adopt(a);
-    if (r == -EAGAIN)
-        s->backend->remove(s);
+    *a->segment = (struct segment){.backend = wanted, .id = -1, .bell_id = -1};
+    r = make(a);
+    if (r < 0) {
+        layout_clear(a->layout);
+        segment_close(a->segment);
+    }
     return r;
 }
 
@@ -175,13 +197,8 @@ int segment_open(struct segment *ret, const struct segment_wish *wish, struct la
                  char *error, size_t error_bytes) {
     int r = -EAGAIN;
     for (int try = 0; r == -EAGAIN && try < 10; try++) {
-        *ret = (struct segment){.backend = &backend_sysv, .id = -1, .bell_id = -1};
-        struct attempt a = {ret, wish, layout, error, error_bytes};
+        struct attempt a = {ret, wish, layout, random_id(), error, error_bytes};
         r = try_open(&a);
-        if (r < 0) {
-            layout_clear(layout);
-            segment_close(ret);
-        }
     }
     return r;
 }
@@ -303,6 +320,13 @@ void segment_look(struct segment *s) {
 
 uint32_t segment_last_user(const struct segment *s) {
     return s->backend->last_user(s);
+}
+
+int segment_share(const struct segment *s, enum segment_part part, const struct shm_arena *arena,
+                  uint32_t index, bool writable, int *fd, uint64_t *bytes) {
+    if (s->backend->share == NULL)
+        return -EOPNOTSUPP;
+    return s->backend->share(s, part, arena, index, writable, fd, bytes);
 }
 
 enum shm_backend segment_backend(const struct segment *s) {

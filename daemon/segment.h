@@ -10,13 +10,15 @@
 #include "core/table.h"
 
 struct backend;
+struct memory;
 struct state_db;
 
 struct segment {
     const struct backend *backend;
-    int id;           /* sysv: shmid */
-    char name[24];    /* for messages: "shmid 5" */
-    char removal[48]; /* how people take it away: "ipcrm -m 5" */
+    struct memory *memory; /* memfd: its objects */
+    int id;                /* sysv: shmid; else -1 */
+    char name[24];         /* for messages: "shmid 5" */
+    char removal[48];      /* how people take it away: "ipcrm -m 5" */
     int bell_id;
     void *base;
     uint64_t bytes;
@@ -29,6 +31,7 @@ struct segment {
 
 struct segment_wish {
     uint32_t key;
+    const char *runtime_dir;
     enum shm_backend backend; /* of a new one */
     uint64_t bytes;           /* the same */
     uint32_t mode;
@@ -76,6 +79,12 @@ void segment_look(struct segment *segment);
 /* The process that attached or detached last, for the search for who wrote into the header; 0: not
  * known. */
 uint32_t segment_last_user(const struct segment *segment);
+
+/* A description of a part of it to hand out; its size.  -EOPNOTSUPP: this backend has none. */
+enum segment_part { SEGMENT_HEADER = 1, SEGMENT_BELLS, SEGMENT_ARENA };
+int segment_share(const struct segment *segment, enum segment_part part,
+                  const struct shm_arena *arena, uint32_t index, bool writable, int *fd,
+                  uint64_t *bytes);
 
 enum shm_backend segment_backend(const struct segment *segment);
 const char *segment_protection(const struct segment *segment);

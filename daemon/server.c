@@ -33,6 +33,7 @@ void server_drop(struct client *client) {
         }
     sd_event_source_disable_unref(client->io);
     sd_event_source_disable_unref(client->timer);
+    handout_abandon(client);
     close(client->fd);
     struct lease *lease = client->lease;
     peer_clear(&client->peer);
@@ -133,6 +134,8 @@ static void dispatch(struct client *client, const union protocol_message *messag
         on_claim(client, &message->claim);
     else if (message->head.type == PROTOCOL_REQUEST && idle)
         request_handle(client, message->request.text);
+    else if (message->head.type == PROTOCOL_MAP && idle)
+        handout_map(client, &message->map);
     else if (message->head.type == PROTOCOL_ACK && client->lease != NULL)
         attach_acknowledge(client, &message->ack);
     else
@@ -183,6 +186,7 @@ static int send_hello(const struct client *client) {
     message.hello.abi = SHM_ABI;
     message.hello.key = m->key;
     message.hello.manager_pid = (uint32_t)getpid();
+    message.hello.backend = segment_backend(&m->segment);
     message.hello.segment_id = image_header(&m->segment.image)->segment_id;
     return protocol_send(client->fd, &message, -1);
 }

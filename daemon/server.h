@@ -27,6 +27,7 @@ struct client {
     bool waiting;                /* a claim that waits for the holder to go */
     char worker[SHM_NAME_BYTES]; /* that it claimed */
     struct lease *lease;         /* granted, not yet acknowledged */
+    bool handed;                 /* a part was sent */
     char *reply;                 /* under way */
     size_t reply_bytes, reply_sent;
     int reply_result;
@@ -68,8 +69,22 @@ void attach_claim(struct client *client);
 /* The acknowledgement of a grant. */
 void attach_acknowledge(struct client *client, const struct protocol_ack *ack);
 
+/* May the peer attach, by the segment's group and mode?  0, or -EACCES and why. */
+int attach_may_read(const struct client *client, char *text, size_t bytes);
+
 /* A worker's lease has ended: whoever waits for it is next. */
 void attach_turn(struct manager *manager, uint32_t worker);
+
+/* ---- handout.c: parts of a segment that has them as descriptors */
+
+void handout_map(struct client *client, const struct protocol_map *map);
+
+/* A connection ends: what it has not taken stays in flight until its process is gone. */
+void handout_abandon(struct client *client);
+
+/* Whose process is gone by now owes nothing. */
+void handout_look(struct manager *manager);
+void handout_close(struct manager *manager);
 
 /* ---- request.c */
 void request_handle(struct client *client, const char *text);

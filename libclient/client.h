@@ -78,15 +78,27 @@ struct bells {
     unsigned kept_n;
 };
 
-/* Parts of the segment that were mapped writable. */
+/* Parts of the segment that were mapped writable; of one made of memfds, also to read. */
 struct range {
     uint64_t offset, bytes;
-    bool ours; /* by the directory that was looked at last */
+    uint64_t incarnation; /* memfd: of the arena */
+    uint32_t index;       /* the same */
+    bool ours;            /* by the directory that was looked at last */
+    bool writable;
 };
 struct ranges {
     struct range *at; /* a mapping, not malloc()'s: see struct lock */
     size_t n, room;
     uint64_t generation; /* of the directory that they agree with */
+};
+
+/* A segment made of memfds. */
+struct parts {
+    void *spare; /* a second mapping of the header's object; NULL: it is System V's */
+    uint64_t bytes;
+    uint64_t bells_bytes;
+    uint32_t key;
+    char runtime_dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 };
 
 /* Being a worker. */
@@ -109,11 +121,12 @@ struct shmc {
     void *page;            /* where it is */
     struct directory directory;
     uint8_t *base;
-    int id;        /* shmid */
+    int id;        /* shmid; -1: memfd */
     uid_t creator; /* of the segment */
     struct standing standing;
     struct lock lock; /* of what follows, and of the section objects' bindings */
     struct ranges ranges;
+    struct parts parts;
     struct bells bells;
     struct writer *writers;
     struct event *event;
@@ -198,11 +211,33 @@ void mapping_close(shmc *segment);
  * Under the lock. */
 int mapping_update(shmc *segment, uint64_t generation);
 
+/* Makes sure that a section's memory is mapped, by that generation's directory.  Under the lock.
+ * -EAGAIN: the generation isn't in force any more. */
+int mapping_reach(shmc *segment, const struct shm_section *section, uint64_t generation);
+
+/* The same, without the lock, for one that may not be had. */
+bool mapping_shows(shmc *segment, const struct shm_section *section, uint64_t generation);
+
+/* Room for one more. */
+int ranges_reserve(struct ranges *ranges);
+
 /* Is that in what was made writable?  Under the lock. */
 bool mapping_writable(const shmc *segment, uint64_t offset, uint64_t bytes);
 
 /* A section's doorbell, NULL when it can't be had.  Under the lock. */
 struct shm_bell *mapping_bell(shmc *segment, uint32_t index);
+
+/* ---- parts.c: a segment made of memfds */
+
+/* -ENOENT: the manager serves no such segment; -ENOTCONN: no manager. */
+int parts_open(shmc *segment, const struct settings *settings, uint64_t *bytes);
+void parts_close(shmc *segment);
+int parts_reach(shmc *segment, uint32_t arena_index, uint64_t generation);
+int parts_update(shmc *segment, uint64_t generation);
+
+static inline bool parts_are(const shmc *segment) {
+    return segment->parts.spare != NULL;
+}
 
 /* ---- connection.c: one conversation with the manager */
 

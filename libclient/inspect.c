@@ -9,7 +9,7 @@
 
 /* ---- sections */
 
-static void add_value(const shmc *segment, const struct shm_section *found,
+static void add_value(shmc *segment, const struct shm_section *found, uint64_t generation,
                       struct shmc_section_info *ret) {
     struct shm_section extent = *found;
     struct snapshot snapshot;
@@ -19,7 +19,7 @@ static void add_value(const shmc *segment, const struct shm_section *found,
     const void *data;
     extent.bytes = found->offset + found->bytes - found->ctl_off;
     if (found->kind != SHM_KIND_SNAPSHOT || found->ctl_off % SHM_LINE != 0 ||
-        extent.bytes < sizeof(struct shm_snapshot) ||
+        extent.bytes < sizeof(struct shm_snapshot) || !mapping_shows(segment, found, generation) ||
         snapshot_bind(&snapshot, segment->base + found->ctl_off, &extent, NULL, &field) < 0)
         return;
     ret->aborted = shared_load_relaxed64(&snapshot.shared->aborted);
@@ -35,7 +35,7 @@ static void add_value(const shmc *segment, const struct shm_section *found,
     ret->stale = stale_by(found->stale_ms, ret->age_ns);
 }
 
-static void describe(const shmc *segment, const struct shm_section *found,
+static void describe(shmc *segment, const struct shm_section *found, uint64_t generation,
                      struct shmc_section_info *ret) {
     const struct standing *standing = &segment->standing;
     *ret = (struct shmc_section_info){
@@ -58,7 +58,7 @@ static void describe(const shmc *segment, const struct shm_section *found,
     memcpy(ret->name, found->name, sizeof ret->name);
     memcpy(ret->owner, found->owner, sizeof ret->owner);
     memcpy(ret->format, found->format, sizeof ret->format);
-    add_value(segment, found, ret);
+    add_value(segment, found, generation, ret);
 }
 
 static int damaged(const shmc *segment, int code, const char *field) {
@@ -85,7 +85,7 @@ int shmc_inspect(shmc *segment, const char *name, struct shmc_section_info *ret)
                              name);
         if (r < 0)
             return damaged(segment, r, field);
-        describe(segment, &found, ret);
+        describe(segment, &found, generation, ret);
         shared_fence_acquire(); /* all was copied before the generation is looked at */
     } while (directory_generation(&segment->directory) != generation);
     return 0;
@@ -99,7 +99,7 @@ int shmc_section_info(shmc_section *section, struct shmc_section_info *ret) {
         r = section_resolve(section);
         if (r < 0)
             return r;
-        describe(section->segment, &section->descriptor, ret);
+        describe(section->segment, &section->descriptor, section->generation, ret);
         shared_fence_acquire(); /* as in shmc_inspect() */
     } while (!section_settled(section));
     return 0;
@@ -110,15 +110,15 @@ static int by_section_name(const void *a, const void *b) {
                   ((const struct shmc_section_info *)b)->name);
 }
 
-static int list_sections(const shmc *segment, const struct layout *layout,
-                         struct shmc_section_info **ret, size_t *n) {
+static int list_sections(shmc *segment, const struct layout *layout, struct shmc_section_info **ret,
+                         size_t *n) {
     size_t count = 0;
     struct shmc_section_info *all = calloc(layout->sections_used + 1, sizeof *all);
     if (all == NULL)
         return -ENOMEM;
     for (uint32_t i = 0; i < layout->sections_used; i++)
         if (layout_place_in_force(layout->sections[i].state))
-            describe(segment, &layout->sections[i], &all[count++]);
+            describe(segment, &layout->sections[i], layout->generation, &all[count++]);
     qsort(all, count, sizeof *all, by_section_name);
     *ret = all;
     *n = count;
@@ -261,7 +261,7 @@ int shmc_segment(const shmc *segment, struct shmc_segment_info *ret) {
         .id = segment->id,
         .abi = header->abi,
         .backend = header->backend,
-        .protection = "cooperative (sysv)",
+        .protection = parts_are(segment) ? "kernel (memfd)" : "cooperative (sysv)",
         .bytes = header->segment_bytes,
         .arena_bytes = arena_bytes(&layout),
         .generation = layout.generation,

@@ -68,7 +68,7 @@ static int check_identity(const shmc *segment, const struct settings *settings,
     return check_creator(segment, settings, found);
 }
 
-static int attach(shmc *segment, const struct settings *settings, uint64_t *bytes) {
+static int attach_sysv(shmc *segment, const struct settings *settings, uint64_t *bytes) {
     char remedy[REMEDY_BYTES];
     int r = sysv_find(settings->key, &segment->id);
     if (r == -ENOENT)
@@ -89,6 +89,23 @@ static int attach(shmc *segment, const struct settings *settings, uint64_t *byte
     segment->creator = found.shm_perm.cuid;
     *bytes = found.shm_segsz / SHM_PAGE * SHM_PAGE;
     return r;
+}
+
+/* What nobody has under the key, or somebody whom we don't trust, may be made of memfds: that is
+ * the manager's to say. */
+static int attach(shmc *segment, const struct settings *settings, uint64_t *bytes) {
+    char why[ERROR_BYTES];
+    int r = attach_sysv(segment, settings, bytes);
+    if (r != -ENOENT && r != -EPERM && r != -EACCES)
+        return r;
+    memcpy(why, segment->error->text, sizeof why);
+    sysv_detach(segment->base);
+    segment->base = NULL;
+    int other = parts_open(segment, settings, bytes);
+    if (other == -ENOENT || (other == -ENOTCONN && !connection_there(settings)) ||
+        (other < 0 && r != -ENOENT))
+        return error_set(segment->error, r, "%s", why);
+    return other;
 }
 
 static int open_directory(shmc *segment, const struct settings *settings, uint64_t bytes) {
@@ -119,7 +136,7 @@ static int open_directory(shmc *segment, const struct settings *settings, uint64
  * was, though. */
 static int guard(shmc *segment) {
     const struct directory *directory = &segment->directory;
-    int r = sysv_protect(segment->base, 0, directory->bytes, false);
+    int r = parts_are(segment) ? 0 : sysv_protect(segment->base, 0, directory->bytes, false);
     if (r < 0 || madvise(segment->base, directory->header.arena_start, MADV_DODUMP) == 0)
         return r;
     return -errno;
@@ -143,7 +160,10 @@ int mapping_open(shmc *segment, const struct settings *settings) {
 }
 
 void mapping_close(shmc *segment) {
-    sysv_detach(segment->base);
+    if (parts_are(segment))
+        parts_close(segment);
+    else
+        sysv_detach(segment->base);
     segment->base = NULL;
     for (unsigned i = 0; i < segment->bells.kept_n; i++)
         sysv_detach(segment->bells.kept[i]);
@@ -160,7 +180,7 @@ static struct range *find_range(const struct ranges *ranges, const struct shm_ar
     return NULL;
 }
 
-static int reserve_range(struct ranges *ranges) {
+int ranges_reserve(struct ranges *ranges) {
     if (ranges->n < ranges->room)
         return 0;
     size_t room = ranges->room == 0 ? SHM_PAGE / sizeof *ranges->at : 2 * ranges->room;
@@ -202,12 +222,12 @@ static int note_arena(shmc *segment, const struct shm_arena *arena, bool add) {
     }
     if (!add || !layout_place_in_force(arena->state))
         return 0;
-    int r = reserve_range(ranges);
+    int r = ranges_reserve(ranges);
     if (r == 0)
         r = sysv_protect(segment->base, arena->offset, arena->bytes, true);
     if (r == 0)
-        ranges->at[ranges->n++] =
-            (struct range){.offset = arena->offset, .bytes = arena->bytes, .ours = true};
+        ranges->at[ranges->n++] = (struct range){
+            .offset = arena->offset, .bytes = arena->bytes, .ours = true, .writable = true};
     return r;
 }
 
@@ -238,10 +258,8 @@ static void drop_ranges(shmc *segment) {
     ranges->n = kept;
 }
 
-int mapping_update(shmc *segment, uint64_t generation) {
+static int update_sysv(shmc *segment, uint64_t generation) {
     struct ranges *ranges = &segment->ranges;
-    if (segment->standing.worker[0] == '\0' || ranges->generation == generation)
-        return 0;
     for (size_t i = 0; i < ranges->n; i++)
         ranges->at[i].ours = false;
     int r = walk(segment, generation, false);
@@ -249,9 +267,7 @@ int mapping_update(shmc *segment, uint64_t generation) {
         drop_ranges(segment);
         r = walk(segment, generation, true);
     }
-    if (r == 0)
-        ranges->generation = generation;
-    else if (r != -EAGAIN)
+    if (r < 0 && r != -EAGAIN)
         error_set(segment->error, r,
                   "worker '%s': its part of the shared memory can't be mapped for writing: %s",
                   segment->standing.worker,
@@ -259,11 +275,39 @@ int mapping_update(shmc *segment, uint64_t generation) {
     return r;
 }
 
+int mapping_update(shmc *segment, uint64_t generation) {
+    struct ranges *ranges = &segment->ranges;
+    if (ranges->generation == generation)
+        return 0;
+    int r = 0;
+    if (parts_are(segment))
+        r = parts_update(segment, generation);
+    else if (segment->standing.worker[0] != '\0')
+        r = update_sysv(segment, generation);
+    if (r == 0)
+        ranges->generation = generation;
+    return r;
+}
+
+int mapping_reach(shmc *segment, const struct shm_section *section, uint64_t generation) {
+    return parts_are(segment) ? parts_reach(segment, section->arena_index, generation) : 0;
+}
+
+bool mapping_shows(shmc *segment, const struct shm_section *section, uint64_t generation) {
+    if (!parts_are(segment))
+        return true;
+    if (lock_take(&segment->lock) < 0)
+        return false;
+    int r = parts_reach(segment, section->arena_index, generation);
+    lock_release(&segment->lock);
+    return r == 0;
+}
+
 bool mapping_writable(const shmc *segment, uint64_t offset, uint64_t bytes) {
     const struct ranges *ranges = &segment->ranges;
     for (size_t i = 0; i < ranges->n; i++) {
         const struct range *range = &ranges->at[i];
-        if (offset >= range->offset && offset - range->offset <= range->bytes &&
+        if (range->writable && offset >= range->offset && offset - range->offset <= range->bytes &&
             bytes <= range->bytes - (offset - range->offset))
             return true;
     }
@@ -307,7 +351,7 @@ static void open_bells(shmc *segment, int id) {
 
 struct shm_bell *mapping_bell(shmc *segment, uint32_t index) {
     struct bells *bells = &segment->bells;
-    int id = directory_bell_id(&segment->directory);
+    int id = parts_are(segment) ? -1 : directory_bell_id(&segment->directory);
     if (id >= 0 && id != bells->id)
         open_bells(segment, id);
     if (bells->base == NULL || index >= bells->capacity)

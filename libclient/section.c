@@ -145,6 +145,8 @@ static int look_up(shmc_section *section) {
     int r = find(section, &section->slot, &found, &generation);
     if (r == 0)
         r = check_expected(section, &found);
+    if (r == 0)
+        r = mapping_reach(segment, &found, generation);
     if (r == 0 && found.kind == SHM_KIND_SNAPSHOT)
         r = bind_snapshot(section, &found, &snapshot);
     if (r == 0 && found.kind == SHM_KIND_RAW)

@@ -79,7 +79,7 @@ static bool find_gap(const struct placer *placer, const struct spans *taken, uin
 }
 
 /* The array has room for an arena for each new section. */
-static uint32_t add_arena(struct placer *placer, uint32_t owner_index, uint64_t offset,
+static uint32_t add_arena(struct placer *placer, const struct shm_section *of, uint64_t offset,
                           uint64_t bytes) {
     struct layout *next = placer->next;
     while (placer->hole < next->arenas_used && next->arenas[placer->hole].state != SHM_PLACE_FREE)
@@ -92,8 +92,9 @@ static uint32_t add_arena(struct placer *placer, uint32_t owner_index, uint64_t 
         .offset = offset,
         .bytes = bytes,
         .incarnation = next->generation,
-        .owner_index = owner_index,
+        .owner_index = of->owner_index,
         .state = SHM_PLACE_LIVE,
+        .read_class = of->read_class,
     };
     arena->crc = CRC32C_OF(arena);
     spans_add(&placer->taken, (struct span){offset, bytes, index});
@@ -104,6 +105,12 @@ static void put_section(struct shm_section *section, uint32_t arena_index, uint6
     section->arena_index = arena_index;
     section->offset = offset;
     section->ctl_off = offset;
+}
+
+/* One writer and the same readers. */
+static bool belongs(const struct shm_arena *arena, const struct shm_section *section) {
+    return arena->state == SHM_PLACE_LIVE && arena->owner_index == section->owner_index &&
+           arena->read_class == section->read_class;
 }
 
 /* ---- pinned sections */
@@ -146,12 +153,10 @@ static int pin_section(struct placer *placer, uint32_t slot) {
     if (section->offset < next->arena_start)
         return refuse_pin(placer, section, NULL);
     if (taken == NULL)
-        put_section(section, add_arena(placer, section->owner_index, section->offset, bytes),
-                    section->offset);
+        put_section(section, add_arena(placer, section, section->offset, bytes), section->offset);
     else if (taken->index != SPAN_DIRECTORY && taken->offset <= section->offset &&
              taken->offset + taken->bytes >= section->offset + section->bytes &&
-             next->arenas[taken->index].state == SHM_PLACE_LIVE &&
-             next->arenas[taken->index].owner_index == section->owner_index) {
+             belongs(&next->arenas[taken->index], section)) {
         int r = pin_within(placer, section, taken->index);
         if (r < 0)
             return r;
@@ -227,13 +232,15 @@ static int place_directories(struct placer *placer, size_t unpinned) {
 /* ---- the others, owner by owner */
 
 struct fresh {
-    uint32_t owner_index, slot;
+    uint32_t owner_index, read_class, slot;
 };
 
 static int by_owner(const void *a, const void *b) {
     const struct fresh *x = a, *y = b;
     if (x->owner_index != y->owner_index)
         return x->owner_index < y->owner_index ? -1 : 1;
+    if (x->read_class != y->read_class)
+        return x->read_class < y->read_class ? -1 : 1;
     return x->slot < y->slot ? -1 : x->slot > y->slot;
 }
 
@@ -241,12 +248,13 @@ static struct shm_section *section_of(const struct placer *placer, const struct 
     return &placer->next->sections[fresh->slot];
 }
 
-/* What is free within the owner's arenas, by arena index. */
-static int owners_gaps(const struct placer *placer, uint32_t owner_index, struct spans *ret) {
+/* What is free within the arenas that a section may stand in, by arena index. */
+static int owners_gaps(const struct placer *placer, const struct shm_section *section,
+                       struct spans *ret) {
     const struct layout *next = placer->next;
     for (uint32_t i = 0; i < next->arenas_used; i++) {
         const struct shm_arena *arena = &next->arenas[i];
-        if (arena->state != SHM_PLACE_LIVE || arena->owner_index != owner_index)
+        if (!belongs(arena, section))
             continue;
         struct gaps gaps =
             gaps_between(&placer->sections, arena->offset, arena->offset + arena->bytes);
@@ -289,7 +297,7 @@ static int place_run(struct placer *placer, const struct fresh *fresh, size_t n)
         int r = place_run(placer, fresh, n / 2);
         return r < 0 ? r : place_run(placer, fresh + n / 2, n - n / 2);
     }
-    const uint32_t arena = add_arena(placer, fresh->owner_index, gap.offset, gap.bytes);
+    const uint32_t arena = add_arena(placer, section_of(placer, fresh), gap.offset, gap.bytes);
     uint64_t offset = gap.offset;
     for (size_t i = 0; i < n; i++) {
         put_section(section_of(placer, &fresh[i]), arena, offset);
@@ -300,7 +308,7 @@ static int place_run(struct placer *placer, const struct fresh *fresh, size_t n)
 
 static int place_owner(struct placer *placer, struct fresh *fresh, size_t n) {
     struct spans gaps = {0};
-    int r = owners_gaps(placer, fresh->owner_index, &gaps);
+    int r = owners_gaps(placer, section_of(placer, fresh), &gaps);
     size_t left = 0;
     for (size_t i = 0; r == 0 && i < n; i++)
         if (!fill_gap(&gaps, section_of(placer, &fresh[i])))
@@ -313,7 +321,9 @@ static int place_others(struct placer *placer, struct fresh *fresh, size_t n) {
     if (n > 1)
         qsort(fresh, n, sizeof *fresh, by_owner);
     for (size_t i = 0, end; i < n; i = end) {
-        for (end = i + 1; end < n && fresh[end].owner_index == fresh[i].owner_index; end++)
+        for (end = i + 1; end < n && fresh[end].owner_index == fresh[i].owner_index &&
+                          fresh[end].read_class == fresh[i].read_class;
+             end++)
             ;
         int r = place_owner(placer, &fresh[i], end - i);
         if (r < 0)
@@ -364,7 +374,7 @@ static int place_all(struct placer *placer, const uint32_t *slots, size_t n) {
         if ((section->flags & SHM_SECTION_PINNED) != 0)
             r = pin_section(placer, slots[i]);
         else
-            fresh[unpinned++] = (struct fresh){section->owner_index, slots[i]};
+            fresh[unpinned++] = (struct fresh){section->owner_index, section->read_class, slots[i]};
     }
     if (r == 0)
         r = place_directories(placer, unpinned);

@@ -82,12 +82,14 @@ static int check_served(const struct planner *planner) {
     int r = table_check(wanted, planner->plan->error, sizeof planner->plan->error);
     if (r < 0)
         return r;
-    if (wanted->backend != SHM_BACKEND_SYSV)
-        return plan_refuse(
-            planner,
-            "segment: backend '%s' is not served by this version; use 'sysv' (UPDATE "
-            "segment SET backend = 'sysv')",
-            table_word(TABLE_BACKENDS, wanted->backend));
+    const enum shm_backend runs = planner->facts == NULL ? 0 : planner->facts->backend;
+    if (runs != 0 && wanted->backend != runs)
+        return plan_refuse(planner,
+                           "segment: its backend can't change from %s to %s while it runs (UPDATE "
+                           "segment SET backend = '%s', or `shmtool destroy` and a new start)",
+                           table_word(TABLE_BACKENDS, runs),
+                           table_word(TABLE_BACKENDS, wanted->backend),
+                           table_word(TABLE_BACKENDS, runs));
     if (wanted->size != planner->running->segment_bytes)
         return plan_refuse(planner,
                            "segment: its size can't change from %llu to %llu while it runs (UPDATE "

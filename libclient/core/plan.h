@@ -35,6 +35,7 @@ struct plan {
 struct plan_facts {
     const bool
         *worker_held; /* by worker index of the running layout: is its lease held? NULL: no */
+    enum shm_backend backend; /* of what runs; 0: any */
 };
 
 /* 0; -EINVAL: the table can't be applied, `error` says why, and `next` is a copy of the running

@@ -175,6 +175,7 @@ void plan_fill_section(struct shm_section *section, const struct table_section *
     section->kind = row->kind;
     section->flags = flags_of(row);
     section->count = row->count;
+    section->read_class = row->read_class;
 }
 
 static int refuse_move(const struct planner *planner, const struct shm_section *section,
@@ -217,6 +218,10 @@ static int check_unmoved(const struct planner *planner, const struct shm_section
                            table_word(TABLE_KINDS, row->kind));
     if (strcmp(section->owner, row->owner) != 0)
         return refuse_move(planner, section, "owner", section->owner, row->owner);
+    if (section->read_class != row->read_class)
+        return refuse_move(planner, section, "read_group",
+                           section->read_class == 0 ? "NULL" : "another group",
+                           row->read_group[0] == '\0' ? "NULL" : row->read_group);
     if (section->count != row->count)
         return refuse_number(planner, section, "count", section->count, row->count);
     if (section->size != row->size &&

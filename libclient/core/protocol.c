@@ -3,6 +3,7 @@
  * Packing, checking, sending and receiving the socket's messages.
  */
 #include "protocol.h"
+#include "packet.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -35,6 +36,9 @@ static bool fits(const union protocol_message *m, size_t bytes) {
     case PROTOCOL_ACK:
     case PROTOCOL_LEASED:
         return bytes == sizeof m->ack;
+    case PROTOCOL_MAP:
+    case PROTOCOL_PART:
+        return bytes == sizeof m->map;
     case PROTOCOL_REQUEST:
         return bytes == sizeof m->request && ended(m->request.text, sizeof m->request.text);
     case PROTOCOL_REPLY:
@@ -55,70 +59,12 @@ int protocol_check(const union protocol_message *message, size_t bytes) {
 }
 
 int protocol_send(int socket, const union protocol_message *message, int fd) {
-    struct iovec part = {.iov_base = (void *)(uintptr_t)message, .iov_len = message->head.bytes};
-    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    if (fd >= 0) {
-        header.msg_control = control.bytes;
-        header.msg_controllen = sizeof control.bytes;
-        struct cmsghdr *c = CMSG_FIRSTHDR(&header);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(c), &fd, sizeof fd);
-    }
-    ssize_t n;
-    do
-        n = sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : 0;
-}
-
-/* The room for one descriptor is, rounded up, room for two: what comes beside the first is not for
- * us, and would stay open. */
-static int take_descriptor(struct msghdr *header) {
-    int first = -1;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(header); c != NULL; c = CMSG_NXTHDR(header, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        for (size_t at = 0; CMSG_LEN(at + sizeof first) <= c->cmsg_len; at += sizeof first) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
-            if (first < 0)
-                first = fd;
-            else
-                close(fd);
-        }
-    }
-    return first;
+    return packet_send(socket, message, message->head.bytes, fd, MSG_DONTWAIT);
 }
 
 int protocol_receive(int socket, union protocol_message *ret, int *fd) {
-    struct iovec part = {.iov_base = ret, .iov_len = sizeof *ret};
-    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    if (fd != NULL) {
-        *fd = -1;
-        header.msg_control = control.bytes;
-        header.msg_controllen = sizeof control.bytes;
-    }
-    ssize_t n;
-    do
-        n = recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return -errno;
-    if (fd != NULL)
-        *fd = take_descriptor(&header);
-    int error = n == 0                                ? -ECONNRESET
-                : (header.msg_flags & MSG_TRUNC) != 0 ? -EBADMSG
-                                                      : protocol_check(ret, (size_t)n);
+    ssize_t n = packet_receive(socket, ret, sizeof *ret, fd, MSG_DONTWAIT);
+    int error = n == -EMSGSIZE ? -EBADMSG : n < 0 ? (int)n : protocol_check(ret, (size_t)n);
     if (error < 0 && fd != NULL && *fd >= 0) {
         close(*fd);
         *fd = -1;

@@ -10,6 +10,9 @@
  *                    <------      ACK             (the lease is mapped)
  *   LEASED           ------>      (the header says so too, and that is what counts)
  *
+ *                    <------      MAP part        (memfd: any number of times)
+ *   PART + fd        ------>      (or REFUSED; what came before must have been taken)
+ *
  *                    <------      REQUEST "status"
  *   REPLY, REPLY...  ------>      (pieces of a JSON text)
  *   DONE result      ------>
@@ -43,6 +46,8 @@ enum protocol_type {
     PROTOCOL_REQUEST,
     PROTOCOL_REPLY,
     PROTOCOL_DONE,
+    PROTOCOL_MAP,
+    PROTOCOL_PART,
 };
 
 /* First bytes of each message. */
@@ -59,7 +64,7 @@ struct protocol_hello {
     uint32_t abi;
     uint32_t key;
     uint32_t manager_pid; /* the listener may be systemd */
-    uint32_t reserved;
+    uint32_t backend;     /* enum shm_backend */
     uint64_t segment_id;
 };
 
@@ -96,6 +101,20 @@ struct protocol_ack {
     uint64_t attachment_epoch;
 };
 
+/* MAP and PART.  An arena is named as the directory in force does; to have it writable takes its
+ * owner's lease. */
+enum protocol_part { PROTOCOL_PART_HEADER = 1, PROTOCOL_PART_BELLS, PROTOCOL_PART_ARENA };
+struct protocol_map {
+    struct protocol_head head;
+    uint32_t part;
+    uint32_t index; /* of an arena */
+    uint64_t incarnation;
+    uint32_t writable;
+    uint32_t attachment; /* the lease, to have it writable */
+    uint64_t attachment_epoch;
+    uint64_t bytes; /* PART: of the object */
+};
+
 struct protocol_request {
     struct protocol_head head;
     char text[PROTOCOL_REQUEST_BYTES];
@@ -113,6 +132,7 @@ union protocol_message {
     struct protocol_refused refused;
     struct protocol_grant grant;
     struct protocol_ack ack;
+    struct protocol_map map;
     struct protocol_request request;
     struct protocol_piece piece;
 };

@@ -32,6 +32,7 @@ struct table_section {
     char format[SHM_NAME_BYTES];
     char read_group[SHM_NAME_BYTES];  /* "" = all who may attach */
     char write_group[SHM_NAME_BYTES]; /* "" = the owner */
+    uint32_t read_class;              /* of read_group, once that was looked up: gid + 1; 0 = all */
     enum shm_kind kind;
     uint64_t size;
     uint32_t count;

@@ -59,7 +59,19 @@ ok() {
     fi
 }
 
+# With SHM_TEST_BACKEND=memfd the same tests run on that backend.
+set_backend() {
+    [ -n "${SHM_TEST_BACKEND-}" ] && [ ! -e "$work/state/state.db" ] || return 0
+    shmtool table init --table "$work/state/sections.db" >/dev/null
+    sqlite3 "$work/state/sections.db" "UPDATE segment SET backend = '$SHM_TEST_BACKEND'"
+}
+
+on_sysv() {
+    [ "${SHM_TEST_BACKEND-sysv}" = sysv ]
+}
+
 start_manager() {
+    set_backend
     "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
         --runtime-dir "$SHMC_RUNTIME_DIR" >>"$work/manager.log" 2>&1 &
     manager=$!

@@ -63,6 +63,19 @@
         }                                                                                          \
     } while (0)
 
+/* With $SHM_TEST_BACKEND. */
+static inline int on_memfd(void) {
+    const char *backend = getenv("SHM_TEST_BACKEND");
+    return backend != NULL && strcmp(backend, "memfd") == 0;
+}
+
+static inline void only_on_sysv(const char *why) {
+    if (!on_memfd())
+        return;
+    printf("not on memfd: %s\n", why);
+    exit(SKIPPED);
+}
+
 static inline uint64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);

@@ -110,7 +110,7 @@ static inline const char *said(const struct plan *plan) {
 
 static inline void apply_held(const bool *held, const char *changes) {
     struct plan plan;
-    const struct plan_facts facts = {held};
+    const struct plan_facts facts = {held, SHM_BACKEND_SYSV};
     char error[256];
     ck_assert_msg(plan_make(&plan, &running, &table, &facts) == 0, "%s", plan.error);
     ck_assert_int_eq(layout_check(&plan.next, error, sizeof error), 0);
@@ -127,7 +127,7 @@ static inline void apply(const char *changes) {
 
 static inline void refused_held(const bool *held, const char *error) {
     struct plan plan;
-    const struct plan_facts facts = {held};
+    const struct plan_facts facts = {held, SHM_BACKEND_SYSV};
     ck_assert_int_eq(plan_make(&plan, &running, &table, &facts), -EINVAL);
     ck_assert_str_eq(plan.error, error);
     ck_assert_uint_eq(plan.changes_n, 0);

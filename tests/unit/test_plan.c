@@ -183,8 +183,8 @@ START_TEST(not_served) {
     refused("section 'a': kind 'slots' is not served by this version (raw and snapshot are)");
     table.sections[0].kind = SHM_KIND_SNAPSHOT;
     table.backend = SHM_BACKEND_MEMFD;
-    refused("segment: backend 'memfd' is not served by this version; use 'sysv' (UPDATE segment "
-            "SET backend = 'sysv')");
+    refused("segment: its backend can't change from sysv to memfd while it runs (UPDATE segment "
+            "SET backend = 'sysv', or `shmtool destroy` and a new start)");
     table.backend = SHM_BACKEND_SYSV;
     table.size = 2 * MIB;
     refused("segment: its size can't change from 1048576 to 2097152 while it runs (UPDATE segment "

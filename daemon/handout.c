@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Handing out the parts of a segment that is made of descriptors, to whom the table lets have them.
+ * A descriptor that its receiver doesn't take stays in flight at the cost of our uid, also behind a
+ * connection that we closed, until that process is gone: so there is one a connection, and a limit
+ * for each user.
+ */
+#include "core/process.h"
+#include "manager.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define IN_FLIGHT_MAX 64u /* of one uid */
+
+struct debt {
+    uid_t uid;
+    uint32_t pid; /* 0: of another PID namespace, and nobody knows when it ends */
+    uint64_t pid_start;
+    struct debt *next;
+};
+
+struct why {
+    char text[PROTOCOL_TEXT_BYTES];
+};
+
+#define REFUSE(why, code, ...) (snprintf((why)->text, sizeof(why)->text, __VA_ARGS__), (code))
+
+/* ---- in flight */
+
+/* What the kernel still keeps for the other end to take. */
+static bool untaken(const struct client *c) {
+    int bytes = 0;
+    return c->handed && ioctl(c->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0;
+}
+
+void handout_abandon(struct client *c) {
+    if (!untaken(c))
+        return;
+    struct debt *debt = malloc(sizeof *debt);
+    if (debt == NULL)
+        return;
+    *debt = (struct debt){.uid = c->peer.uid,
+                          .pid = c->peer.pid,
+                          .pid_start = c->peer.pid_start,
+                          .next = c->manager->debts};
+    c->manager->debts = debt;
+}
+
+void handout_look(struct manager *m) {
+    for (struct debt **at = &m->debts, *debt; (debt = *at) != NULL;) {
+        if (debt->pid == 0 || process_alive(debt->pid, debt->pid_start) != 0) {
+            at = &debt->next;
+            continue;
+        }
+        *at = debt->next;
+        free(debt);
+    }
+}
+
+void handout_close(struct manager *m) {
+    for (struct debt *debt; (debt = m->debts) != NULL; free(debt))
+        m->debts = debt->next;
+}
+
+static unsigned in_flight(struct manager *m, uid_t uid) {
+    unsigned n = 0;
+    for (const struct client *c = m->server.clients; c != NULL; c = c->next)
+        n += c->peer.uid == uid && untaken(c);
+    handout_look(m);
+    for (const struct debt *debt = m->debts; debt != NULL; debt = debt->next)
+        n += debt->uid == uid;
+    return n;
+}
+
+/* ---- who may have what */
+
+static bool is_holder(const struct client *c, const struct lease *lease) {
+    const struct lease_record *r = &lease->record;
+    return c->peer.uid == r->uid || c->peer.uid == 0 ||
+           (c->peer.pid != 0 && c->peer.pid == r->pid && c->peer.pid_start == r->pid_start);
+}
+
+static int may_write(const struct client *c, const struct protocol_map *map,
+                     const struct shm_arena *arena, struct why *why) {
+    const struct lease *lease = leases_of_worker(c->manager, arena->owner_index);
+    if (lease != NULL && lease->state == SHM_LEASE_LEASED &&
+        lease->record.attachment == map->attachment &&
+        lease->record.attachment_epoch == map->attachment_epoch && is_holder(c, lease))
+        return 0;
+    return REFUSE(why, -EACCES,
+                  "arena %u can be written by the holder of worker '%s' alone, and that isn't you",
+                  map->index,
+                  arena->owner_index < c->manager->layout.workers_used
+                      ? c->manager->layout.workers[arena->owner_index]
+                      : "?");
+}
+
+static int may_read_class(const struct client *c, const struct shm_arena *arena, struct why *why) {
+    const gid_t group = (gid_t)arena->read_class - 1;
+    if (arena->read_class == 0 || c->peer.uid == 0 || c->peer.uid == geteuid() ||
+        peer_in_group(&c->peer, group))
+        return 0;
+    return REFUSE(why, -EACCES,
+                  "uid %u is not in the group (gid %u) that may read this: see section.read_group "
+                  "in the table, add it (usermod -aG) and log in anew",
+                  c->peer.uid, group);
+}
+
+/* The arena of that name, if it is in the directory in force. */
+static const struct shm_arena *find_arena(const struct manager *m, const struct protocol_map *map) {
+    const struct layout *layout = &m->layout;
+    if (map->index >= layout->arenas_used ||
+        layout->arenas[map->index].incarnation != map->incarnation ||
+        layout->arenas[map->index].state == SHM_PLACE_FREE)
+        return NULL;
+    return &layout->arenas[map->index];
+}
+
+static int judge(const struct client *c, const struct protocol_map *map,
+                 const struct shm_arena *arena, struct why *why) {
+    if (segment_backend(&c->manager->segment) != SHM_BACKEND_MEMFD)
+        return REFUSE(why, -EOPNOTSUPP, "this segment is attached by shmget: it has no parts");
+    if (map->part < PROTOCOL_PART_HEADER || map->part > PROTOCOL_PART_ARENA)
+        return REFUSE(why, -EINVAL, "a segment has no part %u", map->part);
+    if (untaken(c))
+        return REFUSE(why, -EPROTO, "take what was sent before you ask for more");
+    int r = attach_may_read(c, why->text, sizeof why->text);
+    if (r < 0)
+        return r;
+    if (in_flight(c->manager, c->peer.uid) >= IN_FLIGHT_MAX)
+        return REFUSE(why, -EUSERS,
+                      "uid %u has %u descriptors that were sent and not taken: end those processes",
+                      c->peer.uid, IN_FLIGHT_MAX);
+    if (map->part != PROTOCOL_PART_ARENA)
+        return 0;
+    if (arena == NULL)
+        return REFUSE(why, -EAGAIN, "there is no such arena any more: look the section up again");
+    return map->writable != 0 ? may_write(c, map, arena, why) : may_read_class(c, arena, why);
+}
+
+void handout_map(struct client *c, const struct protocol_map *map) {
+    const struct segment *segment = &c->manager->segment;
+    const struct shm_arena *arena = find_arena(c->manager, map);
+    struct why why = {0};
+    union protocol_message message = {.map = *map};
+    bool writable = map->part == PROTOCOL_PART_BELLS ||
+                    (map->part == PROTOCOL_PART_ARENA && map->writable != 0);
+    int fd = -1, r = judge(c, map, arena, &why);
+    if (r == 0) {
+        r = segment_share(segment, (enum segment_part)map->part, arena, map->index, writable, &fd,
+                          &message.map.bytes);
+        if (r < 0)
+            snprintf(why.text, sizeof why.text, "no descriptor can be made: %s", strerror(-r));
+    }
+    if (r < 0) {
+        server_refuse(c, r, 0, why.text);
+        return;
+    }
+    protocol_fill(&message.head, PROTOCOL_PART, sizeof message.map, 0);
+    message.map.writable = writable;
+    r = protocol_send(c->fd, &message, fd);
+    close(fd);
+    c->handed = true;
+    if (r < 0)
+        server_drop(c);
+    else
+        server_expect(c, SERVER_SILENCE_MS);
+}
