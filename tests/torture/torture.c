@@ -55,10 +55,11 @@ static void start_manager(void) {
 }
 
 static void start_writer(unsigned section) {
-    const uint64_t own = random_next(&seed);
+    static uint64_t lives;
+    const uint64_t own = random_next(&seed), life = ++lives;
     writers[section] = start_child();
     if (writers[section] == 0) {
-        write_until_killed(section, own);
+        write_until_killed(section, life, own);
         _exit(0);
     }
 }

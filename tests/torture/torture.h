@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the processes of the torture share: the board on which they say what they did, and the
- * values, in which every word follows from section, version and index.
+ * values: whose writer's life it is, and then words that follow from section, version, life and
+ * index.
  */
 #ifndef SHM_TESTS_TORTURE_H
 #define SHM_TESTS_TORTURE_H
@@ -14,6 +15,7 @@
 
 #define SECTIONS    4u
 #define LARGEST     (UINT64_C(256) << 10)
+#define LIVES_KEPT  4096u /* of a section's last versions it is known who published them */
 #define PATIENCE_MS 20000
 
 /* Of one section, by its writer.  `begun` is stored before a publish and `done` behind it, so that
@@ -23,6 +25,9 @@ struct progress {
     atomic_ullong done;
     _Alignas(64) atomic_ullong publishes;
     atomic_ullong aborts;
+    /* Which life began version v last, at v % LIVES_KEPT: who was killed over it has not published
+     * it, and his successor stores his own. */
+    atomic_ullong lives[LIVES_KEPT];
 };
 
 enum role { READ, VIEW, NEXT, FOLLOW, ANY, ROLES };
@@ -54,14 +59,14 @@ uint64_t random_next(uint64_t *state);
 
 /* The length and the words of a version; half of the values are as long as the section allows. */
 size_t value_bytes(unsigned section, uint64_t version);
-void value_fill(uint64_t *to, unsigned section, uint64_t version);
+void value_fill(uint64_t *to, unsigned section, uint64_t version, uint64_t life);
 
-/* Is it that version's value, all of it?  If not, `what` is where it isn't. */
+/* Is it that version's value, all of it, as it was published?  If not, `what` is where it isn't. */
 bool value_whole(const uint64_t *value, size_t bytes, unsigned section, uint64_t version,
                  char what[128]);
 
 /* What the forked processes do until the board says stop. */
-void write_until_killed(unsigned section, uint64_t seed);
+void write_until_killed(unsigned section, uint64_t life, uint64_t seed);
 void read_until_stopped(enum role role, unsigned section, uint64_t seed);
 
 #endif

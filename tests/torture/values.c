@@ -64,7 +64,7 @@ static uint64_t value_key(unsigned section, uint64_t version) {
 
 size_t value_bytes(unsigned section, uint64_t version) {
     const uint64_t key = value_key(section, version), words = section_sizes[section] / 8;
-    return (size_t)(8 * (key % 2 == 0 ? words : 1 + (key >> 8) % words));
+    return (size_t)(8 * (key % 2 == 0 ? words : 2 + (key >> 8) % (words - 1)));
 }
 
 /* Words of one value differ, and so do words of one index. */
@@ -72,27 +72,37 @@ static uint64_t value_word(uint64_t key, size_t i) {
     return (key ^ i) * UINT64_C(0x9e3779b97f4a7c15) + i;
 }
 
-void value_fill(uint64_t *to, unsigned section, uint64_t version) {
-    const uint64_t key = value_key(section, version);
+void value_fill(uint64_t *to, unsigned section, uint64_t version, uint64_t life) {
+    const uint64_t key = value_key(section, version) ^ life;
     const size_t words = value_bytes(section, version) / 8;
-    for (size_t i = 0; i < words; i++)
+    to[0] = life;
+    for (size_t i = 1; i < words; i++)
         to[i] = value_word(key, i);
 }
 
 bool value_whole(const uint64_t *value, size_t bytes, unsigned section, uint64_t version,
                  char what[128]) {
-    const uint64_t key = value_key(section, version);
+    struct progress *progress = &board->sections[section];
     if (bytes != value_bytes(section, version)) {
         snprintf(what, 128, "%zu bytes, not %zu", bytes, value_bytes(section, version));
         return false;
     }
-    for (size_t i = 0; i < bytes / 8; i++) {
+    const uint64_t life = __atomic_load_n(&value[0], __ATOMIC_RELAXED);
+    const uint64_t key = value_key(section, version) ^ life;
+    for (size_t i = 1; i < bytes / 8; i++) {
         const uint64_t is = __atomic_load_n(&value[i], __ATOMIC_RELAXED);
         if (is != value_word(key, i)) {
             snprintf(what, 128, "word %zu of %zu is %016llx, not %016llx", i, bytes / 8,
                      (unsigned long long)is, (unsigned long long)value_word(key, i));
             return false;
         }
+    }
+    const unsigned long long published = atomic_load(&progress->lives[version % LIVES_KEPT]);
+    /* Its place may be the next one's already that is not begun yet. */
+    if (life != published && atomic_load(&progress->begun) + 1 < version + LIVES_KEPT) {
+        snprintf(what, 128, "life %llu's, which never published it: life %llu did",
+                 (unsigned long long)life, published);
+        return false;
     }
     return true;
 }

@@ -8,7 +8,7 @@
 #include <sched.h>
 #include <time.h>
 
-static uint64_t value[LARGEST / 8];
+static uint64_t value[LARGEST / 8], life;
 
 /* What the predecessor was told to have published is there; what it had begun may be. */
 static uint64_t take_over(shmc_section *section, unsigned index) {
@@ -37,7 +37,7 @@ static int publish_in_place(shmc_section *section, unsigned index, uint64_t vers
         return r;
     if (room < value_bytes(index, version))
         violate("%s: room for %zu", section_names[index], room);
-    value_fill(data, index, version);
+    value_fill(data, index, version, life);
     if (commit)
         return shmc_commit(section, value_bytes(index, version));
     shmc_abort(section);
@@ -48,7 +48,7 @@ static int publish_in_place(shmc_section *section, unsigned index, uint64_t vers
 static int publish(shmc_section *section, unsigned index, uint64_t version, uint64_t random) {
     if (random % 3 == 0)
         return publish_in_place(section, index, version, true);
-    value_fill(value, index, version);
+    value_fill(value, index, version, life);
     return shmc_publish(section, value, value_bytes(index, version));
 }
 
@@ -62,12 +62,13 @@ static void pace(uint64_t random) {
         nanosleep(&(struct timespec){.tv_nsec = (long)(random >> 32) % 3000000}, NULL);
 }
 
-void write_until_killed(unsigned index, uint64_t seed) {
+void write_until_killed(unsigned index, uint64_t own_life, uint64_t seed) {
     struct progress *progress = &board->sections[index];
     shmc *segment = attach(section_names[index]);
     shmc_section *section = open_section(segment, index);
     if (section == NULL)
         return;
+    life = own_life;
     uint64_t version = take_over(section, index);
     while (!atomic_load(&board->stop)) {
         const uint64_t random = random_next(&seed);
@@ -75,7 +76,8 @@ void write_until_killed(unsigned index, uint64_t seed) {
         if (random % 16 == 1)
             r = publish_in_place(section, index, version + 1, false);
         if (r == 0) {
-            atomic_store(&progress->begun, ++version);
+            atomic_store(&progress->lives[++version % LIVES_KEPT], life);
+            atomic_store(&progress->begun, version);
             r = publish(section, index, version, random >> 8);
         }
         if (r < 0) {
