@@ -280,6 +280,11 @@ int manager_run(struct manager *m) {
     manager_notify_status(m);
     int r = sd_event_loop(m->event);
     sd_notify(0, "STOPPING=1");
+    if (!m->destroyed)
+        journal(LOG_INFO, JOURNAL_LEFT,
+                "ended; segment 0x%08x stays, with its values and leases, for the next start (to "
+                "remove it: shmtool destroy, while a manager runs)",
+                m->key);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 

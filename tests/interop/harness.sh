@@ -11,7 +11,10 @@ if [ "$(id -u)" -eq 0 ] && [ -z "${SHM_TEST_ALONE-}" ] && unshare --ipc true 2>/
     SHM_TEST_ALONE=1 exec unshare --ipc "$0" "$@"
 fi
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/shm-interop.XXXXXX")
+# No lease lasts on an overlay, which /tmp is in many a container.
+base=${TMPDIR:-/tmp}
+[ "$(stat -f -c %T "$base")" != overlayfs ] || base=/dev/shm
+work=$(mktemp -d "$base/shm-interop.XXXXXX")
 mkdir "$work/state" "$work/run"
 SHMC_KEY=$(printf '0x%08x' $((0x40000000 | RANDOM << 15 | RANDOM)))
 export SHMC_KEY SHMC_RUNTIME_DIR=$work/run

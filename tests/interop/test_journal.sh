@@ -53,6 +53,7 @@ held=$!
 children+=("$held")
 ok "a lease again" await 10 said "worker 'driver' is process $held "
 end_manager KILL
+ok "a killed one says nothing" times 0 "ended; segment"
 start_manager
 { kill -TERM "$held" && wait "$held"; } 2>/dev/null || :
 ok "the signal is known over a restart of the manager" \
@@ -74,3 +75,4 @@ shmtool reload >/dev/null 2>&1 || :
 ok "a rejected table is said" said "error: table rejected: section 'temps'"
 end_manager TERM
 ok "and at the end how many there were besides" said "worker '\\?': [0-9]+ more claims of uid $(id -u) were refused"
+ok "and that the segment stays" said "ended; segment $SHMC_KEY stays, with its values and leases"
