@@ -308,7 +308,7 @@ int main(int argc, char **argv) {
     scratch_open();
     snprintf(path, sizeof path, "%s/state.db", scratch_directory);
     set_up();
-    for (int i = ADOPT; i <= KINDS && sweep.violations < SWEEP_VIOLATIONS_MAX; i++) {
+    for (int i = ADOPT; i <= KINDS && !sweep_failed(&sweep); i++) {
         const uint64_t points = sweep.points, kills = sweep.kills;
         kind = i % KINDS; /* MAKE last: it removes what the others need */
         if ((kind == DAMAGED || kind == ZEROED) && !sweep_soak())

@@ -202,7 +202,7 @@ int main(int argc, char **argv) {
     before = memory(MAP_PRIVATE);
     make_first();
     uint64_t length = 1;
-    for (uint64_t round = 0; sweep.violations < SWEEP_VIOLATIONS_MAX; round++) {
+    for (uint64_t round = 0; !sweep_failed(&sweep); round++) {
         const uint64_t start = sweep.points;
         if (start >= POINTS)
             break;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kill_grant [--seed N] [--wrong NAME] [--mutant NAME]
+ * kill_grant grant|handover [--seed N] [--wrong NAME] [--mutant NAME]
  *
  * A manager (office.h) accepts a client, grants it a worker's lease, takes its acknowledgement, and
- * frees the name when the client lets go, one instruction at a time: figures `grant`.  Then the
- * hand-over: a worker's process is killed while another client waits for the name; figures
- * `handover`.
+ * frees the name when the client lets go, one instruction at a time; or it hands the name over: a
+ * worker's process is killed while another client waits for it.
  *
  * At each place (sweep.h; the records are compared) what stands in the records must belong
  * together, and nothing else may have changed.  Then one manager after the other is killed at each
@@ -26,8 +25,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define POINTS 120000u /* of each of the two */
-#define KILLS  150u    /* likewise, in a run that doesn't soak */
+#define POINTS 120000u
+#define KILLS  150u /* in a run that doesn't soak */
 
 static struct office_client holder, client;
 static bool ending; /* a holder has gone */
@@ -237,20 +236,18 @@ static struct sweep hand_over = {.name = "handover",
                                  .check = check,
                                  .check_killed = check_killed};
 
-static int run(struct sweep *sweep) {
-    running = sweep;
-    while (sweep->points < POINTS && sweep->violations < SWEEP_VIOLATIONS_MAX)
-        sweep_step(sweep, UINT64_MAX);
-    sweep_kill(sweep, sweep_soak() ? 0 : KILLS);
-    return sweep_report(sweep);
-}
-
 int main(int argc, char **argv) {
-    (void)argc;
-    sweep_options(argv + 1);
+    if (argc > 1 && strcmp(argv[1], "grant") == 0)
+        running = &grant;
+    else if (argc > 1 && strcmp(argv[1], "handover") == 0)
+        running = &hand_over;
+    else
+        return fprintf(stderr, "usage: kill_grant grant|handover [...]\n"), 2;
+    sweep_options(argv + 2);
     office_open();
-    const int granted = run(&grant);
-    const int handed_over = run(&hand_over);
+    while (running->points < POINTS && !sweep_failed(running))
+        sweep_step(running, UINT64_MAX);
+    sweep_kill(running, sweep_soak() ? 0 : KILLS);
     prepare();
-    return granted != EXIT_SUCCESS ? granted : handed_over;
+    return sweep_report(running);
 }

@@ -258,11 +258,11 @@ int main(int argc, char **argv) {
     scratch_open();
     snprintf(path, sizeof path, "%s/state.db", scratch_directory);
     make_tables();
-    for (size_t i = 0; i < STEPS && sweep.violations < SWEEP_VIOLATIONS_MAX; i++) {
+    for (size_t i = 0; i < STEPS && !sweep_failed(&sweep); i++) {
         const uint64_t points = sweep.points, kills = sweep.kills;
         step = &steps[i];
         set_up();
-        if (step->is_long && !sweep_soak())
+        if (sweep_any_wrong() || (step->is_long && !sweep_soak()))
             sweep_step_moves(&sweep);
         else
             sweep_step(&sweep, UINT64_MAX);

@@ -18,8 +18,6 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define SWEEP_VIOLATIONS_MAX 10u
-
 /* The first point behind a system call (0: behind the beginning), or behind a change of the memory
  * since then. */
 struct sweep_place {
@@ -70,6 +68,7 @@ _Noreturn void sweep_end(void);
  */
 void sweep_options(char **argv);
 bool sweep_wrong(const char *name); /* is that the way in which this program shall be wrong? */
+bool sweep_any_wrong(void);
 bool sweep_soak(void);
 uint64_t sweep_random(void);
 
@@ -83,6 +82,9 @@ void sweep_step_moves(struct sweep *sweep);
 
 /* Kills one process at each of those places, or at `most` of them, evenly taken. */
 void sweep_kill(struct sweep *sweep, size_t most);
+
+/* There is enough to look into: ten violations, or one where there shall be some. */
+bool sweep_failed(const struct sweep *sweep);
 
 /* Something that must not be. */
 __attribute__((format(printf, 2, 3))) void sweep_violation(struct sweep *sweep, const char *format,
