@@ -54,14 +54,24 @@ static int hold_all(const struct memory *memory) {
     return r;
 }
 
+/* In our own unit it would end with us. */
+static int start_keeper(struct memory *memory, char *error, size_t error_bytes) {
+    int r = keeping_start(&memory->keeper, memory->runtime_dir, memory->key, error, error_bytes);
+    if (r < 0)
+        memory->keeper.fd = -1;
+    else if (memory->keeper.started && getenv("INVOCATION_ID") != NULL)
+        journal(LOG_WARNING, JOURNAL_TROUBLE,
+                "the keeper of the segment's memory runs in the manager's own unit, and would end "
+                "with it: systemctl enable --now shm-keeper.socket");
+    return r;
+}
+
 /* It died: a new one gets all that we have. */
 static int replace_keeper(struct memory *memory, char *error, size_t error_bytes) {
     keeping_close(&memory->keeper);
-    int r = keeping_start(&memory->keeper, memory->runtime_dir, memory->key, error, error_bytes);
-    if (r < 0) {
-        memory->keeper.fd = -1;
+    int r = start_keeper(memory, error, error_bytes);
+    if (r < 0)
         return r;
-    }
     r = hold_all(memory);
     if (r < 0) {
         snprintf(error, error_bytes, "%s: the keeper can't hold the segment's memory: %s",
@@ -182,12 +192,9 @@ static int make(const struct attempt *a) {
     if (r < 0)
         return r;
     struct memory *memory = a->segment->memory;
-    r = keeping_start(&memory->keeper, a->wish->runtime_dir, a->wish->key, a->error,
-                      a->error_bytes);
-    if (r < 0) {
-        memory->keeper.fd = -1;
+    r = start_keeper(memory, a->error, a->error_bytes);
+    if (r < 0)
         return r;
-    }
     struct keeper_message name = {
         .kind = KEEPER_HEADER, .segment_id = a->segment_id, .bytes = a->wish->bytes};
     keeping_ask(&memory->keeper, KEEPER_FORGET, &(struct keeper_message){0}, -1, NULL);

@@ -164,7 +164,9 @@ int keeping_start(struct keeping *ret, const char *runtime_dir, uint32_t key, ch
                  strerror(-r));
         return r;
     }
-    return keeping_find(ret, runtime_dir, key, error, error_bytes);
+    r = keeping_find(ret, runtime_dir, key, error, error_bytes);
+    ret->started = r == 0;
+    return r;
 }
 
 /* ---- asking */

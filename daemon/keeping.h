@@ -12,6 +12,7 @@
 
 struct keeping {
     int fd;
+    bool started; /* by us */
     char path[108];
 };
 

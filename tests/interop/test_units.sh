@@ -12,20 +12,22 @@ units=$prefix/lib/systemd/system
 mkdir "$work/units"
 sed "s,${prefix#"$root"}/,$prefix/,g" "$units/shm-manager.service" \
     >"$work/units/shm-manager.service"
-cp "$units/shm-manager.socket" "$work/units"
+sed "s,${prefix#"$root"}/,$prefix/,g" "$units/shm-keeper.service" >"$work/units/shm-keeper.service"
+cp "$units/shm-manager.socket" "$units/shm-keeper.socket" "$work/units"
 verify() {
     MANPATH=$prefix/share/man systemd-analyze verify --recursive-errors=one \
         "$(command -v man >/dev/null && echo --man=yes || echo --man=no)" \
-        "$work/units/shm-manager.service" "$work/units/shm-manager.socket" 2>&1 | tee "$work/said"
+        "$work"/units/* 2>&1 | tee "$work/said"
     [ ! -s "$work/said" ]
 }
 ok "the units" verify
 
 exposure() {
     systemd-analyze security --offline=true --threshold=6 --no-pager \
-        "$work/units/shm-manager.service" >"$work/security" && tail -n 1 "$work/security"
+        "$work/units/$1.service" >"$work/security" && tail -n 1 "$work/security"
 }
-ok "they expose little" exposure
+ok "they expose little" exposure shm-manager
+ok "the keeper less" exposure shm-keeper
 
 if [ "$(id -u)" -ne 0 ]; then
     echo "the users and directories were left out: making them takes root"
