@@ -94,7 +94,11 @@ box_up() {
     unshare --pid --fork --kill-child=KILL "$box_source/box_init.sh" >"$work/box.log" 2>&1 &
     box_outer=$!
     until [ -s "$SHM_BOX/pid" ]; do
-        kill -0 "$box_outer" 2>/dev/null || { cat "$work/box.log"; box_lacks "see above"; }
+        if ! kill -0 "$box_outer" 2>/dev/null; then
+            cat "$work/box.log"
+            [ -z "${box_pid-}" ] || return 1 # it could before
+            box_lacks "see above"
+        fi
         sleep 0.02
     done
     box_pid=$(<"$SHM_BOX/pid")

@@ -96,6 +96,8 @@ ok "which runs" runs_new
 same "an upgrade"
 ok "the leases are those of the beginning" diff "$work/leases" <(leases)
 ok "no operation failed in all this" load_end
+awk '/ failures$/ { print "figure: unit.operations_under_events", $1 + $3 + $5 + $7, "operations"
+                    print "figure: violations.unit_operations", $9, "violations" }' "$work/load"
 
 # ---- reboots
 bytes=$(sed 's/.*: \([0-9]*\) bytes .*/\1/' "$work/before" | awk '{ n += $1 } END { print n }')

@@ -67,6 +67,8 @@ ok "the journal says whose it is" await 5 journal_says shm-manager \
     "53484d31.leases: must be a directory of ours .* is uid $mallory's, mode 0755: remove it"
 inside rm -r /run/shm-manager/53484d31.leases
 ok "without it the service comes up by itself" await 10 active shm-manager
+ok "nobody puts anything beside them now" \
+    says 1 'Permission denied' as mallory touch /run/shm-manager/000000bb.sock
 inside systemctl stop shm-manager.socket shm-manager.service
 
 # ---- by hand, where anybody may make files
