@@ -371,7 +371,7 @@ int verb_put(const struct tool *tool) {
     if (code == TOOL_OK && length > info.size)
         code = fail(tool, TOOL_NO,
                     "the value is larger than section '%s', which takes %lu bytes; "
-                    "enlarge it: shmtool table set %s size=N",
+                    "make it anew, larger: shmtool table rm %s, shmtool table add",
                     name, info.size, name);
     if (code == TOOL_OK)
         code = attach(tool, info.owner, 0, tool->wait_ms, &segment);
