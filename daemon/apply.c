@@ -206,6 +206,8 @@ static int carry_out(struct manager *m, const char *who, const struct wanted *w,
         journal(LOG_WARNING, JOURNAL_TROUBLE, "%s: %s", m->config.state, strerror(-r));
     layout_clear(&m->layout);
     m->layout = plan->next;
+    /* The plan keeps a copy for the reply; without memory for that, the number alone. */
+    plan->next = (struct layout){.generation = m->layout.generation};
     layout_copy(&plan->next, &m->layout);
     leases_relate(m);
     journal(LOG_INFO, JOURNAL_APPLIED, "generation %llu: %s",
