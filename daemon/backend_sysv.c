@@ -145,8 +145,8 @@ static bool bells_fit(const struct shm_bells *bells, const struct shm_header *h)
 }
 
 /* The bells that the header names, if they are ours and fit. */
-static bool bells_find(struct segment *s, int id) {
-    const struct shm_header *h = image_header(&s->image);
+static bool bells_find(struct segment *s, const struct shm_header *h) {
+    const int id = (int)(h->bell_id - 1);
     struct shmid_ds stat;
     void *base;
     if (id < 0 || sysv_stat(id, &stat) < 0 || stat.shm_perm.cuid != geteuid() ||
@@ -186,7 +186,7 @@ static int bells_make(const struct attempt *a) {
 
 static int bells(const struct attempt *a) {
     a->segment->bell_id = -1;
-    if (bells_find(a->segment, (int)(image_header(&a->segment->image)->bell_id - 1)))
+    if (bells_find(a->segment, image_header(&a->segment->image)))
         return 0;
     return bells_make(a);
 }
@@ -238,6 +238,11 @@ static uint32_t last_user(const struct segment *s) {
 }
 
 static int remove_both(struct segment *s) {
+    struct shm_header found;
+    if (s->bell_id < 0 && s->base != NULL) { /* half made, so nobody has opened its bells */
+        shared_copy_from(&found, s->base, sizeof found);
+        bells_find(s, &found);
+    }
     sysv_remove(s->bell_id);
     return s->removed ? 0 : sysv_remove(s->id);
 }

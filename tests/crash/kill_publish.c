@@ -141,6 +141,7 @@ int main(int argc, char **argv) {
         return SKIPPED;
     }
     printf("figure: kill_points.publish %" PRIu64 " points\n", world.point);
+    printf("figure: kill_checks.publish %" PRIu64 " checks\n", world.point);
     printf("figure: kills.publish %" PRIu64 " kills\n", world.kills);
     printf("figure: violations.publish %u violations\n", world.violations);
     return result;

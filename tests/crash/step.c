@@ -79,7 +79,7 @@ static bool is_system_call(pid_t pid) {
 #endif
 }
 
-static enum step go_on(pid_t pid, int how, int expected) {
+static enum step go_on(pid_t pid, enum __ptrace_request how, int expected) {
     int status;
     do { /* a child's end is no news to it */
         if (ptrace(how, pid, NULL, NULL) < 0)
