@@ -51,6 +51,8 @@ ok "the first edit is as README shows it" replay console-1
 ./worker 2>worker.log &
 children+=($!)
 worker=$!
+attached() { grep -q '^temp-driver *leased' <(shmtool workers); }
+ok "the first worker attaches" await 10 attached
 ok "the second worker is told as README shows it" await 5 replay console-2
 stdbuf -oL ./reader >reader.log 2>&1 &
 reader=$!
