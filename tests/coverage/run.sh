@@ -11,6 +11,9 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$1"
 
+# Also what no test links counts.
+clang -shared -fprofile-instr-generate -Wl,--whole-archive libclient/libcore.a \
+    -Wl,--no-whole-archive -o core.so
 rm -rf profiles
 mkdir profiles
 # The tests of the two databases are slow, and take nothing of the core that the others don't.
@@ -18,7 +21,7 @@ LLVM_PROFILE_FILE=$PWD/profiles/%8m.profraw ctest --output-on-failure --no-tests
     -R '^unit\.' -E '^unit\.test_(state_db|table_)' >units.log 2>&1 || { cat units.log; exit 1; }
 llvm-profdata merge -sparse profiles/*.profraw -o profile
 
-programs=()
+programs=(-object core.so)
 for program in tests/unit/test_*; do
     [ -x "$program" ] && [ -f "$program" ] && programs+=(-object "$program")
 done

@@ -24,6 +24,50 @@ START_TEST(arenas_are_shared_by_one_owner) {
 }
 END_TEST
 
+static void refused_by_memfd(const char *change) {
+    struct plan plan;
+    ck_assert_int_eq(plan_make(&plan, &running, &table, NULL), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(plan.error, "read_group can't change from "));
+    ck_assert_ptr_nonnull(strstr(plan.error, change));
+    plan_clear(&plan);
+}
+
+/* Who may read is a matter of arenas, where the kernel keeps the others out. */
+START_TEST(arenas_are_shared_by_the_same_readers) {
+    static const uint32_t classes[] = {0, 1001, 0, 1002, 1001};
+    char name[SHM_NAME_BYTES], error[256];
+    start(MIB);
+    for (uint32_t i = 0; i < 5; i++) {
+        snprintf(name, sizeof name, "s%u", i);
+        add(name, "x", 100)->read_class = classes[i];
+    }
+    apply(NULL);
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < table.sections_n; i++) {
+            const struct shm_section *a = section(table.sections[i].name);
+            ck_assert_uint_eq(running.arenas[a->arena_index].read_class, a->read_class);
+            for (uint32_t j = 0; j < i; j++) {
+                const struct shm_section *b = section(table.sections[j].name);
+                ck_assert_int_eq(a->arena_index == b->arena_index, a->read_class == b->read_class);
+            }
+        }
+        add("late", "x", 100)->read_class = 1002; /* into the room that there is for it */
+        if (round == 0)
+            apply(NULL);
+    }
+    ck_assert_int_eq(layout_check(&running, error, sizeof error), 0);
+    table.sections_n--;
+    table.sections[0].read_class = 1001;
+    strcpy(table.sections[0].read_group, "eyes");
+    table.backend = SHM_BACKEND_MEMFD;
+    refused_by_memfd("NULL to eyes");
+    table.sections[0].read_class = 0; /* as it was */
+    table.sections[1].read_class = 0;
+    refused_by_memfd("another group to NULL");
+    stop();
+}
+END_TEST
+
 START_TEST(retired_space_is_kept_for_a_generation) {
     start(MIB);
     add("a", "x", 1000);
@@ -360,9 +404,9 @@ START_TEST(many_sections) {
 }
 END_TEST
 
-UNIT_MAIN("plan_place", arenas_are_shared_by_one_owner, retired_space_is_kept_for_a_generation,
-          a_successor_does_not_take_what_was_just_left, quarantine_is_never_dropped,
-          quarantine_keeps_its_arena, pins, no_room, no_room_for_either, no_room_for_the_directory,
-          a_pin_in_an_arena_of_many, slack_shrinks_where_there_is_no_room, too_many,
-          directories_grow, directories_keep_clear_of_what_is_dropped, arena_records_are_used_again,
-          many_sections)
+UNIT_MAIN("plan_place", arenas_are_shared_by_the_same_readers, arenas_are_shared_by_one_owner,
+          retired_space_is_kept_for_a_generation, a_successor_does_not_take_what_was_just_left,
+          quarantine_is_never_dropped, quarantine_keeps_its_arena, pins, no_room,
+          no_room_for_either, no_room_for_the_directory, a_pin_in_an_arena_of_many,
+          slack_shrinks_where_there_is_no_room, too_many, directories_grow,
+          directories_keep_clear_of_what_is_dropped, arena_records_are_used_again, many_sections)

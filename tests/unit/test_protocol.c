@@ -126,6 +126,8 @@ START_TEST(each_type_has_its_shape) {
         TEXT(PROTOCOL_GRANT, protocol_grant, worker, SHM_NAME_BYTES),
         TYPE(PROTOCOL_ACK, protocol_ack),
         TYPE(PROTOCOL_LEASED, protocol_ack),
+        TYPE(PROTOCOL_MAP, protocol_map),
+        TYPE(PROTOCOL_PART, protocol_map),
         TEXT(PROTOCOL_REQUEST, protocol_request, text, PROTOCOL_REQUEST_BYTES),
         TYPE(PROTOCOL_DONE, protocol_head),
 #undef TYPE

@@ -78,6 +78,15 @@ START_TEST(hint_for_another_version_is_ignored) {
 }
 END_TEST
 
+START_TEST(hint_for_an_unwritten_buffer_is_ignored) {
+    begin_with(4, 0);
+    bell()->hint = 1; /* version 0 in buffer 1 */
+    publish(2);
+    ck_assert_uint_eq(view().buffer, 1);
+    fixture_free(&fixture);
+}
+END_TEST
+
 /* Whatever is written there, values stay right, and the oldest goes first again afterwards. */
 START_TEST(wild_hints_do_no_harm) {
     uint64_t value[SIZE / 8];
@@ -213,6 +222,7 @@ END_TEST
 
 UNIT_MAIN("snapshot_courtesy", hinted_buffer_is_spared_for_a_while,
           hint_is_ignored_without_another_buffer, hint_for_another_version_is_ignored,
-          wild_hints_do_no_harm, lapped_reader_announces_itself, wakes_on_demand,
-          wakes_as_the_table_says, works_without_a_doorbell, buffer_out_of_range_is_damage,
-          impossible_length_is_damage, head_that_no_buffer_fits_is_damage)
+          hint_for_an_unwritten_buffer_is_ignored, wild_hints_do_no_harm,
+          lapped_reader_announces_itself, wakes_on_demand, wakes_as_the_table_says,
+          works_without_a_doorbell, buffer_out_of_range_is_damage, impossible_length_is_damage,
+          head_that_no_buffer_fits_is_damage)

@@ -28,7 +28,7 @@ done
 check() {
     local log
     log=$(mktemp)
-    if CK_DEFAULT_TIMEOUT=600 "${memcheck[@]}" "./$1" >"$log" 2>&1; then
+    if CK_TIMEOUT_MULTIPLIER=10 "${memcheck[@]}" "./$1" >"$log" 2>&1; then
         echo "ok $1"
         rm -f "$log"
     else
