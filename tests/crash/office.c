@@ -3,6 +3,7 @@
  * The manager's side, and what must hold.
  */
 #include "office.h"
+#include "backend.h"
 #include "core/futex.h"
 #include "office_parts.h"
 #include "scenery.h"
@@ -67,15 +68,18 @@ int office_manager(struct manager *m) {
     const char *field = "";
     char error[512] = "";
     struct directory directory;
-    *m = (struct manager){
-        .key = KEY,
-        .lock = -1,
-        .segment = {.id = -1, .bell_id = -1, .base = office_segment, .bytes = SCENERY_BYTES},
-        .table = table,
-        .worker_uids = worker_uids,
-        .group = getegid(),
-        .leases = {.dir_fd = -1},
-        .server = {.fd = -1}};
+    *m = (struct manager){.key = KEY,
+                          .lock = -1,
+                          .segment = {.backend = &backend_sysv,
+                                      .id = -1,
+                                      .bell_id = -1,
+                                      .base = office_segment,
+                                      .bytes = SCENERY_BYTES},
+                          .table = table,
+                          .worker_uids = worker_uids,
+                          .group = getegid(),
+                          .leases = {.dir_fd = -1},
+                          .server = {.fd = -1}};
     snprintf(m->config.runtime_dir, sizeof m->config.runtime_dir, "%s", scratch_directory);
     int r = sd_event_new(&m->event);
     if (r >= 0)

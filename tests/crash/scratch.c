@@ -61,9 +61,11 @@ static const char *next_file(DIR *directory) {
 }
 
 static void save(struct scratch_files *files, const char *name, int in) {
-    const size_t i = files->n++;
+    const size_t i = files->n;
+    if (i == SCRATCH_FILES_MAX)
+        sweep_fail(name, -E2BIG);
     const int fd = openat(in, name, O_RDONLY | O_CLOEXEC);
-    if (i == SCRATCH_FILES_MAX || fd < 0 || strlen(name) >= sizeof files->names[0])
+    if (fd < 0 || strlen(name) >= sizeof files->names[0])
         sweep_fail(name, -errno);
     snprintf(files->names[i], sizeof files->names[0], "%s", name);
     files->data[i] = malloc(FILE_MAX);
@@ -71,6 +73,7 @@ static void save(struct scratch_files *files, const char *name, int in) {
     if (n < 0 || n == FILE_MAX)
         sweep_fail(name, -EFBIG);
     files->bytes[i] = (size_t)n;
+    files->n++;
     close(fd);
 }
 

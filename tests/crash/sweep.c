@@ -310,12 +310,15 @@ void watched_clear(struct watched *watched) {
 }
 
 void watched_add(struct watched *watched, const void *at, size_t bytes) {
-    const size_t i = watched->n++;
+    const size_t i = watched->n;
+    if (i == WATCHED_MAX)
+        sweep_fail("memory to compare", -E2BIG);
+    watched->was[i] = malloc(bytes);
+    if (watched->was[i] == NULL)
+        sweep_fail("memory to compare", -ENOMEM);
     watched->at[i] = at;
     watched->bytes[i] = bytes;
-    watched->was[i] = malloc(bytes);
-    if (i >= WATCHED_MAX || watched->was[i] == NULL)
-        sweep_fail("memory to compare", -ENOMEM);
+    watched->n++;
     memcpy(watched->was[i], at, bytes);
 }
 

@@ -98,7 +98,7 @@ void sweep_apart(struct sweep *sweep, void (*check)(void));
 int sweep_report(const struct sweep *sweep);
 
 /* A helper's own failure: exits with 2. */
-_Noreturn void sweep_fail(const char *what, int result);
+__attribute__((noreturn)) void sweep_fail(const char *what, int result);
 
 /* ---- comparing memory */
 
