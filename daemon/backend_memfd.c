@@ -5,6 +5,7 @@
  * large as the segment, sparse, with the arenas mapped over it: so a directory may stand anywhere.
  */
 #include "backend.h"
+#include "core/futex.h"
 #include "core/memfd.h"
 #include "core/shared.h"
 #include "journal.h"
@@ -19,7 +20,8 @@
 #include <unistd.h>
 
 #define FAIL(result, ...)  ATTEMPT_FAIL(a, result, __VA_ARGS__)
-#define HEADER_SLACK_BYTES UINT64_C(65536) /* that a look lets pass */
+#define HEADER_SLACK_BYTES UINT64_C(65536)       /* that a look lets pass */
+#define KEEPER_PAUSE_NS    UINT64_C(20000000000) /* until one that hangs is asked again */
 
 struct object {
     struct keeper_message name;
@@ -33,6 +35,7 @@ struct memory {
     char *runtime_dir;
     uint32_t key;
     uint64_t segment_id;
+    uint64_t keeper_hung_ns;
     struct object header, bells;
     struct object *arenas;
     size_t arenas_n, arenas_room;
@@ -73,6 +76,7 @@ static int replace_keeper(struct memory *memory, char *error, size_t error_bytes
     if (r < 0)
         return r;
     r = hold_all(memory);
+    memory->keeper_hung_ns = r == -ETIMEDOUT ? clock_mono_ns() : 0;
     if (r < 0) {
         snprintf(error, error_bytes, "%s: the keeper can't hold the segment's memory: %s",
                  memory->keeper.path, strerror(-r));
@@ -87,7 +91,10 @@ static int keep(struct memory *memory, const struct object *object, char *error,
     int r = hold(memory, object);
     if (r == 0)
         return 0;
-    if (r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT) {
+    if (r == -ETIMEDOUT) { /* its answer may come, and be taken for another's */
+        keeping_close(&memory->keeper);
+        memory->keeper_hung_ns = clock_mono_ns();
+    } else if (r == -EPIPE || r == -ECONNRESET || r == -EBADF) {
         r = replace_keeper(memory, error, error_bytes);
         if (r < 0)
             return r;
@@ -211,10 +218,14 @@ static int take(struct memory *memory, uint32_t position) {
     int r = keeping_ask(&memory->keeper, KEEPER_GET, &o.name, -1, &o.fd);
     if (r < 0)
         return r;
+    /* What can't be looked at isn't left out: a new segment would take its place. */
     uid_t owner;
-    if (memfd_check(o.fd, o.name.bytes, &owner) < 0 || owner != geteuid()) {
-        close(o.fd); /* nothing of ours */
-        return 0;
+    r = memfd_check(o.fd, o.name.bytes, &owner);
+    if (r == 0 && owner != geteuid())
+        r = -EPERM;
+    if (r < 0) {
+        close(o.fd);
+        return r;
     }
     if (o.name.kind == KEEPER_ARENA)
         r = add_arena(memory, &o);
@@ -433,6 +444,9 @@ static void trim_header(const struct segment *s) {
 
 static void look(struct segment *s) {
     char error[512];
+    uint64_t hung_ns = s->memory->keeper_hung_ns;
+    if (hung_ns != 0 && clock_mono_ns() - hung_ns < KEEPER_PAUSE_NS)
+        return;
     if (keeping_lost(&s->memory->keeper)) {
         if (replace_keeper(s->memory, error, sizeof error) == 0)
             journal(LOG_WARNING, JOURNAL_TROUBLE,

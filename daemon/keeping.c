@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATIENCE_S 5
+#define PATIENCE_S 1
 #define LISTENER   3 /* where the keeper expects its socket */
 
 static int make_address(struct keeping *k, const char *runtime_dir, uint32_t key,

@@ -55,8 +55,12 @@ int memfd_reopen(int fd, bool writable, int *ret) {
 int memfd_check(int fd, uint64_t bytes, uid_t *owner) {
     struct stat stat;
     int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || (seals & (F_SEAL_SHRINK | F_SEAL_SEAL)) != (F_SEAL_SHRINK | F_SEAL_SEAL) ||
-        fstat(fd, &stat) < 0 || (uint64_t)stat.st_size != bytes)
+    if (seals < 0)
+        return errno == EINVAL ? -EBADMSG : -errno; /* EINVAL: no memfd */
+    if (fstat(fd, &stat) < 0)
+        return -errno;
+    if ((seals & (F_SEAL_SHRINK | F_SEAL_SEAL)) != (F_SEAL_SHRINK | F_SEAL_SEAL) ||
+        (uint64_t)stat.st_size != bytes)
         return -EBADMSG;
     if (owner != NULL)
         *owner = stat.st_uid;

@@ -17,7 +17,7 @@ int memfd_make(const char *name, uint64_t bytes, int *ret);
 int memfd_reopen(int fd, bool writable, int *ret);
 
 /* Is a descriptor that came from elsewhere a memfd of exactly so many bytes that can't be truncated
- * under us?  -EBADMSG.  *owner may be NULL. */
+ * under us?  -EBADMSG, or an error that says nothing about it.  *owner may be NULL. */
 int memfd_check(int fd, uint64_t bytes, uid_t *owner);
 
 /* Maps it whole, at `at` in place of what is there, or with NULL anywhere. */

@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The memfd backend by hand: the keeper and the manager outlive each other, and parts of the segment
+# go to whom the table lets have them.  The cases with users are memfd_parts.c beside this.
+# Usage: test_memfd.sh BUILD-DIRECTORY
+# shellcheck source=tests/interop/harness.sh
+SHM_TEST_BACKEND=memfd
+. "$(dirname "$0")/../interop/harness.sh"
+export SHM_TEST_BACKEND SHM_TEST_TABLE=$work/state/sections.db
+keeper=$SHMC_RUNTIME_DIR/${SHMC_KEY#0x}.keeper
+db=$work/state/sections.db
+
+value_is() { # SECTION TEXT
+    [ "$(shmtool get "$1")" = "$2" ]
+}
+# Who holds the listening socket.
+keeper_pid() {
+    local inode fd
+    inode=$(awk -v path="$keeper" '$8 == path && $4 == "00010000" { print $7 }' /proc/net/unix)
+    for fd in /proc/[0-9]*/fd/3; do
+        [ "$(readlink "$fd" 2>/dev/null)" = "socket:[$inode]" ] || continue
+        fd=${fd#/proc/}
+        echo "${fd%%/*}"
+        return
+    done
+    return 1
+}
+logged() { grep -Eq -e "$1" "$work/manager.log"; }
+
+start_manager
+edit_table <<'SQL'
+UPDATE segment SET group_name = '65530';
+INSERT INTO section(name, owner, size) VALUES ('temps', 'driver', 64), ('cam', 'grabber', 50000);
+INSERT INTO section(name, owner, size, read_group) VALUES ('secret', 'driver', 64, '65531');
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+INSERT INTO section(name, owner, size) SELECT printf('many%04d', i), 'bulk', 64 FROM n;
+SQL
+printf first | shmtool put temps
+printf hidden | shmtool put secret
+
+# ---- lives
+first=$(keeper_pid)
+ok 'a keeper runs' test -n "$first"
+end_manager KILL
+ok 'it outlives the manager' test "$(keeper_pid)" = "$first"
+ok '--check looks at what it keeps' says 0 '^0 change' daemon --check
+"$build/tests/system/memfd_parts" alone_waits >"$work/waits" &
+waiting=$!
+await 10 grep -q waiting "$work/waits"
+start_manager
+ok 'who attaches meanwhile waits for the next, and reads' wait "$waiting"
+kill -KILL "$first"
+ok 'a keeper that died is replaced' await 5 logged 'a new one holds'
+second=$(keeper_pid)
+ok 'by another' test -n "$second" -a "$second" != "$first"
+end_manager TERM
+ok 'who attaches without a manager is told' says 3 'so no manager' shmtool get temps
+start_manager
+ok 'which gives all of it back' value_is temps first
+ok 'also what few may read' value_is secret hidden
+kill -STOP "$second"
+sqlite3 "$db" "INSERT INTO section(name, owner, size) VALUES ('hang', 'hanger', 64)"
+ok 'an edit that needs a keeper which hangs is refused' says 1 'keeper.*timed out' shmtool reload
+kill -CONT "$second"
+
+# ---- the other backend
+sqlite3 "$db" "DELETE FROM section WHERE name = 'hang'; DELETE FROM worker WHERE name = 'hanger';
+    UPDATE section SET read_group = NULL; UPDATE segment SET backend = 'sysv'"
+ok 'the backend is what it is' says 1 "segment: its backend can't change from memfd to sysv while it runs" \
+    shmtool reload
+end_manager TERM
+start_manager
+ok 'also over a restart' value_is temps first
+ok 'which says so' says 0 "can't change from memfd to sysv" shmtool status
+sqlite3 "$db" "UPDATE segment SET backend = 'memfd';
+    UPDATE section SET read_group = '65531' WHERE name = 'secret'"
+ok 'set back, it is applied' shmtool reload
+
+# ---- who may have what
+shmtool run --worker driver -- sleep 300 &
+holder=$!
+children+=("$holder")
+await 10 shmtool workers driver
+failed=0
+chmod 755 "$work"
+for name in $("$build/tests/system/memfd_parts" --list); do
+    as=()
+    case $name in
+    own_*) ;;
+    alone_*) continue ;;
+    reader_*) as=(setpriv --reuid 65533 --regid 65533 --groups 65530) ;;
+    trusted_*) as=(setpriv --reuid 65533 --regid 65533 --groups "65530,65531") ;;
+    outsider_*) as=(setpriv --reuid 65532 --regid 65532 --clear-groups) ;;
+    esac
+    if [ "${#as[@]}" -gt 0 ] && [ "$(id -u)" -ne 0 ]; then
+        echo "skip $name (it takes another user)"
+    elif "${as[@]}" "$build/tests/system/memfd_parts" "$name"; then
+        echo "ok $name"
+    else
+        echo "not ok $name" && failed=1
+    fi
+done
+end_child "$holder"
+
+# ---- the end
+ok 'destroy ends it' says 0 '' shmtool destroy --yes
+wait "$manager" 2>/dev/null || :
+manager=''
+gone() { ! keeper_pid && [ ! -e "$keeper" ]; }
+ok 'and the keeper' await 5 gone
+start_manager
+ok 'a new one begins empty' says 1 '' shmtool get temps
+exit $failed
