@@ -128,6 +128,7 @@ box_cut() {
 
 # As the README says; the programs of the tests besides.
 box_install() {
+    local name
     DESTDIR=$box_root cmake --install "$build" >"$work/install.log"
     {
         inside ldconfig
@@ -135,6 +136,15 @@ box_install() {
         inside systemd-tmpfiles --create
         inside systemctl daemon-reload
     } >>"$work/install.log" 2>&1
+    if [ -z "${SHM_SOAK-}" ]; then
+        # A host may stop this machine for longer than 10 s, which is no manager that hangs.
+        for name in shm-manager shm-manager@; do
+            mkdir -p "$box_root/etc/systemd/system/$name.service.d"
+            printf '[Service]\nWatchdogSec=5min\n' \
+                >"$box_root/etc/systemd/system/$name.service.d/box.conf"
+        done
+        inside systemctl daemon-reload
+    fi
     install "$build/tests/system/box_load" "$box_root/usr/local/bin/"
 }
 
@@ -184,12 +194,13 @@ sums() { load sums; }
 declare -A box_loads
 load_is_ready() { grep -q '^ready ' "$work/load$key"; }
 load_begin() {
+    rm -f "$work/load$key" # of a load before
     load run >"$work/load$key" 2>&1 &
     box_loads[x$key]=$!
-    await 30 load_is_ready || { cat "$work/load$key"; return 1; }
+    await 90 load_is_ready || { cat "$work/load$key"; return 1; }
 }
 load_end() {
-    inside kill -TERM "$(sed -n 's/^ready //p' "$work/load$key")"
+    inside kill -TERM "$(sed -n 's/^ready //p' "$work/load$key")" || return 1
     wait "${box_loads[x$key]}" || { cat "$work/load$key"; return 1; }
     sed -n 's/.* publishes .*/load: &/p' "$work/load$key"
 }

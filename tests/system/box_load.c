@@ -29,7 +29,7 @@
 
 #define LOADS       3
 #define WORDS       1280 /* 10 KiB */
-#define PATIENCE_MS 60000
+#define PATIENCE_MS 120000
 #define PAUSE_US    200 /* for the others on a small machine */
 
 struct board {

@@ -37,7 +37,7 @@ key=0000beef
 pid=$(main_pid "$(unit)")
 others="$(main_pid shm-manager) $(main_pid shm-manager@0000cafe)"
 inside systemctl kill --kill-who=main --signal=KILL "$(unit)"
-ok "one is killed, and comes back" await 30 follows "$(unit)" "$pid"
+ok "one is killed, and comes back" await 90 follows "$(unit)" "$pid"
 inside sqlite3 /var/lib/shm-manager/0000beef/sections.db "UPDATE section SET owner = 'x' WHERE name = 'load1'"
 ok "one refuses its table" says 1 '' inside systemctl reload "$(unit)"
 ok "and says why" await 5 journal_says "$(unit)" "section 'load1'"
@@ -108,12 +108,12 @@ for worker in temp-driver valve-driver; do
 done
 pid=$(main_pid shm-worker@temp-driver)
 inside systemctl kill --signal=KILL shm-worker@temp-driver
-ok "one is killed, and comes back" await 30 follows shm-worker@temp-driver "$pid"
+ok "one is killed, and comes back" await 90 follows shm-worker@temp-driver "$pid"
 ok "with its lease" await 10 leased temp-driver
 pid=$(main_pid shm-worker@valve-driver)
 inside systemctl stop shm-manager.socket shm-manager.service
 ok "workers outlast the manager" [ "$(main_pid shm-worker@valve-driver)" = "$pid" ]
 inside systemctl restart shm-worker@temp-driver
 inside systemctl start shm-manager.socket shm-manager.service
-ok "one that was started without it has waited" await 30 leased temp-driver
+ok "one that was started without it has waited" await 90 leased temp-driver
 box_down
