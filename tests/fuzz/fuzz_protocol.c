@@ -12,7 +12,8 @@
 static const size_t sizes[] = {sizeof(struct protocol_head),    sizeof(struct protocol_hello),
                                sizeof(struct protocol_claim),   sizeof(struct protocol_refused),
                                sizeof(struct protocol_grant),   sizeof(struct protocol_ack),
-                               sizeof(struct protocol_request), 100};
+                               sizeof(struct protocol_request), sizeof(struct protocol_map),
+                               100};
 
 static bool ended(const char *text, size_t bytes) {
     return memchr(text, '\0', bytes) != NULL;
@@ -25,20 +26,20 @@ static void check_accepted(const union protocol_message *m, size_t bytes) {
     MUST(m->head.type != PROTOCOL_GRANT || ended(m->grant.worker, SHM_NAME_BYTES));
     MUST(m->head.type != PROTOCOL_REQUEST || ended(m->request.text, PROTOCOL_REQUEST_BYTES));
     MUST(m->head.type != PROTOCOL_REFUSED || ended(m->refused.text, PROTOCOL_TEXT_BYTES));
-    MUST(m->head.type >= PROTOCOL_HELLO && m->head.type <= PROTOCOL_DONE);
+    MUST(m->head.type >= PROTOCOL_HELLO && m->head.type <= PROTOCOL_PART);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     struct input input = {data, data + bytes};
     bool forged = take_below(&input, 4) != 0;
-    size_t n = forged ? sizes[take_below(&input, 8)] : (size_t)(input.end - input.at);
+    size_t n = forged ? sizes[take_below(&input, sizeof sizes / sizeof *sizes)] : (size_t)(input.end - input.at);
     /* As long as the message and no longer: what is read behind it is out of bounds. */
     uint8_t *copy = calloc(1, n + 1);
     MUST(copy != NULL);
     union protocol_message *m = (void *)copy;
     if (forged) {
         struct protocol_head head;
-        protocol_fill(&head, (enum protocol_type)take_below(&input, 12), n, 0);
+        protocol_fill(&head, (enum protocol_type)take_below(&input, PROTOCOL_PART + 2), n, 0);
         take_bytes(&input, copy + sizeof head, n - sizeof head);
         memcpy(copy, &head, sizeof head);
     } else {

@@ -126,7 +126,7 @@ static size_t make_message(struct input *input, int i, union protocol_message *m
     memset(m, 0, sizeof(struct protocol_refused));
     size_t bytes = sizeof m->head;
     uint32_t kind = take_below(input, 8);
-    enum protocol_type type = (enum protocol_type)take_below(input, 12);
+    enum protocol_type type = (enum protocol_type)take_below(input, PROTOCOL_PART + 2);
     if (kind < 3) {
         type = PROTOCOL_CLAIM;
         bytes = sizeof m->claim;
@@ -141,6 +141,9 @@ static size_t make_message(struct input *input, int i, union protocol_message *m
         type = PROTOCOL_REQUEST;
         bytes = sizeof m->request;
         strcpy(m->request.text, verbs[take_below(input, 11)]);
+    } else if (type == PROTOCOL_MAP) { /* this segment has no parts */
+        bytes = sizeof m->map;
+        m->map.part = take_below(input, 5);
     } else {
         bytes = take_below(input, sizeof(struct protocol_refused) + 1);
     }

@@ -41,8 +41,11 @@ static void print_status(const json_t *reply) {
     line("manager", GREEN, "pid %lu, version %s, up %s", field_number(reply, "manager", "pid"),
          field_text(reply, "manager", "version"),
          text_ago(up, field_number(reply, "manager", "since_ns")));
-    line("segment", PLAIN, "key %s, shmid %lu, %s (%s in arenas), mode %s, group %s",
-         field_text(reply, "segment", "key"), field_number(reply, "segment", "id"),
+    char id[TEXT_BYTES] = "memfd";
+    if (strcmp(field_text(reply, "segment", "backend"), id) != 0)
+        snprintf(id, sizeof id, "shmid %lu", field_number(reply, "segment", "id"));
+    line("segment", PLAIN, "key %s, %s, %s (%s in arenas), mode %s, group %s",
+         field_text(reply, "segment", "key"), id,
          text_bytes(size, field_number(reply, "segment", "bytes")),
          text_bytes(used, field_number(reply, "segment", "arena_bytes")),
          field_text(reply, "segment", "mode"), field_text(reply, "segment", "group"));
@@ -87,7 +90,10 @@ static void print_segment(const struct shmc_segment_info *info, const char *erro
         line("manager", RED, "not running; last heartbeat %s ago; readers and workers go on", age);
     if (info->manager_alive)
         line("", PLAIN, "%s", error);
-    line("segment", PLAIN, "key 0x%08x, shmid %d, %s (%s in arenas)", info->key, info->id,
+    char id[TEXT_BYTES] = "memfd";
+    if (info->id >= 0)
+        snprintf(id, sizeof id, "shmid %d", info->id);
+    line("segment", PLAIN, "key 0x%08x, %s, %s (%s in arenas)", info->key, id,
          text_bytes(size, info->bytes), text_bytes(used, info->arena_bytes));
     line("protection", PLAIN, "%s", info->protection);
     line("generation", PLAIN, "%lu: %u sections, %u workers", info->generation, info->sections,
