@@ -27,7 +27,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define KILLS    100u /* of each kind, in a run that doesn't soak */
+#define KILLS    60u /* of each kind, in a run that doesn't soak */
 #define VALUE    UINT64_C(0x5eed5eed5eed5eed)
 #define SECTIONS 2u /* and as many workers */
 

@@ -34,7 +34,7 @@
 
 #define POINTS      100000u
 #define ROUNDS      3u /* of kills, as the manager is quick or slow, in a run that doesn't soak */
-#define PATIENCE_MS 3000
+#define PATIENCE_MS 6000
 #define SLOW_MS     60000 /* for a client that is stepped */
 
 static uint32_t key;
@@ -264,7 +264,7 @@ int main(int argc, char **argv) {
     }
     sweep_options(argv + 2);
     set_up(argv[1]);
-    while (sweep.points < POINTS && sweep.violations == 0)
+    while (sweep.points < sweep_budget(POINTS) && sweep.violations == 0)
         sweep_step(&sweep, UINT64_MAX);
     for (unsigned i = 0; i < (sweep_soak() ? 50 : ROUNDS) && sweep.violations == 0; i++)
         sweep_kill(&sweep, 0);

@@ -204,7 +204,7 @@ int main(int argc, char **argv) {
     uint64_t length = 1;
     for (uint64_t round = 0; !sweep_failed(&sweep); round++) {
         const uint64_t start = sweep.points;
-        if (start >= POINTS)
+        if (start >= sweep_budget(POINTS))
             break;
         sweep_step(&sweep, round % 5 == 0 ? UINT64_MAX : start + 1 + sweep_random() % length);
         check_rest();

@@ -245,7 +245,7 @@ int main(int argc, char **argv) {
         return fprintf(stderr, "usage: kill_grant grant|handover [...]\n"), 2;
     sweep_options(argv + 2);
     office_open();
-    while (running->points < POINTS && !sweep_failed(running))
+    while (running->points < sweep_budget(POINTS) && !sweep_failed(running))
         sweep_step(running, UINT64_MAX);
     sweep_kill(running, sweep_soak() ? 0 : KILLS);
     prepare();

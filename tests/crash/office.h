@@ -41,7 +41,7 @@ void office_reset(void);
 int office_manager(struct manager *ret);
 void office_leave(struct manager *manager);
 
-/* Runs it until `done`; false: that takes more than three seconds. */
+/* Runs it until `done`; false: that takes more than a minute. */
 bool office_serve(struct manager *manager, bool (*done)(const struct manager *, const void *),
                   const void *what);
 

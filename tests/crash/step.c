@@ -67,17 +67,28 @@ pid_t step_start(void (*run)(void *), void *argument) {
     return pid;
 }
 
-/* Where the processor isn't known each instruction may be one. */
-static bool is_system_call(pid_t pid) {
 #ifdef __x86_64__
+#define SYSCALL_CODE 0x050f
+
+bool step_knows_calls(void) {
+    return true;
+}
+
+static bool is_system_call(pid_t pid) {
     const long at = ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user, regs.rip), NULL);
     const long code = ptrace(PTRACE_PEEKTEXT, pid, at, NULL);
-    return (code & 0xffff) == 0x050f;
-#else
-    (void)pid;
-    return true;
-#endif
+    return (code & 0xffff) == SYSCALL_CODE;
 }
+#else
+bool step_knows_calls(void) {
+    return false;
+}
+
+static bool is_system_call(pid_t pid) {
+    (void)pid;
+    return false;
+}
+#endif
 
 static enum step go_on(pid_t pid, enum __ptrace_request how, int expected) {
     int status;

@@ -20,6 +20,9 @@ pid_t step_start(void (*run)(void *), void *argument);
  * which has returned; NULL: nobody wants to know. */
 enum step step_instruction(pid_t pid, bool *call);
 
+/* Can it tell them from other instructions here? */
+bool step_knows_calls(void);
+
 /* To the return of its next system call. */
 enum step step_call(pid_t pid);
 

@@ -70,6 +70,7 @@ void sweep_options(char **argv);
 bool sweep_wrong(const char *name); /* is that the way in which this program shall be wrong? */
 bool sweep_any_wrong(void);
 bool sweep_soak(void);
+uint64_t sweep_budget(uint64_t points); /* so many, or ten times as many */
 uint64_t sweep_random(void);
 
 /* Steps a process through it once, until point `kill_at`, where it is killed (UINT64_MAX: to its
@@ -89,10 +90,6 @@ bool sweep_failed(const struct sweep *sweep);
 /* Something that must not be. */
 __attribute__((format(printf, 2, 3))) void sweep_violation(struct sweep *sweep, const char *format,
                                                            ...);
-
-/* Runs a check in a process of its own, which may leave behind what it likes; its violations count
- * here.  One that lasts for more than 20 seconds is a violation. */
-void sweep_apart(struct sweep *sweep, void (*check)(void));
 
 /* Prints the figures; the exit status. */
 int sweep_report(const struct sweep *sweep);
