@@ -132,15 +132,20 @@ START_TEST(a_spinner_survives_a_forged_head) {
 }
 END_TEST
 
-/* Between arming and sleeping: the head that was armed for is not the one that is there. */
+/* Between arming and sleeping: the head that was armed for is not the one that is there.  That the
+ * bound wasn't slept for shows by the time, unless the machine was busy. */
 START_TEST(a_publish_before_the_sleep_is_not_slept_over) {
+    bool quick = false;
     begin(4, 0);
-    arm(&fixture.snapshot.bell->want, 0, publish_once); /* the exchange in snapshot_arm() */
-    const uint64_t before = clock_mono_ns();
-    ck_assert_int_eq(snapshot_wait(&reader, 1, UINT64_MAX, 0), 0);
-    disarm();
-    ck_assert_uint_lt(clock_mono_ns() - before, SHM_SLEEP_BOUND_MS * UINT64_C(1000000));
-    ck_assert_uint_eq(snapshot_version(&fixture.snapshot), 2);
+    for (uint64_t version = 1; !quick && version < 20; version++) {
+        arm(&fixture.snapshot.bell->want, 0, publish_once); /* the exchange in snapshot_arm() */
+        const uint64_t before = clock_mono_ns();
+        ck_assert_int_eq(snapshot_wait(&reader, version, UINT64_MAX, 0), 0);
+        disarm();
+        quick = clock_mono_ns() - before < SHM_SLEEP_BOUND_MS * UINT64_C(1000000) / 2;
+        ck_assert_uint_eq(snapshot_version(&fixture.snapshot), version + 1);
+    }
+    ck_assert(quick);
     fixture_free(&fixture);
 }
 END_TEST
@@ -173,25 +178,32 @@ START_TEST(a_signal_ends_no_wait) {
 }
 END_TEST
 
+/* How often a wait that ends with its deadline looks at the head. */
+static unsigned looks(void) {
+    arm(&fixture.snapshot.shared->head, UINT32_MAX, publish_once);
+    ck_assert_int_eq(snapshot_wait(&reader, 1, clock_mono_ns() + UINT64_C(50000000), 0),
+                     -ETIMEDOUT);
+    const unsigned n = UINT32_MAX - after;
+    disarm();
+    return n;
+}
+
 /* Where the table says "always" a reader without a doorbell may sleep for the bound; where it says
- * "never" one with a doorbell must look by itself. */
+ * "never" one with a doorbell must look by itself (more than once or twice, as far as a busy
+ * machine lets it). */
 START_TEST(who_is_not_rung_for_polls) {
-    const uint32_t flags[] = {SHM_SECTION_NOTIFY_ALWAYS, SHM_SECTION_NOTIFY_NEVER};
-    for (unsigned i = 0; i < 2; i++) {
-        begin(4, flags[i]);
-        if (i == 0)
-            fixture.snapshot.bell = NULL;
-        arm(&fixture.snapshot.shared->head, UINT32_MAX, publish_once);
-        ck_assert_int_eq(snapshot_wait(&reader, 1, clock_mono_ns() + UINT64_C(50000000), 0),
-                         -ETIMEDOUT);
-        const unsigned looks = UINT32_MAX - after;
-        disarm();
-        if (i == 0)
-            ck_assert_uint_lt(looks, 8);
-        else
-            ck_assert_uint_gt(looks, 8);
-        fixture_free(&fixture);
+    begin(4, SHM_SECTION_NOTIFY_ALWAYS);
+    fixture.snapshot.bell = NULL;
+    ck_assert_uint_lt(looks(), 8);
+    fixture_free(&fixture);
+    begin(4, SHM_SECTION_NOTIFY_NEVER);
+    unsigned most = 0;
+    for (unsigned try = 0; most <= 8 && try < 50; try++) {
+        const unsigned n = looks();
+        most = n > most ? n : most;
     }
+    ck_assert_uint_gt(most, 8);
+    fixture_free(&fixture);
 }
 END_TEST
 
