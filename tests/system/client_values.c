@@ -288,7 +288,8 @@ static void everything_is_listed(void) {
     CHECK_IS(found, 1);
     free(workers);
     CHECK(info.manager_alive && info.arena_bytes > 0 && info.arena_bytes <= info.bytes);
-    CHECK(strcmp(info.protection, on_memfd() ? "kernel (memfd)" : "cooperative (sysv)") == 0 && info.base != NULL);
+    CHECK(strcmp(info.protection, on_memfd() ? "kernel (memfd)" : "cooperative (sysv)") == 0 &&
+          info.base != NULL);
     shmc_close(temps);
     shmc_detach(writer);
 }
