@@ -9,7 +9,7 @@
 #include "core/memfd.h"
 #include "core/shared.h"
 #include "journal.h"
-#include "keeping.h"
+#include "objects.h"
 #include "state_db.h"
 
 #include <errno.h>
@@ -22,133 +22,6 @@
 #define FAIL(result, ...)  ATTEMPT_FAIL(a, result, __VA_ARGS__)
 #define HEADER_SLACK_BYTES UINT64_C(65536)       /* that a look lets pass */
 #define KEEPER_PAUSE_NS    UINT64_C(20000000000) /* until one that hangs is asked again */
-
-struct object {
-    struct keeper_message name;
-    int fd;
-    uint64_t offset; /* of an arena */
-    bool listed;
-};
-
-struct memory {
-    struct keeping keeper;
-    char *runtime_dir;
-    uint32_t key;
-    uint64_t segment_id;
-    uint64_t keeper_hung_ns;
-    struct object header, bells;
-    struct object *arenas;
-    size_t arenas_n, arenas_room;
-};
-
-/* ---- the keeper */
-
-static int hold(const struct memory *memory, const struct object *object) {
-    struct keeper_message m = object->name;
-    return keeping_ask(&memory->keeper, KEEPER_HOLD, &m, object->fd, NULL);
-}
-
-static int hold_all(const struct memory *memory) {
-    int r = hold(memory, &memory->header);
-    if (r == 0 && memory->bells.fd >= 0)
-        r = hold(memory, &memory->bells);
-    for (size_t i = 0; r == 0 && i < memory->arenas_n; i++)
-        r = hold(memory, &memory->arenas[i]);
-    return r;
-}
-
-/* In our own unit it would end with us. */
-static int start_keeper(struct memory *memory, char *error, size_t error_bytes) {
-    int r = keeping_start(&memory->keeper, memory->runtime_dir, memory->key, error, error_bytes);
-    if (r < 0)
-        memory->keeper.fd = -1;
-    else if (memory->keeper.started && getenv("INVOCATION_ID") != NULL)
-        journal(LOG_WARNING, JOURNAL_TROUBLE,
-                "the keeper of the segment's memory runs in the manager's own unit, and would end "
-                "with it: systemctl enable --now shm-keeper.socket");
-    return r;
-}
-
-/* It died: a new one gets all that we have. */
-static int replace_keeper(struct memory *memory, char *error, size_t error_bytes) {
-    keeping_close(&memory->keeper);
-    int r = start_keeper(memory, error, error_bytes);
-    if (r < 0)
-        return r;
-    r = hold_all(memory);
-    memory->keeper_hung_ns = r == -ETIMEDOUT ? clock_mono_ns() : 0;
-    if (r < 0) {
-        snprintf(error, error_bytes, "%s: the keeper can't hold the segment's memory: %s",
-                 memory->keeper.path, strerror(-r));
-        keeping_close(&memory->keeper);
-    }
-    return r;
-}
-
-/* Has the keeper hold an object, also if it has to be replaced for that. */
-static int keep(struct memory *memory, const struct object *object, char *error,
-                size_t error_bytes) {
-    int r = hold(memory, object);
-    if (r == 0)
-        return 0;
-    if (r == -ETIMEDOUT) { /* its answer may come, and be taken for another's */
-        keeping_close(&memory->keeper);
-        memory->keeper_hung_ns = clock_mono_ns();
-    } else if (r == -EPIPE || r == -ECONNRESET || r == -EBADF) {
-        r = replace_keeper(memory, error, error_bytes);
-        if (r < 0)
-            return r;
-        r = hold(memory, object);
-    }
-    if (r < 0)
-        snprintf(error, error_bytes, "%s: the keeper can't hold more memory: %s",
-                 memory->keeper.path, strerror(-r));
-    return r;
-}
-
-static void forget(const struct memory *memory, const struct object *object) {
-    struct keeper_message m = object->name;
-    keeping_ask(&memory->keeper, KEEPER_DROP, &m, -1, NULL);
-}
-
-/* ---- objects */
-
-static int make_object(struct object *ret, const char *what, const struct keeper_message *name) {
-    int fd, r = memfd_make(what, name->bytes, &fd);
-    if (r == 0)
-        *ret = (struct object){.name = *name, .fd = fd};
-    return r;
-}
-
-static void close_object(struct object *object) {
-    if (object->fd >= 0)
-        close(object->fd);
-    object->fd = -1;
-}
-
-static int add_arena(struct memory *memory, const struct object *object) {
-    if (memory->arenas_n == memory->arenas_room) {
-        size_t room = 2 * memory->arenas_room + 16;
-        struct object *more = reallocarray(memory->arenas, room, sizeof *more);
-        if (more == NULL)
-            return -ENOMEM;
-        memory->arenas = more;
-        memory->arenas_room = room;
-    }
-    memory->arenas[memory->arenas_n++] = *object;
-    return 0;
-}
-
-static struct object *find_arena(const struct memory *memory, uint32_t index,
-                                 const struct shm_arena *arena) {
-    for (size_t i = 0; i < memory->arenas_n; i++) {
-        struct object *o = &memory->arenas[i];
-        if (o->name.index == index && o->name.incarnation == arena->incarnation &&
-            o->name.bytes == arena->bytes)
-            return o;
-    }
-    return NULL;
-}
 
 static int map_at(const struct segment *s, const struct object *object) {
     return memfd_map(object->fd, object->name.bytes, true, (uint8_t *)s->base + object->offset,
@@ -199,45 +72,17 @@ static int make(const struct attempt *a) {
     if (r < 0)
         return r;
     struct memory *memory = a->segment->memory;
-    r = start_keeper(memory, a->error, a->error_bytes);
+    r = objects_start_keeper(memory, a->error, a->error_bytes);
     if (r < 0)
         return r;
     struct keeper_message name = {
         .kind = KEEPER_HEADER, .segment_id = a->segment_id, .bytes = a->wish->bytes};
     keeping_ask(&memory->keeper, KEEPER_FORGET, &(struct keeper_message){0}, -1, NULL);
-    r = make_object(&memory->header, "shm-manager", &name);
+    r = objects_make(&memory->header, "shm-manager", &name);
     if (r < 0)
         return FAIL(r, "no memory for the segment: %s", strerror(-r));
     r = map_header(a);
-    return r < 0 ? r : keep(memory, &memory->header, a->error, a->error_bytes);
-}
-
-/* Takes one of the keeper's objects; -ENOENT: that was all. */
-static int take(struct memory *memory, uint32_t position) {
-    struct object o = {.name = {.position = position}, .fd = -1};
-    int r = keeping_ask(&memory->keeper, KEEPER_GET, &o.name, -1, &o.fd);
-    if (r < 0)
-        return r;
-    /* What can't be looked at isn't left out: a new segment would take its place. */
-    uid_t owner;
-    r = memfd_check(o.fd, o.name.bytes, &owner);
-    if (r == 0 && owner != geteuid())
-        r = -EPERM;
-    if (r < 0) {
-        close(o.fd);
-        return r;
-    }
-    if (o.name.kind == KEEPER_ARENA)
-        r = add_arena(memory, &o);
-    else if (o.name.kind == KEEPER_HEADER && memory->header.fd < 0)
-        memory->header = o;
-    else if (o.name.kind == KEEPER_BELLS && memory->bells.fd < 0)
-        memory->bells = o;
-    else
-        close(o.fd);
-    if (r < 0)
-        close(o.fd);
-    return r;
+    return r < 0 ? r : objects_keep(memory, &memory->header, a->error, a->error_bytes);
 }
 
 static int find(const struct attempt *a) {
@@ -251,7 +96,7 @@ static int find(const struct attempt *a) {
         return r;
     }
     for (uint32_t i = 0; r == 0; i++)
-        r = take(memory, i);
+        r = objects_take(memory, i);
     if (r != -ENOENT)
         return FAIL(r, "%s: the keeper doesn't hand over what it holds: %s", memory->keeper.path,
                     strerror(-r));
@@ -279,9 +124,9 @@ static int bells(const struct attempt *a) {
     struct keeper_message name = {.kind = KEEPER_BELLS, .segment_id = memory->segment_id};
     name.bytes = layout_round(((uint64_t)h->bells_capacity + 1) * SHM_LINE, SHM_PAGE);
     if (memory->bells.fd >= 0 && memory->bells.name.bytes != name.bytes)
-        close_object(&memory->bells);
+        objects_close(&memory->bells);
     bool made = memory->bells.fd < 0;
-    int r = made ? make_object(&memory->bells, "shm-manager-bells", &name) : 0;
+    int r = made ? objects_make(&memory->bells, "shm-manager-bells", &name) : 0;
     void *base = NULL;
     if (r == 0)
         r = memfd_map(memory->bells.fd, name.bytes, true, NULL, &base);
@@ -292,7 +137,7 @@ static int bells(const struct attempt *a) {
     s->bell_id = 0;
     /* Anybody may have written there; the line is constant. */
     shared_copy_to(s->bells, &wanted, sizeof wanted);
-    return made ? keep(memory, &memory->bells, a->error, a->error_bytes) : 0;
+    return made ? objects_keep(memory, &memory->bells, a->error, a->error_bytes) : 0;
 }
 
 /* ---- arenas */
@@ -306,12 +151,12 @@ static int make_arena(struct segment *s, uint32_t index, const struct shm_arena 
                                         .index = index,
                                         .incarnation = arena->incarnation,
                                         .bytes = arena->bytes};
-    int r = make_object(&o, "shm-manager-arena", &name);
+    int r = objects_make(&o, "shm-manager-arena", &name);
     if (r == 0) {
         o.offset = arena->offset;
         r = map_at(s, &o);
         if (r == 0)
-            r = add_arena(memory, &o);
+            r = objects_add(memory, &o);
         if (r < 0)
             close(o.fd);
     }
@@ -321,7 +166,7 @@ static int make_arena(struct segment *s, uint32_t index, const struct shm_arena 
                  r == -EMFILE ? " (raise LimitNOFILE)" : "");
         return r;
     }
-    return keep(memory, &memory->arenas[memory->arenas_n - 1], error, error_bytes);
+    return objects_keep(memory, &memory->arenas[memory->arenas_n - 1], error, error_bytes);
 }
 
 static bool in_use(const struct shm_arena *arena) {
@@ -331,7 +176,7 @@ static bool in_use(const struct shm_arena *arena) {
 static int prepare(struct segment *s, const struct layout *next, char *error, size_t error_bytes) {
     int r = 0;
     for (uint32_t i = 0; r == 0 && i < next->arenas_used; i++)
-        if (in_use(&next->arenas[i]) && find_arena(s->memory, i, &next->arenas[i]) == NULL)
+        if (in_use(&next->arenas[i]) && objects_find(s->memory, i, &next->arenas[i]) == NULL)
             r = make_arena(s, i, &next->arenas[i], error, error_bytes);
     return r;
 }
@@ -344,7 +189,7 @@ static void drop_arena(struct segment *s, size_t at) {
     if (o->offset != 0)
         uncover(s, o);
     memfd_punch(o->fd, 0, o->name.bytes);
-    forget(memory, o);
+    objects_forget(memory, o);
     close(o->fd);
     *o = memory->arenas[--memory->arenas_n];
 }
@@ -356,7 +201,7 @@ static void settle(struct segment *s, const struct layout *layout) {
         memory->arenas[i].listed = false;
     for (uint32_t i = 0; i < layout->arenas_used; i++) {
         struct object *o =
-            in_use(&layout->arenas[i]) ? find_arena(memory, i, &layout->arenas[i]) : NULL;
+            in_use(&layout->arenas[i]) ? objects_find(memory, i, &layout->arenas[i]) : NULL;
         if (o != NULL)
             o->listed = true;
     }
@@ -380,7 +225,7 @@ static int arenas(const struct attempt *a) {
         const struct shm_arena *arena = &a->layout->arenas[i];
         if (!in_use(arena))
             continue;
-        struct object *o = find_arena(s->memory, i, arena);
+        struct object *o = objects_find(s->memory, i, arena);
         if (o == NULL) {
             lost++;
             r = make_arena(s, i, arena, a->error, a->error_bytes);
@@ -448,7 +293,7 @@ static void look(struct segment *s) {
     if (hung_ns != 0 && clock_mono_ns() - hung_ns < KEEPER_PAUSE_NS)
         return;
     if (keeping_lost(&s->memory->keeper)) {
-        if (replace_keeper(s->memory, error, sizeof error) == 0)
+        if (objects_replace_keeper(s->memory, error, sizeof error) == 0)
             journal(LOG_WARNING, JOURNAL_TROUBLE,
                     "the keeper was gone; a new one holds the segment's memory");
         else
@@ -468,7 +313,7 @@ static int share(const struct segment *s, enum segment_part part, const struct s
     const struct memory *memory = s->memory;
     const struct object *o = part == SEGMENT_HEADER  ? &memory->header
                              : part == SEGMENT_BELLS ? &memory->bells
-                                                     : find_arena(memory, index, arena);
+                                                     : objects_find(memory, index, arena);
     if (o == NULL)
         return -ENOENT;
     *bytes = o->name.bytes;
@@ -487,10 +332,10 @@ static void close_all(struct segment *s) {
         return;
     if (s->bells != NULL)
         munmap(s->bells, memory->bells.name.bytes);
-    close_object(&memory->header);
-    close_object(&memory->bells);
+    objects_close(&memory->header);
+    objects_close(&memory->bells);
     while (memory->arenas_n > 0)
-        close_object(&memory->arenas[--memory->arenas_n]);
+        objects_close(&memory->arenas[--memory->arenas_n]);
     keeping_close(&memory->keeper);
     free(memory->arenas);
     free(memory->runtime_dir);
