@@ -187,6 +187,8 @@ static int carry_out(struct manager *m, const char *who, const struct wanted *w,
     int r = segment_prepare(&m->segment, &plan->next, v->error, sizeof v->error);
     if (r < 0)
         return r;
+    if (!m->segment.adopted && image_header(&m->segment.image)->generation == 0)
+        checkpoint_restore(m, &plan->next);
     describe(plan, what, sizeof what);
     r = state_db_intend(m->state, who, what, &plan->next, &w->table, &edit);
     if (r == 0) {

@@ -20,6 +20,9 @@ static const char help[] =
     "  --state-dir DIR    where state.db is (default: " SHM_STATE_DIR ")\n"
     "  --table FILE       the section table (default: STATE-DIR/sections.db)\n"
     "  --runtime-dir DIR  where the socket and the leases are (default: " SHM_RUNTIME_DIR ")\n"
+    "  --checkpoint-every SECONDS\n"
+    "                     look for changed sections to save so often (default: 60; 0: never,\n"
+    "                     but when stopping and for shmtool checkpoint)\n"
     "  --check            validate the table, print what it would change, and exit:\n"
     "                     0 it can be applied, 1 it can't\n"
     "  --json             print that as JSON\n"
@@ -38,6 +41,16 @@ static int read_key(const char *text, uint32_t *key) {
         value > UINT32_MAX)
         return -EINVAL;
     *key = (uint32_t)value;
+    return 0;
+}
+
+static int read_seconds(const char *text, unsigned *seconds) {
+    char *end;
+    errno = 0;
+    unsigned long value = strtoul(text, &end, 10);
+    if (errno != 0 || *end != '\0' || *text < '0' || *text > '9' || value > 86400)
+        return -EINVAL;
+    *seconds = (unsigned)value;
     return 0;
 }
 
@@ -61,17 +74,14 @@ static int complain(const char *what, const char *value) {
 
 int config_read(struct config *ret, int argc, char **argv) {
     static const struct option options[] = {
-        {"key", required_argument, NULL, 'k'},
-        {"state-dir", required_argument, NULL, 's'},
-        {"table", required_argument, NULL, 't'},
-        {"runtime-dir", required_argument, NULL, 'r'},
-        {"check", no_argument, NULL, 'c'},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
+        {"key", required_argument, NULL, 'k'},   {"state-dir", required_argument, NULL, 's'},
+        {"table", required_argument, NULL, 't'}, {"runtime-dir", required_argument, NULL, 'r'},
+        {"check", no_argument, NULL, 'c'},       {"checkpoint-every", required_argument, NULL, 'e'},
+        {"json", no_argument, NULL, 'j'},        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},     {NULL, 0, NULL, 0},
     };
-    struct config c = {.state_dir = SHM_STATE_DIR, .runtime_dir = SHM_RUNTIME_DIR};
+    struct config c = {
+        .state_dir = SHM_STATE_DIR, .runtime_dir = SHM_RUNTIME_DIR, .checkpoint_s = 60};
     for (int o; (o = getopt_long(argc, argv, "hk:", options, NULL)) != -1;) {
         int r = 0;
         switch (o) {
@@ -91,6 +101,10 @@ int config_read(struct config *ret, int argc, char **argv) {
             break;
         case 'c':
             c.check = true;
+            break;
+        case 'e':
+            if (read_seconds(optarg, &c.checkpoint_s) < 0)
+                return complain("it takes seconds, from 0 to 86400", optarg);
             break;
         case 'j':
             c.json = true;

@@ -14,6 +14,7 @@ struct config {
     uint32_t key;
     bool check; /* validate and plan, change nothing */
     bool json;
+    unsigned checkpoint_s; /* 0: only at the end, and when asked */
     char state_dir[PATH_MAX];
     char runtime_dir[PATH_MAX];
     char table[PATH_MAX]; /* sections.db */

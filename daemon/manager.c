@@ -218,6 +218,10 @@ static int serve(struct manager *m, struct table *table) {
         image_heartbeat(&m->segment.image, clock_mono_ns(), clock_real_ns());
         image_state(&m->segment.image, SHM_STATE_SERVING);
         segment_reveal(&m->segment, m->state);
+        if ((r = checkpoint_open(m)) < 0)
+            snprintf(error, sizeof error, "no timer for checkpoints: %s", strerror(-r));
+    }
+    if (r == 0) {
         r = server_open(m, error, sizeof error);
     }
     return r < 0 ? FAIL(r, "%s", error) : 0;
@@ -291,6 +295,7 @@ int manager_run(struct manager *m) {
 void manager_stop(struct manager *m) {
     server_close(m);
     handout_close(m);
+    checkpoint_close(m);
     leases_close(m);
     refusals_look(&m->refusals, UINT64_MAX); /* all that is still untold */
     /* One that nobody has seen yet would be made anew anyway, and its bells found by nobody. */

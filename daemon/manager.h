@@ -5,6 +5,7 @@
 #ifndef SHM_DAEMON_MANAGER_H
 #define SHM_DAEMON_MANAGER_H
 
+#include "checkpoint.h"
 #include "config.h"
 #include "core/layout.h"
 #include "core/plan.h"
@@ -51,6 +52,7 @@ struct manager {
     struct server server;
     struct debt *debts; /* descriptors in flight to peers that hung up */
     struct stale stale;
+    struct checkpoint checkpoint;
     uint64_t repairs;
     bool destroyed;
 };

@@ -66,7 +66,8 @@ void request_handle(struct client *c, const char *text) {
     char *argument = verb + strcspn(verb, " ");
     if (*argument != '\0')
         *argument++ = '\0';
-    bool manages = strcmp(verb, "reload") == 0 || strcmp(verb, "destroy") == 0;
+    bool manages = strcmp(verb, "reload") == 0 || strcmp(verb, "destroy") == 0 ||
+                   strcmp(verb, "checkpoint") == 0;
     if (manages && !may_manage(c))
         refuse_to_manage(c, verb);
     else if (strcmp(verb, "status") == 0)
@@ -79,10 +80,12 @@ void request_handle(struct client *c, const char *text) {
         plan(c);
     else if (strcmp(verb, "reload") == 0)
         reload(c);
+    else if (strcmp(verb, "checkpoint") == 0)
+        checkpoint_ask(c, argument);
     else if (strcmp(verb, "destroy") == 0)
         destroy(c);
     else
         server_refuse(c, -EINVAL, 0,
                       "the manager knows no such request: status, table, plan, history, reload, "
-                      "destroy");
+                      "checkpoint, destroy");
 }

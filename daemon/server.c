@@ -34,6 +34,7 @@ void server_drop(struct client *client) {
     sd_event_source_disable_unref(client->io);
     sd_event_source_disable_unref(client->timer);
     handout_abandon(client);
+    checkpoint_disown(client);
     close(client->fd);
     struct lease *lease = client->lease;
     peer_clear(&client->peer);
@@ -129,7 +130,8 @@ static void on_claim(struct client *client, const struct protocol_claim *claim) 
 }
 
 static void dispatch(struct client *client, const union protocol_message *message) {
-    bool idle = client->lease == NULL && !client->waiting && client->reply == NULL;
+    bool idle = client->lease == NULL && !client->waiting && client->reply == NULL &&
+                client->checkpoint == NULL;
     if (message->head.type == PROTOCOL_CLAIM && idle)
         on_claim(client, &message->claim);
     else if (message->head.type == PROTOCOL_REQUEST && idle)

@@ -28,6 +28,7 @@ struct client {
     char worker[SHM_NAME_BYTES]; /* that it claimed */
     struct lease *lease;         /* granted, not yet acknowledged */
     bool handed;                 /* a part was sent */
+    char *checkpoint;            /* the pattern of one that it asked for; NULL: none */
     char *reply;                 /* under way */
     size_t reply_bytes, reply_sent;
     int reply_result;

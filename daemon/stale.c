@@ -6,6 +6,7 @@
  */
 #include "stale.h"
 #include "core/directory.h"
+#include "core/restored.h"
 #include "core/snapshot.h"
 #include "journal.h"
 #include "manager.h"
@@ -64,7 +65,7 @@ static void say(struct manager *m, const struct shm_section *section, const stru
                     "section '%s': stale; its newest value, version %llu, is %.1f s old (stale_ms "
                     "is %llu); its writer is worker '%s', %s",
                     section->name, (unsigned long long)value->version,
-                    (double)(now_ns - value->mono_ns) / 1e9, (unsigned long long)section->stale_ms,
+                    (double)snapshot_age(value) / 1e9, (unsigned long long)section->stale_ms,
                     section->owner, who);
 }
 
@@ -73,7 +74,7 @@ static bool look(struct manager *m, const struct shm_section *section, struct st
                  struct snapshot_value *value, uint64_t now_ns) {
     if (!newest(&m->segment, section, value))
         return false;
-    uint64_t age_ns = now_ns > value->mono_ns ? now_ns - value->mono_ns : 0;
+    uint64_t age_ns = snapshot_age(value);
     bool stale = age_ns / MS_NS >= section->stale_ms;
     /* As readers see it: a value that came in time, though late for this look, was never stale. */
     mark->due_ns = stale ? 0 : now_ns - age_ns + section->stale_ms * MS_NS;
@@ -81,7 +82,7 @@ static bool look(struct manager *m, const struct shm_section *section, struct st
         return false;
     mark->stale = stale;
     if (stale)
-        mark->since_ns = value->mono_ns;
+        mark->since_ns = now_ns - age_ns;
     return true;
 }
 

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define APPLICATION_ID 0x53484d73 /* "SHMs" */
-#define SCHEMA         1
+#define SCHEMA         2
 #define HISTORY_MAX    "1000"
 
 static const char schema[] =
@@ -95,9 +95,8 @@ int state_run(const struct state_db *db, const char *sql, const char *types, ...
     return r;
 }
 
-/* A single value, or `otherwise` when there is no row (or it is NULL). */
-static int64_t number(const struct state_db *db, const char *sql, const char *name,
-                      int64_t otherwise) {
+int64_t state_number(const struct state_db *db, const char *sql, const char *name,
+                     int64_t otherwise) {
     sqlite3_stmt *s = state_prepare(db, sql, name == NULL ? "" : "t", name);
     if (s != NULL && sqlite3_step(s) == SQLITE_ROW && sqlite3_column_type(s, 0) == SQLITE_INTEGER)
         otherwise = sqlite3_column_int64(s, 0);
@@ -105,12 +104,11 @@ static int64_t number(const struct state_db *db, const char *sql, const char *na
     return otherwise;
 }
 
-static int begin(const struct state_db *db) {
+int state_begin(const struct state_db *db) {
     return state_run(db, "BEGIN IMMEDIATE", "");
 }
 
-/* Ends the transaction the one way or the other; `r` is what became of it so far. */
-static int finish(const struct state_db *db, int r) {
+int state_finish(const struct state_db *db, int r) {
     if (r == 0)
         r = state_run(db, "COMMIT", "");
     if (r < 0 && sqlite3_get_autocommit(db->sql) == 0)
@@ -124,12 +122,29 @@ static int make_schema(const struct state_db *db) {
     char sql[160];
     snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
              APPLICATION_ID, SCHEMA);
-    int r = begin(db);
+    int r = state_begin(db);
     if (r == 0 && (sqlite3_exec(db->sql, schema, NULL, NULL, NULL) != SQLITE_OK ||
                    sqlite3_exec(db->sql, state_items_schema, NULL, NULL, NULL) != SQLITE_OK ||
+                   sqlite3_exec(db->sql, state_checkpoint_schema, NULL, NULL, NULL) != SQLITE_OK ||
                    sqlite3_exec(db->sql, sql, NULL, NULL, NULL) != SQLITE_OK))
         r = state_error(db);
-    return finish(db, r);
+    return state_finish(db, r);
+}
+
+/* Version 1 had no checkpoints. */
+static int upgrade(const struct state_db *db) {
+    int r = state_begin(db);
+    if (r == 0 && (sqlite3_exec(db->sql, state_checkpoint_schema, NULL, NULL, NULL) != SQLITE_OK ||
+                   sqlite3_exec(db->sql, "PRAGMA user_version = 2", NULL, NULL, NULL) != SQLITE_OK))
+        r = state_error(db);
+    return state_finish(db, r);
+}
+
+static int64_t count_tables(const struct state_db *db) {
+    return state_number(db,
+                        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN "
+                        "('chunk', 'edit', 'item', 'number', 'saved')",
+                        NULL, 0);
 }
 
 static bool is_sound(const struct state_db *db) {
@@ -158,18 +173,16 @@ static int check_file(const struct state_db *db) {
         int r = state_error(db);
         return r == 0 ? -EBADMSG : r;
     }
-    int64_t application = number(db, "PRAGMA application_id", NULL, -1);
-    int64_t version = number(db, "PRAGMA user_version", NULL, -1);
+    int64_t application = state_number(db, "PRAGMA application_id", NULL, -1);
+    int64_t version = state_number(db, "PRAGMA user_version", NULL, -1);
     if (application == 0 && version == 0 &&
-        number(db, "SELECT count(*) FROM sqlite_schema", NULL, -1) == 0)
+        state_number(db, "SELECT count(*) FROM sqlite_schema", NULL, -1) == 0)
         return make_schema(db);
-    if (application != APPLICATION_ID || version != SCHEMA)
+    if (application != APPLICATION_ID || (version != SCHEMA && version != 1))
         return -EPROTONOSUPPORT;
-    int64_t tables = number(db,
-                            "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN "
-                            "('edit', 'item', 'number')",
-                            NULL, 0);
-    return tables == 3 ? 0 : -EBADMSG;
+    if (version == 1)
+        return count_tables(db) == 3 ? upgrade(db) : -EBADMSG;
+    return count_tables(db) == 5 ? 0 : -EBADMSG;
 }
 
 /* A damaged file is kept for whoever wants to look at it. */
@@ -265,7 +278,7 @@ void state_db_close(struct state_db *db) {
 /* ---- edits */
 
 static int64_t open_edit(const struct state_db *db) {
-    return number(db, "SELECT max(edit) FROM edit WHERE outcome = 'intended'", NULL, 0);
+    return state_number(db, "SELECT max(edit) FROM edit WHERE outcome = 'intended'", NULL, 0);
 }
 
 static int abandon(struct state_db *db) {
@@ -275,7 +288,7 @@ static int abandon(struct state_db *db) {
 
 int state_db_intend(struct state_db *db, const char *who, const char *what,
                     const struct layout *next, const struct table *table, int64_t *edit) {
-    int r = begin(db);
+    int r = state_begin(db);
     if (r == 0)
         r = abandon(db);
     if (r == 0)
@@ -286,7 +299,7 @@ int state_db_intend(struct state_db *db, const char *who, const char *what,
     int64_t id = sqlite3_last_insert_rowid(db->sql);
     if (r == 0)
         r = state_items_stage(db, next, table);
-    r = finish(db, r);
+    r = state_finish(db, r);
     if (r == 0)
         *edit = id;
     return r;
@@ -313,33 +326,33 @@ static int close_edit(struct state_db *db, int64_t edit) {
 }
 
 int state_db_done(struct state_db *db, int64_t edit) {
-    int r = begin(db);
+    int r = state_begin(db);
     if (r == 0)
         r = close_edit(db, edit);
-    return finish(db, r);
+    return state_finish(db, r);
 }
 
 int state_db_settle(struct state_db *db, uint64_t running_generation) {
     int64_t edit = open_edit(db);
     if (edit == 0)
         return 0;
-    int64_t generation = number(db,
-                                "SELECT generation FROM edit WHERE outcome = 'intended' "
-                                "ORDER BY edit DESC LIMIT 1",
-                                NULL, -1);
+    int64_t generation = state_number(db,
+                                      "SELECT generation FROM edit WHERE outcome = 'intended' "
+                                      "ORDER BY edit DESC LIMIT 1",
+                                      NULL, -1);
     if (generation < 0) /* each intended edit has one: it can't be read at this moment */
         return -EIO;
-    int r = begin(db);
+    int r = state_begin(db);
     if (r == 0)
         r = generation == (int64_t)running_generation ? close_edit(db, edit) : abandon(db);
-    return finish(db, r);
+    return state_finish(db, r);
 }
 
 int state_db_rejected(struct state_db *db, const char *who, const char *why) {
-    int64_t again = number(db,
-                           "SELECT edit FROM (SELECT * FROM edit ORDER BY edit DESC LIMIT 1) "
-                           "WHERE outcome = 'rejected' AND error = ?",
-                           why, 0);
+    int64_t again = state_number(db,
+                                 "SELECT edit FROM (SELECT * FROM edit ORDER BY edit DESC LIMIT 1) "
+                                 "WHERE outcome = 'rejected' AND error = ?",
+                                 why, 0);
     if (again != 0)
         return state_run(db, "UPDATE edit SET time_ns = ?, who = ? WHERE edit = ?", "iti",
                          (int64_t)clock_real_ns(), who, again);
@@ -351,7 +364,7 @@ int state_db_rejected(struct state_db *db, const char *who, const char *why) {
 }
 
 uint64_t state_db_generation(struct state_db *db) {
-    return (uint64_t)number(db, "SELECT max(generation) FROM edit", NULL, 0);
+    return (uint64_t)state_number(db, "SELECT max(generation) FROM edit", NULL, 0);
 }
 
 int state_db_remember(struct state_db *db, const char *name, int64_t value) {
@@ -360,7 +373,7 @@ int state_db_remember(struct state_db *db, const char *name, int64_t value) {
 }
 
 int64_t state_db_recall(struct state_db *db, const char *name, int64_t otherwise) {
-    return number(db, "SELECT value FROM number WHERE name = ?", name, otherwise);
+    return state_number(db, "SELECT value FROM number WHERE name = ?", name, otherwise);
 }
 
 /* ---- history */

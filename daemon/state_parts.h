@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the files of state.db share: its edits (state_db.c), and the items that an edit changes
- * (state_items.c).
+ * What the files of state.db share: its edits (state_db.c), the items that an edit changes
+ * (state_items.c), and the checkpoint (state_checkpoint.c).
  */
 #ifndef SHM_DAEMON_STATE_PARTS_H
 #define SHM_DAEMON_STATE_PARTS_H
@@ -17,6 +17,7 @@ struct state_db {
 /* An item is one row of the table, or one piece of the placement.  Stage 0 is in force; stage 1 is
  * what the open edit changes, a NULL for what it removes. */
 extern const char state_items_schema[];
+extern const char state_checkpoint_schema[];
 
 /* Prepares a statement and binds its parameters: `types` has a letter for each, i (int64_t), t
  * (const char *; NULL allowed), b (const void *, int bytes).  NULL: an error, which
@@ -25,6 +26,14 @@ sqlite3_stmt *state_prepare(const struct state_db *db, const char *sql, const ch
 
 /* The same, run to its end. */
 int state_run(const struct state_db *db, const char *sql, const char *types, ...);
+
+/* A single value, or `otherwise` when there is no row (or it is NULL); `name` NULL, or bound. */
+int64_t state_number(const struct state_db *db, const char *sql, const char *name,
+                     int64_t otherwise);
+
+/* A transaction, and its end the one way or the other; `r` is what became of it so far. */
+int state_begin(const struct state_db *db);
+int state_finish(const struct state_db *db, int r);
 
 /* The negative errno of SQLite's last error. */
 int state_error(const struct state_db *db);

@@ -77,13 +77,14 @@ static json_t *verdict_json(const struct manager *m) {
 
 char *status_reply(struct manager *m) {
     return text_of(json_pack(
-        "{s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:{s:I, s:I}, s:{s:I, s:I, s:I}}", "ok", 1,
+        "{s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:{s:I, s:I}, s:{s:I, s:I, s:I}}", "ok", 1,
         "manager", manager_json(m), "segment", segment_json(m), "generation",
         (json_int_t)m->layout.generation, "sections", count_sections(&m->layout), "workers",
         count_workers(&m->layout), "leased", count_leased(&m->leases), "table", verdict_json(m),
-        "clients", "connected", (json_int_t)m->server.clients_n, "waiting",
-        (json_int_t)server_waiting(&m->server), "counters", "grants", (json_int_t)m->leases.grants,
-        "refused", (json_int_t)m->leases.refused, "repairs", (json_int_t)m->repairs));
+        "checkpoint", checkpoint_json(m), "clients", "connected", (json_int_t)m->server.clients_n,
+        "waiting", (json_int_t)server_waiting(&m->server), "counters", "grants",
+        (json_int_t)m->leases.grants, "refused", (json_int_t)m->leases.refused, "repairs",
+        (json_int_t)m->repairs));
 }
 
 char *plan_reply(const struct plan *plan, int result) {
@@ -137,10 +138,12 @@ void status_line(const struct manager *m, char *line, size_t bytes) {
     char late[32] = "";
     if (stale > 0)
         snprintf(late, sizeof late, " (%u stale)", stale);
-    snprintf(line, bytes, "generation %llu; %lld sections%s; %lld of %lld workers attached%s%s%s",
+    snprintf(line, bytes,
+             "generation %llu; %lld sections%s; %lld of %lld workers attached%s%s%s%s%s",
              (unsigned long long)m->layout.generation, (long long)count_sections(&m->layout), late,
              (long long)count_leased(&m->leases), (long long)count_workers(&m->layout),
              m->segment.removed ? "; the segment was removed, restart the manager" : "",
+             m->checkpoint.error[0] != '\0' ? "; checkpoint: " : "", m->checkpoint.error,
              v->outcome == VERDICT_APPLIED    ? ""
              : v->outcome == VERDICT_REJECTED ? "; table rejected: "
                                               : "; table not readable: ",

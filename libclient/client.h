@@ -353,7 +353,6 @@ ssize_t snapshot_take(shmc_section *section, uint64_t version, void *buffer, siz
 /* ---- value.c */
 
 enum shmc_alive alive_worker(const shmc *segment, uint32_t index);
-uint64_t age_of(uint64_t mono_ns);
 bool stale_by(uint64_t stale_ms, uint64_t age_ns);
 
 /* What is known about a value; `missed` is the caller's. */

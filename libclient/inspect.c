@@ -4,6 +4,8 @@
  */
 #include "client.h"
 
+#include "core/restored.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +33,7 @@ static void add_value(shmc *segment, const struct shm_section *found, uint64_t g
     ret->version = value.version;
     ret->length = value.length;
     ret->real_ns = value.real_ns;
-    ret->age_ns = age_of(value.mono_ns);
+    ret->age_ns = snapshot_age(&value);
     ret->stale = stale_by(found->stale_ms, ret->age_ns);
 }
 

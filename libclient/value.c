@@ -5,19 +5,14 @@
  */
 #include "client.h"
 
+#include "core/restored.h"
+
 enum shmc_alive alive_worker(const shmc *segment, uint32_t index) {
     uint64_t word = directory_worker_word(&segment->directory, index);
     if (lease_word_state(word) != SHM_LEASE_LEASED)
         return SHMC_GONE;
     /* The record is as good as the manager that keeps it. */
     return directory_manager_alive(&segment->directory, NULL, NULL) ? SHMC_ALIVE : SHMC_UNKNOWN;
-}
-
-uint64_t age_of(uint64_t mono_ns) {
-    if (mono_ns == 0)
-        return UINT64_MAX;
-    uint64_t now = clock_mono_ns();
-    return now > mono_ns ? now - mono_ns : 0;
 }
 
 void value_clear(struct shmc_value *ret) {
@@ -36,7 +31,7 @@ bool stale_by(uint64_t stale_ms, uint64_t age_ns) {
 
 void value_fill(const shmc_section *section, const struct snapshot_value *found,
                 struct shmc_value *ret) {
-    uint64_t age_ns = age_of(found->mono_ns);
+    uint64_t age_ns = snapshot_age(found);
     *ret = (struct shmc_value){
         .version = found->version,
         .length = found->length,
@@ -51,8 +46,11 @@ void value_fill(const shmc_section *section, const struct snapshot_value *found,
 uint64_t value_stale_at(const shmc_section *section) {
     const struct snapshot_value *last = &section->last;
     uint64_t limit_ns = stale_ns(section);
-    if (limit_ns == 0 || last->mono_ns == 0 || section->stale_said == last->version ||
-        last->mono_ns > UINT64_MAX - limit_ns)
+    if (limit_ns == 0 || last->mono_ns == 0 || section->stale_said == last->version)
         return UINT64_MAX;
-    return last->mono_ns + limit_ns;
+    if (last->mono_ns == SHM_MONO_EARLIER_BOOT) {
+        uint64_t age_ns = snapshot_age(last), now = clock_mono_ns();
+        return age_ns >= limit_ns ? now : now + (limit_ns - age_ns);
+    }
+    return last->mono_ns > UINT64_MAX - limit_ns ? UINT64_MAX : last->mono_ns + limit_ns;
 }

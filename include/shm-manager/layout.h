@@ -266,11 +266,14 @@ struct shm_snapshot {
 #define SHM_HEAD_VERSION_SHIFT 1
 #define SHM_VERSION_MAX        ((UINT64_C(1) << 55) - 1)
 
+/* shm_buffer.mono_ns of a value that was restored after a reboot: its age is told by real_ns. */
+#define SHM_MONO_EARLIER_BOOT UINT64_MAX
+
 /* A snapshot's buffer; the value starts SHM_LINE bytes behind its first byte. */
 struct shm_buffer {
     uint64_t seq; /* 2 * version; odd while it is being written; 0 = never written */
     uint64_t len;
-    uint64_t mono_ns; /* CLOCK_MONOTONIC at commit; 0 with stamp none */
+    uint64_t mono_ns; /* CLOCK_MONOTONIC at commit; 0 with stamp none; SHM_MONO_EARLIER_BOOT */
     uint64_t real_ns; /* CLOCK_REALTIME at commit; 0 with stamp none */
     uint32_t epoch;   /* low half of the writer's epoch */
     uint32_t crc;     /* of the value; 0 = none */

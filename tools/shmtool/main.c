@@ -47,6 +47,9 @@ const struct verb verbs[] = {
      verb_diff},
     {"plan", "", "", 0, 0, "what a reload would change", "", verb_plan},
     {"reload", "", "", 0, 0, "apply the table now, whole or not at all", "", verb_reload},
+    {"checkpoint", "", "[GLOB]", 0, 1, "save the sections marked persist now",
+     "Those that changed since they were last saved.  It waits until they are safely written.\n",
+     verb_checkpoint},
     {"history", "w", "[N]", 0, 1, "the last N (20) edits and their outcome",
      "Without a manager its state.db is read.  With --wait it waits until the last edit is\n"
      "decided; the exit status is 1 when that was rejected, or in that time not decided.\n",

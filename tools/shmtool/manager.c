@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Attaching, asking the manager, and the verbs that are no more than a question to it: plan,
- * history, reload, destroy.
+ * history, reload, checkpoint, destroy.
  */
 #include "tool.h"
 
@@ -22,7 +22,8 @@ static struct shmc_options options_for(const struct tool *tool, char *error, siz
         .size = sizeof(struct shmc_options),
         .key = tool->key,
         .runtime_dir = tool->runtime_dir,
-        .timeout_ms = TOOL_MANAGER_MS,
+        .timeout_ms =
+            tool->verb && tool->verb->run == verb_checkpoint ? TOOL_SAVING_MS : TOOL_MANAGER_MS,
         .error = error,
         .error_bytes = error_bytes,
     };
@@ -173,6 +174,27 @@ int verb_reload(const struct tool *tool) {
         return TOOL_OK;
     }
     print_reloaded(reply);
+    json_decref(reply);
+    return TOOL_OK;
+}
+
+int verb_checkpoint(const struct tool *tool) {
+    char request[SHMC_NAME_BYTES + 16], size[TEXT_BYTES];
+    json_t *reply;
+    if (tool->argc > 0 && strlen(tool->argv[0]) >= SHMC_NAME_BYTES)
+        return fail(tool, TOOL_USAGE, "'%s' is too long for a section's name", tool->argv[0]);
+    snprintf(request, sizeof request, "checkpoint%s%s", tool->argc > 0 ? " " : "",
+             tool->argc > 0 ? tool->argv[0] : "");
+    int code = ask(tool, request, &reply);
+    if (code != TOOL_OK)
+        return code;
+    if (tool->json) {
+        print_json(reply);
+        return TOOL_OK;
+    }
+    printf("%lu section(s) saved (%s), %lu had not changed\n", field_number(reply, NULL, "saved"),
+           text_bytes(size, field_number(reply, NULL, "bytes")),
+           field_number(reply, NULL, "unchanged"));
     json_decref(reply);
     return TOOL_OK;
 }

@@ -36,6 +36,27 @@ static void table_line(const json_t *reply) {
         line("table", PLAIN, "%s, applied", path);
 }
 
+static void checkpoint_lines(const json_t *reply) {
+    const json_t *checkpoint = json_object_get(reply, "checkpoint");
+    const char *error = json_string_value(json_object_get(checkpoint, "error"));
+    const uint64_t saved_ns = field_number(checkpoint, NULL, "time_ns");
+    char ago[TEXT_BYTES];
+    const json_t *why;
+    size_t i;
+    if (error)
+        line("checkpoint", RED, "%s", error);
+    else if (field_number(checkpoint, NULL, "sections") > 0 && saved_ns == 0)
+        line("checkpoint", PLAIN, "%lu sections to save, nothing saved yet",
+             field_number(checkpoint, NULL, "sections"));
+    else if (field_number(checkpoint, NULL, "sections") > 0)
+        line("checkpoint", PLAIN, "%lu sections, last saved %s ago",
+             field_number(checkpoint, NULL, "sections"), text_ago(ago, saved_ns));
+    if (error && saved_ns > 0)
+        line("", PLAIN, "last saved %s ago", text_ago(ago, saved_ns));
+    json_array_foreach(json_object_get(checkpoint, "not_restored"), i, why)
+        line("", YELLOW, "%s", json_string_value(why));
+}
+
 static void print_status(const json_t *reply) {
     char up[TEXT_BYTES], size[TEXT_BYTES], used[TEXT_BYTES];
     line("manager", GREEN, "pid %lu, version %s, up %s", field_number(reply, "manager", "pid"),
@@ -54,6 +75,7 @@ static void print_status(const json_t *reply) {
          field_number(reply, NULL, "generation"), field_number(reply, NULL, "sections"),
          field_number(reply, NULL, "workers"), field_number(reply, NULL, "leased"));
     table_line(reply);
+    checkpoint_lines(reply);
     line("clients", PLAIN, "%lu connected, %lu waiting; %lu grants, %lu refused",
          field_number(reply, "clients", "connected"), field_number(reply, "clients", "waiting"),
          field_number(reply, "counters", "grants"), field_number(reply, "counters", "refused"));

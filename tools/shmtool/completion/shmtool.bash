@@ -63,7 +63,7 @@ _shmtool() {
         '') words=$(_shmtool_verbs) ;;
         table) words=$(_shmtool_verbs table) ;;
         help) words=$(_shmtool_verbs) ;;
-        list | watch | check | get | put | 'table show' | 'table set' | 'table rm')
+        list | watch | check | checkpoint | get | put | 'table show' | 'table set' | 'table rm')
             words=$(_shmtool_names list "${where[@]}")
             ;;
         workers) words=$(_shmtool_names workers "${where[@]}") ;;

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reading a value out of a section whose owner may write it at this moment, or mean harm: into
+ * private memory, in bounded time.
+ */
+#include "checkpoint.h"
+#include "core/crc32c.h"
+#include "core/futex.h"
+#include "core/process.h"
+#include "core/shared.h"
+#include "core/snapshot.h"
+#include "manager.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TAKE_LAPS 64u                /* as often as a lapped reader may ask to be spared */
+#define TAKE_NS   UINT64_C(50000000) /* the event loop waits meanwhile */
+#define RAW_TRIES 3u
+#define COMPARE   ((size_t)65536)
+
+bool checkpoint_wants(const struct shm_section *section) {
+    return layout_place_in_force(section->state) && (section->flags & SHM_SECTION_PERSIST) != 0 &&
+           (section->kind == SHM_KIND_SNAPSHOT || section->kind == SHM_KIND_RAW);
+}
+
+void checkpoint_value_clear(struct checkpoint_value *value) {
+    free(value->data);
+    *value = (struct checkpoint_value){0};
+}
+
+static struct saved_value about(const struct shm_section *section) {
+    struct saved_value v = {.section_id = section->section_id,
+                            .incarnation = section->incarnation,
+                            .kind = section->kind};
+    memcpy(v.name, section->name, strnlen(section->name, sizeof v.name - 1));
+    memcpy(v.format, section->format, strnlen(section->format, sizeof v.format - 1));
+    process_boot_id(v.boot_id);
+    return v;
+}
+
+/* ---- snapshot */
+
+/* 1: it was copied; -EAGAIN: the writer took that buffer meanwhile. */
+static int copy_newest(struct snapshot_reader *reader, const struct checkpoint_mark *mark,
+                       struct checkpoint_value *ret) {
+    struct snapshot_value value;
+    const void *data;
+    int r = snapshot_view(reader, &data, &value);
+    if (r == -ENODATA || (r == 0 && mark->known && mark->version == value.version))
+        return 0;
+    if (r < 0)
+        return r;
+    if (value.length > reader->snapshot->size)
+        return -EBADMSG;
+    uint8_t *copy = realloc(ret->data, value.length + 1);
+    if (copy == NULL)
+        return -ENOMEM;
+    ret->data = copy;
+    shared_copy_from(copy, data, value.length);
+    if (!snapshot_valid(reader, &value))
+        return -EAGAIN;
+    ret->about.version = value.version;
+    ret->about.bytes = value.length;
+    ret->about.mono_ns = value.mono_ns;
+    ret->about.real_ns = value.real_ns;
+    return 1;
+}
+
+static int take_snapshot(const struct segment *segment, const struct shm_section *section,
+                         const struct checkpoint_mark *mark, struct checkpoint_value *ret) {
+    struct shm_section extent = *section;
+    struct snapshot snapshot;
+    struct snapshot_reader reader;
+    const char *field;
+    extent.bytes = section->offset + section->bytes - section->ctl_off;
+    struct shm_bell *bell = (struct shm_bell *)(void *)segment->bells + 1 + section->bell_index;
+    int r = snapshot_bind(&snapshot, (uint8_t *)segment->base + section->ctl_off, &extent, bell,
+                          &field);
+    if (r < 0)
+        return r;
+    snapshot_reader_init(&reader, &snapshot);
+    const uint64_t end_ns = clock_mono_ns() + TAKE_NS;
+    unsigned laps = 0;
+    do
+        r = copy_newest(&reader, mark, ret);
+    while (r == -EAGAIN && ++laps < TAKE_LAPS && clock_mono_ns() < end_ns);
+    return r;
+}
+
+/* ---- raw */
+
+static bool is_blank(const uint8_t *memory, uint64_t bytes) {
+    return bytes == 0 || (memory[0] == 0 && memcmp(memory, memory + 1, bytes - 1) == 0);
+}
+
+static bool is_same(const uint8_t *copy, const uint8_t *memory, uint64_t bytes) {
+    uint8_t piece[COMPARE];
+    for (uint64_t at = 0; at < bytes; at += sizeof piece) {
+        const size_t n = bytes - at < sizeof piece ? bytes - at : sizeof piece;
+        shared_copy_from(piece, memory + at, n);
+        if (memcmp(piece, copy + at, n) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Raw bytes have no whole values.  While somebody may be writing, two copies that agree are asked
+ * for, and after some tries it is as it is. */
+static int take_raw(struct manager *m, const struct shm_section *section,
+                    const struct checkpoint_mark *mark, struct checkpoint_value *ret) {
+    const uint8_t *memory = (const uint8_t *)m->segment.base + section->ctl_off;
+    if (mark->known ? crc32c(memory, section->size) == mark->data_crc
+                    : is_blank(memory, section->size)) /* nobody has written there yet */
+        return 0;
+    ret->data = malloc(section->size + 1);
+    if (ret->data == NULL)
+        return -ENOMEM;
+    const bool shared = (section->flags & SHM_SECTION_SHARED) != 0;
+    const bool held = shared || leases_of_worker(m, section->owner_index) != NULL;
+    unsigned tries = 0;
+    do
+        shared_copy_from(ret->data, memory, section->size);
+    while (held && ++tries < RAW_TRIES && !is_same(ret->data, memory, section->size));
+    ret->about.bytes = section->size;
+    ret->about.real_ns = clock_real_ns();
+    return 1;
+}
+
+int checkpoint_take(struct manager *m, const struct shm_section *section,
+                    const struct checkpoint_mark *mark, struct checkpoint_value *ret) {
+    *ret = (struct checkpoint_value){.about = about(section)};
+    int r = section->kind == SHM_KIND_RAW ? take_raw(m, section, mark, ret)
+                                          : take_snapshot(&m->segment, section, mark, ret);
+    if (r == 1)
+        ret->about.data_crc = crc32c(ret->data, ret->about.bytes);
+    else
+        checkpoint_value_clear(ret);
+    return r;
+}
