@@ -76,3 +76,4 @@ ok "a rejected table is said" said "error: table rejected: section 'temps'"
 end_manager TERM
 ok "and at the end how many there were besides" said "worker '\\?': [0-9]+ more claims of uid $(id -u) were refused"
 ok "and that the segment stays" said "ended; segment $SHMC_KEY stays, with its values and leases"
+start_manager # whose end takes all of it away

@@ -247,7 +247,7 @@ void look_at_segment(struct doctor *doctor) {
 }
 
 struct found_segment {
-    int id;
+    int id, bell_id;
     uint32_t key, cuid;
     uint64_t magic, segment_id, bytes, nattch;
     bool served;
@@ -264,6 +264,7 @@ static bool peek(struct found_segment *s) {
     memcpy(&s->magic, base, sizeof s->magic);
     if (s->magic == SHM_MAGIC && directory_open(&directory, base, s->bytes, &field) == 0) {
         s->segment_id = directory.header.segment_id;
+        s->bell_id = directory_bell_id(&directory);
         s->served = directory_manager_alive(&directory, NULL, NULL);
     } else if (s->magic == SHM_BELLS_MAGIC) {
         s->segment_id = ((const struct shm_bells *)base)->segment_id;
@@ -292,21 +293,25 @@ static size_t list_segments(struct found_segment *ret, size_t room) {
     return n;
 }
 
-static bool has_segment(const struct found_segment *all, size_t n, uint64_t segment_id) {
+/* Does a segment name these doorbells?  One whose header was damaged has others since; one that
+ * can't be read, as another ABI's, may. */
+static bool are_rung(const struct found_segment *all, size_t n, const struct found_segment *bells) {
     for (size_t i = 0; i < n; i++)
-        if (all[i].magic == SHM_MAGIC && all[i].segment_id == segment_id)
+        if (all[i].magic == SHM_MAGIC &&
+            (all[i].segment_id == 0 ||
+             (all[i].segment_id == bells->segment_id && all[i].bell_id == bells->id)))
             return true;
     return false;
 }
 
-static void judge_orphan(struct doctor *doctor, const struct found_segment *s, bool has_owner) {
+static void judge_orphan(struct doctor *doctor, const struct found_segment *s, bool rung) {
     char remedy[96], size[TEXT_BYTES];
     snprintf(remedy, sizeof remedy, "ipcrm -m %d, if nobody needs its values", s->id);
     if (s->magic == SHM_MAGIC && s->key != doctor->key && !s->served && s->nattch == 0)
         found(doctor, REMARK, "orphan", remedy,
               "segment 0x%08x (shmid %d, %s) has no manager, and nobody is attached", s->key, s->id,
               text_bytes(size, s->bytes));
-    if (s->magic != SHM_BELLS_MAGIC || has_owner || s->nattch != 0)
+    if (s->magic != SHM_BELLS_MAGIC || rung || s->nattch != 0)
         return;
     if (doctor->tool->fix && sysv_remove(s->id) == 0)
         found(doctor, FIXED, "orphan", "",
@@ -323,5 +328,5 @@ void look_at_orphans(struct doctor *doctor) {
     static struct found_segment all[1024];
     size_t n = list_segments(all, sizeof all / sizeof *all);
     for (size_t i = 0; i < n; i++)
-        judge_orphan(doctor, &all[i], has_segment(all, n, all[i].segment_id));
+        judge_orphan(doctor, &all[i], are_rung(all, n, &all[i]));
 }

@@ -82,6 +82,7 @@ if ! sanitized; then # whose shadow takes more address space than that by itself
     bad_limit 'a worker' -n 4 3 'no descriptor free to take it with; raise RLIMIT_NOFILE' shmtool run --worker driver -- true
 fi
 ipcrm -M 0x4bad0103 2>/dev/null || :
+ipcrm -S 0x4bad0103 2>/dev/null || :
 shmtool get temps >"$work/value"
 bad_limit 'a reader that writes a file' -f 0 1 'File too large|too large' shmtool get -o "$work/value" temps
 fine 'leaves that as it was' cmp -s "$work/value" <(printf 'it stays')
