@@ -25,7 +25,9 @@ static inline uint8_t *buffer_data(struct shm_buffer *buffer) {
     return (uint8_t *)buffer + SHM_LINE;
 }
 
-#define SNAPSHOT_FETCH_MAX ((size_t)1024) /* as many lines as a core can wait for at a time */
+/* Lines beyond the first come as fast as the copy asks for them. */
+#define SNAPSHOT_FETCH_MAX ((size_t)4096) /* by a reader, of what it is about to copy */
+#define SNAPSHOT_OWN_MAX   ((size_t)1024) /* by the writer, of what it fills next */
 
 /* Asks for the header and the first lines of a value at once.  Without, the copy begins when the
  * header has come from the writer's core and said how long the value is. */

@@ -38,9 +38,9 @@ static void lapped(struct snapshot_reader *reader) {
 static ssize_t copy_version(struct snapshot_reader *reader, uint32_t index, uint64_t version,
                             void *to, size_t bytes, struct snapshot_value *ret) {
     struct shm_buffer *buffer = buffer_at(reader->snapshot, index);
+    announce(reader, index, version); /* before anything that takes time */
     if (to != NULL)
         buffer_fetch(buffer, bytes < reader->snapshot->room ? bytes : reader->snapshot->room);
-    announce(reader, index, version);
     /* Acquire pairs with the writer's store of the even sequence behind the value. */
     const uint64_t seq = shared_load_acquire64(&buffer->seq);
     if (MUTANT(ANY_EVEN) ? seq % 2 != 0 : seq != 2 * version)

@@ -203,7 +203,7 @@ static inline bool store_head(struct snapshot_writer *writer, uint64_t head) {
  * next publish needs them. */
 static inline void own_next(const struct snapshot_writer *writer, size_t bytes) {
     uint8_t *next = (uint8_t *)buffer_at(writer->snapshot, writer->queue[writer->queue_at]);
-    const uint8_t *end = next + (bytes < SNAPSHOT_FETCH_MAX ? bytes : SNAPSHOT_FETCH_MAX);
+    const uint8_t *end = next + (bytes < SNAPSHOT_OWN_MAX ? bytes : SNAPSHOT_OWN_MAX);
     shared_prefetch_own(next);
     do
         shared_prefetch_own(next += SHM_LINE);
