@@ -7,6 +7,10 @@
 . "$(dirname "$0")/../interop/harness.sh"
 arenas=20
 
+holds() { # FILE EACH [WORKER]
+    "$build/tests/system/footprint" $arenas "${@:2}" >"$work/$1"
+}
+
 start_manager
 for backend in sysv memfd; do
     export SHM_TEST_BACKEND=$backend
@@ -24,7 +28,7 @@ SQL
             as=()
             [ $who = reader ] || as=(a7)
             ok "$backend: a $who of $arenas arenas with $each section(s) each" \
-                eval '"$build/tests/system/footprint" $arenas $each "${as[@]}" >"$work/$who.$each"'
+                holds "$who.$each" "$each" "${as[@]}"
         done
     done
     for who in reader worker; do
