@@ -179,27 +179,23 @@ static struct segment_wish wish_of(const struct manager *m, const struct wanted 
 }
 
 /* The flip and what is remembered around it. */
-static int carry_out(struct manager *m, const char *who, const struct wanted *w,
-                     struct plan *plan) {
-    char what[512];
+int apply_publish(struct manager *m, const char *who, const char *what, const struct layout *next,
+                  const struct table *table, char *error, size_t error_bytes) {
     int64_t edit;
-    struct verdict *v = &m->verdict;
-    int r = segment_prepare(&m->segment, &plan->next, v->error, sizeof v->error);
-    if (r < 0)
-        return r;
-    if (!m->segment.adopted && image_header(&m->segment.image)->generation == 0)
-        checkpoint_restore(m, &plan->next);
-    describe(plan, what, sizeof what);
-    r = state_db_intend(m->state, who, what, &plan->next, &w->table, &edit);
+    uint64_t where;
+    struct layout copy = {0};
+    int r = layout_copy(&copy, next);
+    if (r == 0)
+        r = state_db_intend(m->state, who, what, next, table, &edit);
     if (r == 0) {
-        uint64_t where;
         /* What nobody has published yet isn't damaged, and its magic is stored last. */
         if (image_header(&m->segment.image)->generation != 0)
             m->repairs += image_repair(&m->segment.image, &where) > 0;
-        r = image_publish(&m->segment.image, &plan->next, clock_real_ns());
+        r = image_publish(&m->segment.image, next, clock_real_ns());
     }
     if (r < 0) {
-        snprintf(v->error, sizeof v->error, "the edit can't be written down in %.300s: %s",
+        layout_clear(&copy);
+        snprintf(error, error_bytes, "the edit can't be written down in %.300s: %s",
                  m->config.state, strerror(-r));
         return r;
     }
@@ -207,15 +203,23 @@ static int carry_out(struct manager *m, const char *who, const struct wanted *w,
     if (r < 0) /* the generation in the header will tell the next manager */
         journal(LOG_WARNING, JOURNAL_TROUBLE, "%s: %s", m->config.state, strerror(-r));
     layout_clear(&m->layout);
-    m->layout = plan->next;
-    /* The plan keeps a copy for the reply; without memory for that, the number alone. */
-    plan->next = (struct layout){.generation = m->layout.generation};
-    layout_copy(&plan->next, &m->layout);
+    m->layout = copy;
     leases_relate(m);
     journal(LOG_INFO, JOURNAL_APPLIED, "generation %llu: %s",
-            (unsigned long long)m->layout.generation,
-            plan->changes_n == 0 ? "a fresh directory" : what);
+            (unsigned long long)m->layout.generation, what);
     return 0;
+}
+
+static int carry_out(struct manager *m, const char *who, const struct wanted *w,
+                     const struct plan *plan) {
+    char what[512] = "a fresh directory";
+    struct verdict *v = &m->verdict;
+    int r = segment_prepare(&m->segment, &plan->next, v->error, sizeof v->error);
+    if (r < 0)
+        return r;
+    if (plan->changes_n > 0)
+        describe(plan, what, sizeof what);
+    return apply_publish(m, who, what, &plan->next, &w->table, v->error, sizeof v->error);
 }
 
 static bool same_workers(const struct table *a, const struct table *b) {

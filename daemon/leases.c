@@ -246,6 +246,30 @@ void leases_acknowledge(struct manager *m, struct lease *lease) {
                   lease->record.uid);
 }
 
+void leases_suspend(struct manager *m, const struct lease *lease, bool suspend) {
+    struct shm_worker worker = image_get_worker(&m->segment.image, lease->worker);
+    worker.word =
+        lease_word(lease->record.worker_epoch, suspend ? SHM_LEASE_REVOKED : lease->state);
+    image_worker(&m->segment.image, lease->worker, &worker);
+}
+
+void leases_revoke(struct manager *m, struct lease *lease) {
+    const struct lease_record *r = &lease->record;
+    uint32_t worker = lease->worker;
+    /* Its file goes, so that no later manager takes the lock that is still held for anything. */
+    lease_remove(m->leases.dir_fd, r->attachment, r->attachment_epoch);
+    free_attachment(m, r->attachment, r->attachment_epoch);
+    obituary_note(m, worker, r, SHM_END_REVOKED, 0);
+    journal_about(LOG_NOTICE, JOURNAL_ENDED, r->worker, r->pid,
+                  "worker '%s': the lease of process %u was taken back", r->worker, r->pid);
+    struct client *client = lease->client;
+    forget(m, lease);
+    if (client != NULL)
+        server_drop(client);
+    attach_turn(m, worker);
+    wake_sections(m, worker);
+}
+
 void leases_disown(struct manager *m, struct lease *lease) {
     lease->client = NULL;
     look(m, lease);

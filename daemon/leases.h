@@ -51,6 +51,12 @@ void leases_close(struct manager *manager);
 int leases_grant(struct manager *manager, uint32_t worker, const struct peer *peer,
                  struct lease **ret, int *grant);
 
+/* The holder is told to publish nothing more; or may go on. */
+void leases_suspend(struct manager *manager, const struct lease *lease, bool suspend);
+
+/* Takes it back for good: the worker is free, whatever its holder does. */
+void leases_revoke(struct manager *manager, struct lease *lease);
+
 /* The client has mapped it. */
 void leases_acknowledge(struct manager *manager, struct lease *lease);
 

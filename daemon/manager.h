@@ -79,6 +79,12 @@ void manager_notify_status(struct manager *manager);
  * (rejected; manager->verdict.error says why).  *plan, when not NULL, is what was planned. */
 int apply_table(struct manager *manager, const char *who, struct plan *plan);
 
+/* Publishes a layout that follows the one in force and whose memory is prepared, and remembers it.
+ * -ENOMEM and errors of state.db: nothing is changed. */
+int apply_publish(struct manager *manager, const char *who, const char *what,
+                  const struct layout *next, const struct table *table, char *error,
+                  size_t error_bytes);
+
 /* Plans only. */
 int apply_plan(struct manager *manager, struct plan *plan);
 
@@ -92,6 +98,13 @@ int apply_choose(struct manager *manager, struct table *ret);
 /* At start: makes the layout in force agree with that table, or with the last good one when it is
  * bad.  Without either nothing is touched, and verdict.error says so. */
 int apply_start(struct manager *manager, struct table *table);
+
+/* ---- revoke.c */
+
+/* Takes a worker's lease back, and its memory out of its holder's reach.  -ENOENT, -ESRCH: there is
+ * none; -EOPNOTSUPP: not on this backend; or why it failed. */
+int revoke_worker(struct manager *manager, const char *who, const char *name, char *error,
+                  size_t error_bytes);
 
 /* ---- status.c: replies to requests, as JSON text that the caller frees; NULL: no memory */
 char *status_reply(struct manager *manager);

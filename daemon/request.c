@@ -51,6 +51,14 @@ static void destroy(struct client *c) {
     sd_event_exit(m->event, 0);
 }
 
+static void take_back(struct client *c, const char *worker) {
+    char who[64], error[PROTOCOL_TEXT_BYTES];
+    struct manager *m = c->manager;
+    snprintf(who, sizeof who, "uid %u pid %u", c->peer.uid, c->peer.pid);
+    int r = revoke_worker(m, who, worker, error, sizeof error);
+    server_reply(c, plain_reply(r, r < 0 ? error : NULL), r);
+}
+
 static void history(struct client *c, const char *argument) {
     char *end;
     unsigned long n = *argument == '\0' ? 20 : strtoul(argument, &end, 10);
@@ -67,7 +75,7 @@ void request_handle(struct client *c, const char *text) {
     if (*argument != '\0')
         *argument++ = '\0';
     bool manages = strcmp(verb, "reload") == 0 || strcmp(verb, "destroy") == 0 ||
-                   strcmp(verb, "checkpoint") == 0;
+                   strcmp(verb, "checkpoint") == 0 || strcmp(verb, "revoke") == 0;
     if (manages && !may_manage(c))
         refuse_to_manage(c, verb);
     else if (strcmp(verb, "status") == 0)
@@ -82,10 +90,12 @@ void request_handle(struct client *c, const char *text) {
         reload(c);
     else if (strcmp(verb, "checkpoint") == 0)
         checkpoint_ask(c, argument);
+    else if (strcmp(verb, "revoke") == 0)
+        take_back(c, argument);
     else if (strcmp(verb, "destroy") == 0)
         destroy(c);
     else
         server_refuse(c, -EINVAL, 0,
                       "the manager knows no such request: status, table, plan, history, reload, "
-                      "checkpoint, destroy");
+                      "checkpoint, revoke, destroy");
 }

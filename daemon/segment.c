@@ -234,6 +234,12 @@ static bool is_new(const struct shm_section *section, const struct layout *next)
     return section->state == SHM_PLACE_LIVE && section->incarnation == next->generation;
 }
 
+/* Its arena gets fresh memory. */
+static bool is_moved(const struct shm_section *section, const struct layout *next) {
+    return layout_place_in_force(section->state) &&
+           next->arenas[section->arena_index].incarnation == next->generation;
+}
+
 static int reserve(struct segment *s, const struct layout *next, char *error, size_t error_bytes) {
     struct memory_range *ranges = calloc(next->sections_used + 1, sizeof *ranges);
     if (ranges == NULL)
@@ -242,7 +248,7 @@ static int reserve(struct segment *s, const struct layout *next, char *error, si
     uint64_t wanted = 0;
     for (uint32_t i = 0; i < next->sections_used; i++) {
         const struct shm_section *section = &next->sections[i];
-        if (!is_new(section, next))
+        if (!is_new(section, next) && !is_moved(section, next))
             continue;
         uint64_t from = section->offset / SHM_PAGE * SHM_PAGE;
         uint64_t to = layout_round(section->offset + section->bytes, SHM_PAGE);

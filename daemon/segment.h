@@ -67,6 +67,16 @@ int segment_prepare(struct segment *segment, const struct layout *next, char *er
 /* What `layout`, which is in force, doesn't list goes: after a flip, or a plan that failed. */
 void segment_settle(struct segment *segment, const struct layout *layout);
 
+/* relocate.c: copies the sections of arenas that have another incarnation in `next` into fresh
+ * memory, in place of segment_prepare(); one that can't be had whole begins anew, which `next` says
+ * then.  *ret is the memory that is left, also on failures. */
+struct relocation;
+int segment_relocate(struct segment *segment, const struct layout *running, struct layout *next,
+                     struct relocation **ret, char *error, size_t error_bytes);
+
+/* Lets it go; with `layout`, which is in force, wakes who sleeps there. */
+void segment_leave(struct relocation *left, const struct layout *layout);
+
 /* Wakes everybody who sleeps on a section. */
 void segment_wake(const struct segment *segment, const struct shm_section *section);
 

@@ -287,6 +287,17 @@ static int fetch_arena(shmc *segment, const struct shm_arena *arena, uint32_t in
     return r;
 }
 
+/* What was ours before is left as it is mapped: a thread may be in the middle of a publish there,
+ * which reaches nobody. */
+static int revoked(shmc *segment) {
+    int r = standing_check(segment);
+    return r < 0 ? r
+                 : error_set(segment->error, -EBADMSG,
+                             "worker '%s': its record in the header is damaged; a running manager "
+                             "repairs it within about a second",
+                             segment->standing.worker);
+}
+
 int parts_reach(shmc *segment, uint32_t index, uint64_t generation) {
     const struct standing *standing = &segment->standing;
     struct ranges *ranges = &segment->ranges;
@@ -300,6 +311,8 @@ int parts_reach(shmc *segment, uint32_t index, uint64_t generation) {
                                         "manager repairs it within about a second",
                                         index);
     const bool ours = standing->worker[0] != '\0' && arena.owner_index == standing->worker_index;
+    if (ours && !standing_holds(segment))
+        return revoked(segment);
     for (size_t i = 0; i < ranges->n; i++)
         if (same_arena(&ranges->at[i], index, &arena))
             return 0;
@@ -307,8 +320,8 @@ int parts_reach(shmc *segment, uint32_t index, uint64_t generation) {
     if (r < 0)
         return error_set(segment->error, r, "no memory for another arena");
     r = fetch_arena(segment, &arena, index, ours);
-    if (r == -EACCES && ours) /* the lease is over: what is left is to read */
-        r = fetch_arena(segment, &arena, index, false);
+    if (r == -EACCES && ours && !standing_holds(segment)) /* it has a successor's memory by now */
+        r = revoked(segment);
     /* The manager knows of a newer directory than we looked at. */
     if (r == -EAGAIN && directory_generation(&segment->directory) == generation)
         return error_set(segment->error, -EBADMSG,
@@ -324,6 +337,8 @@ static int prune(shmc *segment, uint64_t generation) {
         struct range range = ranges->at[i];
         struct shm_arena arena;
         const char *field;
+        if (range.writable && !standing_holds(segment)) /* see revoked() */
+            continue;
         int r = directory_arena(&segment->directory, generation, range.index, &arena, &field);
         if (r == -EAGAIN || r == -EBADMSG)
             return r;

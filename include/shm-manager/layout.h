@@ -91,6 +91,7 @@ enum shm_end {
     SHM_END_UNKNOWN = 4,    /* the process ended; how is not known (older kernels) */
     SHM_END_UNCLAIMED = 5,  /* the grant was never acknowledged */
     SHM_END_WHILE_AWAY = 6, /* it ended while no manager ran */
+    SHM_END_REVOKED = 7,    /* the lease was taken back; the process may live on */
 };
 
 /* Where one of the two directories stands. */

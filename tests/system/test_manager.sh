@@ -126,6 +126,21 @@ ok 'a lease that is not taken is told as such' says 1 'is being taken by process
 ok 'and is void after some seconds' says 0 '' shmtool run --worker driver --wait 15000 -- true
 end_child "$silent"
 
+# A lease that is taken back.
+shmtool run --worker driver -- sleep 300 &
+holder=$!
+children+=("$holder")
+ok 'a worker is held' await 10 says 1 'held by process' shmtool run --worker driver -- true
+if on_sysv; then
+    ok 'its lease is not taken back where its memory cannot be' says 1 "backend sysv can't take its memory" \
+        shmtool revoke driver
+else
+    ok 'its lease is taken back' says 0 'is free' shmtool revoke driver
+    ok 'and taken by another' says 0 '' shmtool run --worker driver -- true
+    ok 'with the value' value_is temps next
+fi
+end_child "$holder"
+
 # Foreign memory under the key.
 ok 'destroy takes it away' says 0 '' shmtool destroy --yes
 wait "$manager" 2>/dev/null || :

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The memfd backend by hand: the keeper and the manager outlive each other, and parts of the segment
-# go to whom the table lets have them.  The cases with users are memfd_parts.c beside this.
+# go to whom the table lets have them.  The cases with users are memfd_*.c beside this.
 # Usage: test_memfd.sh BUILD-DIRECTORY
 # shellcheck source=tests/interop/harness.sh
 SHM_TEST_BACKEND=memfd
@@ -84,7 +84,10 @@ children+=("$holder")
 await 10 shmtool workers driver
 failed=0
 chmod 755 "$work"
-for name in $("$build/tests/system/memfd_parts" --list); do
+for case in $(for program in memfd_parts memfd_revoke; do
+    "$build/tests/system/$program" --list | sed "s/^/$program:/"
+done); do
+    program=$build/tests/system/${case%:*} name=${case#*:}
     as=()
     case $name in
     own_*) ;;
@@ -95,7 +98,7 @@ for name in $("$build/tests/system/memfd_parts" --list); do
     esac
     if [ "${#as[@]}" -gt 0 ] && [ "$(id -u)" -ne 0 ]; then
         echo "skip $name (it takes another user)"
-    elif "${as[@]}" "$build/tests/system/memfd_parts" "$name"; then
+    elif "${as[@]}" "$program" "$name"; then
         echo "ok $name"
     else
         echo "not ok $name" && failed=1

@@ -50,6 +50,10 @@ const struct verb verbs[] = {
     {"checkpoint", "", "[GLOB]", 0, 1, "save the sections marked persist now",
      "Those that changed since they were last saved.  It waits until they are safely written.\n",
      verb_checkpoint},
+    {"revoke", "", "WORKER", 1, 1, "take a worker's lease back, though its process lives",
+     "Its sections move to fresh memory with their newest values, so that what the process still\n"
+     "maps reaches nobody.  It takes the backend memfd.\n",
+     verb_revoke},
     {"history", "w", "[N]", 0, 1, "the last N (20) edits and their outcome",
      "Without a manager its state.db is read.  With --wait it waits until the last edit is\n"
      "decided; the exit status is 1 when that was rejected, or in that time not decided.\n",

@@ -300,6 +300,24 @@ int verb_history(const struct tool *tool) {
     return code;
 }
 
+int verb_revoke(const struct tool *tool) {
+    char request[SHMC_NAME_BYTES + 16];
+    json_t *reply;
+    if (strlen(tool->argv[0]) >= SHMC_NAME_BYTES)
+        return fail(tool, TOOL_USAGE, "'%.80s' is no worker's name", tool->argv[0]);
+    snprintf(request, sizeof request, "revoke %s", tool->argv[0]);
+    int code = ask(tool, request, &reply);
+    if (code != TOOL_OK)
+        return code;
+    if (tool->json)
+        print_json(reply);
+    else {
+        printf("worker '%s' is free; its sections are in fresh memory\n", tool->argv[0]);
+        json_decref(reply);
+    }
+    return TOOL_OK;
+}
+
 static int confirm(const struct tool *tool) {
     char answer[16];
     if (!isatty(STDIN_FILENO))

@@ -193,6 +193,8 @@ static const char *end_text(char text[TEXT_BYTES], const struct shmc_worker_info
         return "never acknowledged";
     case SHM_END_WHILE_AWAY:
         return "ended while no manager ran";
+    case SHM_END_REVOKED:
+        return "lease taken back";
     default:
         return "ended";
     }

@@ -66,7 +66,7 @@ _shmtool() {
         list | watch | check | checkpoint | get | put | 'table show' | 'table set' | 'table rm')
             words=$(_shmtool_names list "${where[@]}")
             ;;
-        workers) words=$(_shmtool_names workers "${where[@]}") ;;
+        workers | revoke) words=$(_shmtool_names workers "${where[@]}") ;;
         'table load' | 'table import') mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
         run) mapfile -t COMPREPLY < <(compgen -c -- "$current") ;;
         esac

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Taking a worker's lease back while its process lives.  To tell it is not enough: a process that
+ * was stopped in the midst of a publish would go on with it under its successor's eyes.  So its
+ * arenas get fresh memory at the same place, with a copy of the newest values, and what the old
+ * holder still maps reaches nobody.  It takes a backend on which an arena is an object of its own.
+ */
+#include "core/crc32c.h"
+#include "journal.h"
+#include "manager.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int no_lease(const struct manager *m, const char *name, char *error, size_t bytes) {
+    bool known = layout_worker(&m->layout, name) != SHM_NONE;
+    snprintf(error, bytes,
+             known ? "nobody is worker '%.63s': there is nothing to take back"
+                   : "the table has no worker '%.63s': see shmtool workers",
+             table_name_ok(name, true) ? name : "?");
+    return known ? -ESRCH : -ENOENT;
+}
+
+/* The layout in force, the worker's arenas with another incarnation. */
+static int make_next(const struct manager *m, uint32_t worker, struct layout *ret) {
+    int r = layout_copy(ret, &m->layout);
+    if (r < 0)
+        return r;
+    ret->generation++;
+    for (uint32_t i = 0; i < ret->arenas_used; i++) {
+        struct shm_arena *arena = &ret->arenas[i];
+        if (arena->owner_index != worker || !layout_place_in_force(arena->state))
+            continue;
+        arena->incarnation = ret->generation;
+        arena->crc = CRC32C_OF((const struct shm_arena *)arena);
+    }
+    return 0;
+}
+
+static int relocate(struct manager *m, const char *who, uint32_t worker, char *error,
+                    size_t bytes) {
+    char what[SHM_NAME_BYTES + 32];
+    struct layout next = {0};
+    struct relocation *old = NULL;
+    snprintf(what, sizeof what, "worker '%s' revoked", m->layout.workers[worker]);
+    int r = make_next(m, worker, &next);
+    if (r == 0)
+        r = segment_relocate(&m->segment, &m->layout, &next, &old, error, bytes);
+    else
+        snprintf(error, bytes, "out of memory");
+    if (r == 0)
+        r = apply_publish(m, who, what, &next, &m->table, error, bytes);
+    segment_settle(&m->segment, &m->layout);
+    segment_leave(old, r == 0 ? &m->layout : NULL);
+    layout_clear(&next);
+    return r;
+}
+
+int revoke_worker(struct manager *m, const char *who, const char *name, char *error, size_t bytes) {
+    uint32_t worker = layout_worker(&m->layout, name);
+    struct lease *lease = worker == SHM_NONE ? NULL : leases_of_worker(m, worker);
+    if (lease == NULL)
+        return no_lease(m, name, error, bytes);
+    uint32_t pid = lease->record.pid;
+    if (segment_backend(&m->segment) != SHM_BACKEND_MEMFD) {
+        snprintf(error, bytes,
+                 "worker '%s' is process %u, from whom backend sysv can't take its memory: end it "
+                 "(kill %u), or use backend memfd",
+                 name, pid, pid);
+        return -EOPNOTSUPP;
+    }
+    /* First, so that a holder with manners publishes nothing more and keeps its old memory. */
+    leases_suspend(m, lease, true);
+    int r = relocate(m, who, worker, error, bytes);
+    if (r < 0) {
+        leases_suspend(m, lease, false);
+        return r;
+    }
+    leases_revoke(m, lease);
+    return 0;
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Leases that are taken back while their holder lives, on the segment of test_memfd.sh.  Who must
+ * run a case is in its name, as in memfd_parts.c.
+ */
+#include "cases.h"
+
+#include <shm-manager/layout.h>
+#include <stdbool.h>
+
+static shmc_section *revoked_section;
+
+static void hold_the_lease(int from, int to) {
+    char order;
+    shmc *segment = attach("holder", 0);
+    shmc_section *section = open_section(segment, "held");
+    void *data;
+    size_t bytes;
+    CHECK_IS(shmc_publish(section, "before", 6), 0);
+    CHECK_IS(shmc_raw_writable(open_section(segment, "held.raw"), &data, &bytes), 0);
+    memcpy(data, "raw before", 11);
+    say(to, 'r');
+    while (read(from, &order, 1) == 1) {
+        memcpy(data, "raw after!", 11); /* with manners or without: it is mapped */
+        int r = shmc_publish(section, "after!", 6);
+        say(to, r == 0 ? 'p' : r == -EKEYREVOKED ? 'k' : '?');
+    }
+    shmc_detach(segment);
+}
+
+static int take_back(const char *worker) {
+    char request[SHMC_NAME_BYTES + 16], error[512] = "", *reply = NULL;
+    struct shmc_options options = {.size = sizeof options,
+                                   .timeout_ms = PATIENCE_MS,
+                                   .error = error,
+                                   .error_bytes = sizeof error};
+    snprintf(request, sizeof request, "revoke %s", worker);
+    int r = shmc_manager(&options, request, &reply);
+    snprintf(refusal, sizeof refusal, "%s %s", error, reply == NULL ? "" : reply);
+    free(reply);
+    return r;
+}
+
+static void reads(shmc *segment, const char *text, const char *raw) {
+    char buffer[64] = "";
+    CHECK_IS(shmc_read(revoked_section, buffer, sizeof buffer, NULL), strlen(text));
+    CHECK(memcmp(buffer, text, strlen(text)) == 0);
+    CHECK_IS(shmc_raw_read(open_section(segment, "held.raw"), 0, buffer, 16), 16);
+    CHECK(strcmp(buffer, raw) == 0);
+}
+
+/* Its values stay, the name is free, and what it does afterwards reaches nobody. */
+static void own_revoked_holder_reaches_nobody(void) {
+    edit_table(
+        "INSERT INTO section(name, owner, size) VALUES('held', 'holder', 6400);"
+        "INSERT INTO section(name, owner, size, kind) VALUES('held.raw', 'holder', 64, 'raw')");
+    struct child holder = start_child(hold_the_lease);
+    CHECK_IS(hear(holder.from), 'r');
+    shmc *reader = attach(NULL, 0);
+    revoked_section = open_section(reader, "held");
+    reads(reader, "before", "raw before");
+    CHECK_IS(try_attach("holder", 0), -EBUSY);
+    CHECK_IS(take_back("holder"), 0);
+    reads(reader, "before", "raw before");
+    say(holder.to, 'g');
+    CHECK_IS(hear(holder.from), 'k');
+    reads(reader, "before", "raw before");
+    struct shmc_value value;
+    shmc *successor = attach("holder", 0);
+    shmc_section *section = open_section(successor, "held");
+    CHECK_IS(shmc_publish(section, "next", 4), 0);
+    say(holder.to, 'g');
+    CHECK_IS(hear(holder.from), 'k');
+    reads(reader, "next", "raw before");
+    CHECK_IS(shmc_read(section, &(char[64]){0}, 64, &value), 4);
+    CHECK_IS(value.version, 2);
+    end_child(&holder, SIGKILL);
+    struct shmc_worker_info info;
+    CHECK_IS(shmc_inspect_worker(reader, "holder", &info), 0);
+    CHECK(info.state == SHMC_ALIVE && info.pid == getpid());
+    CHECK_IS(info.end_reason, SHM_END_REVOKED);
+    shmc_detach(successor);
+    shmc_detach(reader);
+    edit_table("DELETE FROM section WHERE owner = 'holder'");
+}
+
+#define WORDS 512
+
+static void publish_until_revoked(int from, int to) {
+    uint64_t words[WORDS], number = 0;
+    (void)from;
+    for (;;) {
+        shmc *segment = attach("holder", 0);
+        shmc_section *section = open_section(segment, "held");
+        int r = 0;
+        for (bool first = true; r == 0; first = false) {
+            number++;
+            for (int i = 0; i < WORDS; i++)
+                words[i] = number;
+            r = shmc_publish(section, words, sizeof words);
+            if (first)
+                say(to, 'a');
+        }
+        say(to, r == -EKEYREVOKED ? 'k' : '?');
+        shmc_detach(segment);
+    }
+}
+
+/* A holder at full speed: each value that is read is whole, and none is older than one before. */
+static void own_revoked_under_load(void) {
+    uint64_t words[WORDS], newest = 0;
+    struct shmc_value value;
+    edit_table("INSERT INTO section(name, owner, size) VALUES('held', 'holder', 4096)");
+    struct child holder = start_child(publish_until_revoked);
+    shmc *reader = attach(NULL, 0);
+    shmc_section *section = open_section(reader, "held");
+    for (int round = 0; round < 50; round++) {
+        CHECK_IS(hear(holder.from), 'a');
+        for (int i = 0; i < 200; i++) {
+            CHECK_IS(shmc_read(section, words, sizeof words, &value), sizeof words);
+            for (int j = 1; j < WORDS; j++)
+                CHECK(words[j] == words[0]);
+            CHECK(value.version >= newest);
+            newest = value.version;
+        }
+        CHECK_IS(take_back("holder"), 0);
+        CHECK_IS(hear(holder.from), 'k');
+    }
+    end_child(&holder, SIGKILL);
+    printf("figure: memfd.revoked_under_load 50 revocations\n");
+    shmc_detach(reader);
+    edit_table("DELETE FROM section WHERE owner = 'holder'");
+}
+
+static void own_nobody_is_revoked_twice(void) {
+    CHECK_IS(take_back("grabber"), -ESRCH);
+    CHECK_SAYS(refusal, "nobody is worker 'grabber'");
+    CHECK_IS(take_back("stranger"), -ENOENT);
+    CHECK_SAYS(refusal, "no worker 'stranger'");
+}
+
+static void reader_cannot_revoke(void) {
+    CHECK_IS(take_back("driver"), -EPERM);
+    CHECK_SAYS(refusal, "takes root, the manager's user");
+}
+
+CASES_MAIN({"own_revoked_holder_reaches_nobody", own_revoked_holder_reaches_nobody},
+           {"own_revoked_under_load", own_revoked_under_load},
+           {"own_nobody_is_revoked_twice", own_nobody_is_revoked_twice},
+           {"reader_cannot_revoke", reader_cannot_revoke})
