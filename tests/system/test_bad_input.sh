@@ -85,8 +85,8 @@ unchecked() { sql "PRAGMA ignore_check_constraints = on; $1"; }
 untriggered() { sql '.dbconfig enable_trigger off' "PRAGMA ignore_check_constraints = on; $1" >/dev/null; }
 value_is() { [ "$(shmtool get "$1")" = "$2" ]; }
 as_nobody() { setpriv --reuid 65533 --regid 65533 --clear-groups "$@"; }
-limited() { # ULIMIT-OPTION VALUE COMMAND...
-    bash -c 'ulimit "$1" "$2" && shift 2 && exec "$@"' - "$@"
+limited() { # ULIMIT-OPTION VALUE COMMAND..., which inherits no descriptor that would count
+    bash -c 'exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; ulimit "$1" "$2" && shift 2 && exec "$@"' - "$@"
 }
 sanitized() { grep -Eq '__[at]san_init' "$build/daemon/shm-manager"; }
 root() { [ "$(id -u)" -eq 0 ]; }
