@@ -132,9 +132,15 @@ static void grant(struct client *c, uint32_t index) {
     struct manager *m = c->manager;
     struct lease *lease;
     int fd;
-    int r = leases_grant(m, index, &c->peer, &lease, &fd);
+    char text[PROTOCOL_TEXT_BYTES];
+    int r = revoke_leftovers(m, index, c->peer.uid, text, sizeof text);
     if (r < 0) {
-        char text[PROTOCOL_TEXT_BYTES];
+        journal(LOG_ERR, JOURNAL_TROUBLE, "%s", text);
+        server_refuse(c, r, 0, text);
+        return;
+    }
+    r = leases_grant(m, index, &c->peer, &lease, &fd);
+    if (r < 0) {
         snprintf(text, sizeof text, "no lease can be made in %.200s: %s", m->leases.path,
                  strerror(-r));
         journal(LOG_ERR, JOURNAL_TROUBLE, "%s", text);

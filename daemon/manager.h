@@ -106,6 +106,11 @@ int apply_start(struct manager *manager, struct table *table);
 int revoke_worker(struct manager *manager, const char *who, const char *name, char *error,
                   size_t error_bytes);
 
+/* Before a worker goes to another user than before: that one may have kept a mapping of its arenas,
+ * or handed a descriptor on, whatever became of the lease.  So they get fresh memory. */
+int revoke_leftovers(struct manager *manager, uint32_t worker, uid_t uid, char *error,
+                     size_t error_bytes);
+
 /* ---- status.c: replies to requests, as JSON text that the caller frees; NULL: no memory */
 char *status_reply(struct manager *manager);
 char *plan_reply(const struct plan *plan, int result);

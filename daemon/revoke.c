@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int no_lease(const struct manager *m, const char *name, char *error, size_t bytes) {
     bool known = layout_worker(&m->layout, name) != SHM_NONE;
@@ -44,7 +45,7 @@ static int relocate(struct manager *m, const char *who, uint32_t worker, char *e
     char what[SHM_NAME_BYTES + 32];
     struct layout next = {0};
     struct relocation *old = NULL;
-    snprintf(what, sizeof what, "worker '%s' revoked", m->layout.workers[worker]);
+    snprintf(what, sizeof what, "fresh memory for worker '%s'", m->layout.workers[worker]);
     int r = make_next(m, worker, &next);
     if (r == 0)
         r = segment_relocate(&m->segment, &m->layout, &next, &old, error, bytes);
@@ -56,6 +57,25 @@ static int relocate(struct manager *m, const char *who, uint32_t worker, char *e
     segment_leave(old, r == 0 ? &m->layout : NULL);
     layout_clear(&next);
     return r;
+}
+
+static bool has_arenas(const struct manager *m, uint32_t worker) {
+    for (uint32_t i = 0; i < m->layout.arenas_used; i++)
+        if (m->layout.arenas[i].owner_index == worker &&
+            layout_place_in_force(m->layout.arenas[i].state))
+            return true;
+    return false;
+}
+
+int revoke_leftovers(struct manager *m, uint32_t worker, uid_t uid, char *error, size_t bytes) {
+    const struct shm_worker last = image_get_worker(&m->segment.image, worker);
+    if (segment_backend(&m->segment) != SHM_BACKEND_MEMFD || last.pid == 0 || last.uid == uid ||
+        last.uid == 0 || last.uid == geteuid() || !has_arenas(m, worker))
+        return 0;
+    journal_about(LOG_INFO, JOURNAL_APPLIED, m->layout.workers[worker], last.pid,
+                  "worker '%s' goes from uid %u to uid %u: its sections move to fresh memory",
+                  m->layout.workers[worker], last.uid, uid);
+    return relocate(m, "a claim", worker, error, bytes);
 }
 
 int revoke_worker(struct manager *m, const char *who, const char *name, char *error, size_t bytes) {

@@ -5,8 +5,12 @@
  */
 #include "cases.h"
 
-#include <shm-manager/layout.h>
-#include <stdbool.h>
+#include "core/directory.h"
+#include "core/packet.h"
+#include "core/protocol.h"
+
+#include <grp.h>
+#include <sys/mman.h>
 
 static shmc_section *revoked_section;
 
@@ -144,7 +148,97 @@ static void reader_cannot_revoke(void) {
     CHECK_SAYS(refusal, "takes root, the manager's user");
 }
 
-CASES_MAIN({"own_revoked_holder_reaches_nobody", own_revoked_holder_reaches_nobody},
+/* ---- going from user to user */
+
+/* All of an arena that one may write, mapped outside of the library. */
+static uint8_t *map_by_hand(const shmc *segment, uint32_t attachment, uint64_t *bytes) {
+    struct sockaddr_un address;
+    union protocol_message m;
+    struct shmc_segment_info info;
+    int fd = -1, conversation = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    CHECK(conversation >= 0 && shmc_segment(segment, &info) == 0);
+    CHECK_IS(protocol_address(&address, getenv("SHMC_RUNTIME_DIR"), info.key), 0);
+    CHECK(connect(conversation, (struct sockaddr *)&address, sizeof address) == 0);
+    for (uint32_t index = 0;; index++) { /* the one that we may */
+        struct directory directory;
+        struct shm_arena arena;
+        const char *field;
+        CHECK_IS(directory_open(&directory, info.base, info.bytes, &field), 0);
+        CHECK(directory_arena(&directory, info.generation, index, &arena, &field) != -ERANGE);
+        m = (union protocol_message){.map = {.part = PROTOCOL_PART_ARENA,
+                                             .index = index,
+                                             .incarnation = arena.incarnation,
+                                             .writable = 1,
+                                             .attachment = attachment}};
+        m.map.attachment_epoch =
+            lease_word_epoch(directory_attachment_word(&directory, attachment));
+        struct shm_worker record;
+        if (directory_worker(&directory, arena.owner_index, &record) < 0 ||
+            strcmp(record.name, "guest") != 0)
+            continue;
+        break;
+    }
+    protocol_fill(&m.head, PROTOCOL_MAP, sizeof m.map, 0);
+    union protocol_message hello;
+    CHECK(packet_receive(conversation, &hello, sizeof hello, NULL, 0) > 0);
+    CHECK_IS(packet_send(conversation, &m, sizeof m.map, -1, 0), 0);
+    CHECK(packet_receive(conversation, &m, sizeof m, &fd, 0) > 0);
+    CHECK(m.head.type == PROTOCOL_PART && fd >= 0);
+    *bytes = m.map.bytes;
+    void *at = mmap(NULL, *bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(at != MAP_FAILED);
+    close(fd);
+    close(conversation);
+    return at;
+}
+
+static void keep_a_mapping(int from, int to) {
+    const gid_t group = 65530;
+    char order;
+    struct shmc_worker_info info;
+    CHECK(setgroups(1, &group) == 0 && setresgid(65533, 65533, 65533) == 0 &&
+          setresuid(65533, 65533, 65533) == 0);
+    shmc *segment = attach("guest", 0);
+    CHECK_IS(shmc_publish(open_section(segment, "visit"), "guest", 5), 0);
+    CHECK_IS(shmc_inspect_worker(segment, "guest", &info), 0);
+    uint64_t bytes;
+    uint8_t *kept = map_by_hand(segment, info.attachment, &bytes);
+    shmc_detach(segment);
+    say(to, 'd');
+    while (read(from, &order, 1) == 1) {
+        memset(kept, order, bytes);
+        say(to, 'w');
+    }
+}
+
+/* A mapping that outlives its lease is no way into what is another user's by then. */
+static void own_another_user_gets_fresh_memory(void) {
+    char text[16];
+    if (geteuid() != 0) {
+        puts("it takes root");
+        exit(SKIPPED);
+    }
+    edit_table("INSERT INTO section(name, owner, size) VALUES('visit', 'guest', 100)");
+    struct child guest = start_child(keep_a_mapping);
+    CHECK_IS(hear(guest.from), 'd');
+    shmc *segment = attach("guest", 0);
+    shmc_section *section = open_section(segment, "visit");
+    CHECK_IS(shmc_read(section, text, sizeof text, NULL), 5);
+    say(guest.to, 'x');
+    CHECK_IS(hear(guest.from), 'w');
+    CHECK_IS(shmc_read(section, text, sizeof text, NULL), 5);
+    CHECK(memcmp(text, "guest", 5) == 0);
+    CHECK_IS(shmc_publish(section, "root", 4), 0);
+    say(guest.to, 'y');
+    CHECK_IS(hear(guest.from), 'w');
+    CHECK_IS(shmc_read(section, text, sizeof text, NULL), 4);
+    end_child(&guest, 0);
+    shmc_detach(segment);
+    edit_table("DELETE FROM section WHERE owner = 'guest'");
+}
+
+CASES_MAIN({"own_another_user_gets_fresh_memory", own_another_user_gets_fresh_memory},
+           {"own_revoked_holder_reaches_nobody", own_revoked_holder_reaches_nobody},
            {"own_revoked_under_load", own_revoked_under_load},
            {"own_nobody_is_revoked_twice", own_nobody_is_revoked_twice},
            {"reader_cannot_revoke", reader_cannot_revoke})
