@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Saved values in state.db: nothing of what is staged counts before the flip, everything after it;
+ * what was changed behind our back is noticed, value by value.
+ */
+#include "core/crc32c.h"
+#include "state_checkpoint.h"
+#include "temp_dir.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <string.h>
+
+static struct state_db *db;
+static const char *path;
+
+static void open_db(void) {
+    char error[512] = "";
+    ck_assert_msg(state_db_open(&db, path, error, sizeof error) == 0, "%s", error);
+    ck_assert_str_eq(error, "");
+}
+
+static void begin(const char *name) {
+    path = strdup(temp_path(name));
+    open_db();
+}
+
+static void end(void) {
+    state_db_close(db);
+    free((void *)(uintptr_t)path);
+}
+
+/* As somebody else. */
+static void with_sql(const char *sql) {
+    sqlite3 *other;
+    ck_assert_int_eq(sqlite3_open(path, &other), SQLITE_OK);
+    ck_assert_msg(sqlite3_exec(other, sql, NULL, NULL, NULL) == SQLITE_OK, "%s: %s", sql,
+                  sqlite3_errmsg(other));
+    sqlite3_close(other);
+}
+
+static void stage(uint64_t section_id, const char *text, size_t piece) {
+    const size_t bytes = strlen(text);
+    struct saved_value value = {.section_id = section_id,
+                                .name = "temps",
+                                .format = "temps/1",
+                                .kind = SHM_KIND_SNAPSHOT,
+                                .incarnation = 3,
+                                .version = 4,
+                                .bytes = bytes,
+                                .mono_ns = UINT64_MAX,
+                                .real_ns = 6,
+                                .boot_id = {7},
+                                .data_crc = crc32c(text, bytes)};
+    ck_assert_int_eq(state_save_begin(db), 0);
+    int64_t id = state_save_id(db);
+    ck_assert_int_gt(id, 0);
+    for (size_t at = 0; at < bytes; at += piece)
+        ck_assert_int_eq(state_save_chunk(db, id, at / piece, text + at,
+                                          bytes - at < piece ? bytes - at : piece),
+                         0);
+    ck_assert_int_eq(state_save_value(db, id, &value), 0);
+    ck_assert_int_eq(state_save_end(db, 0), 0);
+}
+
+static void flip(uint64_t real_ns) {
+    ck_assert_int_eq(state_save_begin(db), 0);
+    ck_assert_int_eq(state_save_flip(db, real_ns), 0);
+    ck_assert_int_eq(state_save_end(db, 0), 0);
+}
+
+static char found[400];
+
+static int note(const struct saved_value *value, int64_t id, bool intact, void *where) {
+    (void)where;
+    char *text = calloc(1, value->bytes < 1000 ? value->bytes + 1 : 1000);
+    int r = intact ? state_saved_data(db, id, value, text) : 0;
+    size_t n = strlen(found);
+    if (intact)
+        ck_assert(strcmp(value->name, "temps") == 0 && strcmp(value->format, "temps/1") == 0 &&
+                  value->kind == SHM_KIND_SNAPSHOT && value->incarnation == 3 &&
+                  value->version == 4 && value->mono_ns == UINT64_MAX && value->real_ns == 6 &&
+                  value->boot_id[0] == 7);
+    snprintf(found + n, sizeof found - n, "%llu:%s ", (unsigned long long)value->section_id,
+             !intact ? "row"
+             : r < 0 ? strerrorname_np(-r)
+                     : text);
+    free(text);
+    return 0;
+}
+
+static const char *saved(void) {
+    found[0] = '\0';
+    ck_assert_int_eq(state_saved_each(db, note, NULL), 0);
+    return found;
+}
+
+static int sweep(unsigned limit) {
+    ck_assert_int_eq(state_save_begin(db), 0);
+    int n = state_save_sweep(db, limit);
+    ck_assert_int_eq(state_save_end(db, n < 0 ? n : 0), 0);
+    return n;
+}
+
+START_TEST(what_is_staged_counts_with_the_flip) {
+    begin("flip.db");
+    ck_assert_str_eq(saved(), "");
+    ck_assert_uint_eq(state_saved_when(db), 0);
+    stage(2, "second", 100);
+    stage(1, "first", 2);
+    ck_assert_str_eq(saved(), "");
+    flip(11);
+    ck_assert_str_eq(saved(), "1:first 2:second ");
+    ck_assert_uint_eq(state_saved_when(db), 11);
+    stage(1, "", 1);
+    stage(3, "third", 5);
+    ck_assert_str_eq(saved(), "1:first 2:second ");
+    state_db_close(db);
+    open_db();
+    ck_assert_str_eq(saved(), "1:first 2:second ");
+    flip(12);
+    ck_assert_str_eq(saved(), "1: 2:second 3:third ");
+    end();
+}
+END_TEST
+
+START_TEST(what_is_not_needed_goes) {
+    begin("sweep.db");
+    stage(1, "first", 1);
+    flip(1);
+    stage(1, "1st", 1);
+    ck_assert_int_eq(sweep(100), 0);
+    flip(2);
+    ck_assert_int_eq(sweep(3), 3);
+    ck_assert_int_eq(sweep(3), 2);
+    ck_assert_int_eq(sweep(3), 0);
+    ck_assert_str_eq(saved(), "1:1st ");
+    stage(2, "never", 5);
+    ck_assert_int_eq(state_save_begin(db), 0);
+    ck_assert_int_eq(state_save_drop(db), 0);
+    ck_assert_int_eq(state_save_end(db, 0), 0);
+    flip(3);
+    ck_assert_int_eq(sweep(3), 1);
+    ck_assert_int_eq(state_save_begin(db), 0);
+    ck_assert_int_eq(state_save_forget(db, 1), 0);
+    ck_assert_int_eq(state_save_end(db, -EIO), -EIO); /* undone */
+    ck_assert_str_eq(saved(), "1:1st ");
+    ck_assert_int_eq(state_save_begin(db), 0);
+    ck_assert_int_eq(state_save_forget(db, 1), 0);
+    ck_assert_int_eq(state_save_end(db, 0), 0);
+    ck_assert_str_eq(saved(), "");
+    end();
+}
+END_TEST
+
+START_TEST(damage_is_noticed) {
+    static const struct {
+        const char *sql, *found;
+    } damages[] = {
+        {"UPDATE saved SET bytes = 4", "1:row 2:second "},
+        {"UPDATE saved SET bytes = -1", "1:row 2:second "},
+        {"UPDATE saved SET name = 'tempt'", "1:row 2:second "},
+        {"UPDATE saved SET name = printf('%64d', 1)", "1:row 2:second "},
+        {"UPDATE saved SET format = ''", "1:row 2:second "},
+        {"UPDATE saved SET kind = 1", "1:row 2:second "},
+        {"UPDATE saved SET incarnation = 4", "1:row 2:second "},
+        {"UPDATE saved SET version = 5", "1:row 2:second "},
+        {"UPDATE saved SET mono_ns = 1", "1:row 2:second "},
+        {"UPDATE saved SET real_ns = 1", "1:row 2:second "},
+        {"UPDATE saved SET boot_id = x'00'", "1:row 2:second "},
+        {"UPDATE saved SET boot_id = zeroblob(16)", "1:row 2:second "},
+        {"UPDATE saved SET data_crc = 1", "1:row 2:second "},
+        {"UPDATE saved SET crc = crc + (1 << 32)", "1:row 2:second "},
+        {"UPDATE saved SET section_id = 0", "0:row 2:second "},
+        {"UPDATE saved SET id = 99", "1:EBADMSG 2:second "},
+        {"UPDATE chunk SET data = x'00'", "1:EBADMSG 2:second "},
+        {"UPDATE chunk SET data = zeroblob(2000000)", "1:EBADMSG 2:second "},
+        {"DELETE FROM chunk", "1:EBADMSG 2:second "},
+        {"UPDATE chunk SET part = 3", "1:EBADMSG 2:second "},
+    };
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+        char sql[200];
+        begin("damage.db");
+        stage(1, "first", 3);
+        stage(2, "second", 3);
+        flip(1);
+        snprintf(sql, sizeof sql, "%s WHERE %s", damages[i].sql,
+                 strstr(damages[i].sql, "chunk") ? "id = 1 AND part = 1" : "section_id = 1");
+        with_sql(sql);
+        ck_assert_msg(strcmp(saved(), damages[i].found) == 0, "%s: %s", sql, found);
+        unlink(path);
+        end();
+    }
+}
+END_TEST
+
+START_TEST(an_older_database_is_upgraded) {
+    begin("old.db");
+    ck_assert_int_eq(state_db_remember(db, "shmid", 5), 0);
+    state_db_close(db);
+    with_sql("DROP TABLE saved; DROP TABLE chunk; PRAGMA user_version = 1");
+    open_db();
+    ck_assert_int_eq(state_db_recall(db, "shmid", 0), 5);
+    stage(1, "first", 3);
+    flip(1);
+    state_db_close(db);
+    open_db();
+    ck_assert_str_eq(saved(), "1:first ");
+    end();
+}
+END_TEST
+
+START_TEST(what_cannot_be_written_fails) {
+    begin("fail.db");
+    stage(1, "first", 3);
+    flip(1);
+    ck_assert_int_eq(state_save_begin(db), 0);
+    ck_assert_int_lt(state_save_begin(db), 0); /* undoes nothing */
+    ck_assert_int_eq(state_save_chunk(db, 9, 0, "x", 1), 0);
+    ck_assert_int_lt(state_save_chunk(db, 9, 0, "x", 1), 0);
+    ck_assert_int_eq(state_save_end(db, -EIO), -EIO);
+    ck_assert_str_eq(saved(), "1:first ");
+    with_sql("DROP TABLE chunk");
+    ck_assert_int_lt(state_save_id(db), 0);
+    ck_assert_int_lt(state_save_sweep(db, 1), 0);
+    ck_assert_int_lt(state_save_chunk(db, 1, 0, "x", 1), 0);
+    end();
+}
+END_TEST
+
+UNIT_MAIN("state_checkpoint", what_is_staged_counts_with_the_flip, what_is_not_needed_goes,
+          damage_is_noticed, an_older_database_is_upgraded, what_cannot_be_written_fails)
