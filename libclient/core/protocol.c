@@ -50,12 +50,19 @@ static bool fits(const union protocol_message *m, size_t bytes) {
     }
 }
 
+/* As the kernel has them. */
+static bool is_errno(int32_t result) {
+    return result <= 0 && result >= -4095;
+}
+
 int protocol_check(const union protocol_message *message, size_t bytes) {
     if (bytes < sizeof message->head || message->head.magic != PROTOCOL_MAGIC)
         return -EBADMSG;
     if (message->head.version != PROTOCOL_VERSION)
         return -EPROTONOSUPPORT;
-    return message->head.bytes == bytes && fits(message, bytes) ? 0 : -EBADMSG;
+    if (message->head.bytes != bytes || !is_errno(message->head.result))
+        return -EBADMSG;
+    return fits(message, bytes) ? 0 : -EBADMSG;
 }
 
 int protocol_send(int socket, const union protocol_message *message, int fd) {

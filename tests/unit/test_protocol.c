@@ -105,6 +105,11 @@ START_TEST(bad_messages_are_told_apart) {
     m.head.bytes++;
     ck_assert_int_eq(protocol_check(&m, bytes), -EBADMSG);
     m = claim();
+    m.head.result = INT32_MIN; /* nobody's errno, and has no negative */
+    ck_assert_int_eq(protocol_check(&m, bytes), -EBADMSG);
+    m.head.result = 1;
+    ck_assert_int_eq(protocol_check(&m, bytes), -EBADMSG);
+    m = claim();
     memset(m.claim.worker, 'x', sizeof m.claim.worker); /* no end */
     ck_assert_int_eq(protocol_check(&m, bytes), -EBADMSG);
 }
