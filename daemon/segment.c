@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 
 #define FAIL(result, ...) ATTEMPT_FAIL(a, result, __VA_ARGS__)
@@ -240,6 +241,20 @@ static bool is_moved(const struct shm_section *section, const struct layout *nex
            next->arenas[section->arena_index].incarnation == next->generation;
 }
 
+/* What was touched for a plan that is refused, or its cgroup stayed full, and the next allocation
+ * would be the manager's death.  Whole pages: the first and the last may be a neighbour's too. */
+static void give_back(const struct segment *s, const struct layout *next) {
+    for (uint32_t i = 0; i < next->sections_used; i++) {
+        const struct shm_section *section = &next->sections[i];
+        if (!is_new(section, next))
+            continue;
+        uint64_t from = layout_round(section->offset, SHM_PAGE);
+        uint64_t to = (section->offset + section->bytes) / SHM_PAGE * SHM_PAGE;
+        if (from < to)
+            madvise((uint8_t *)s->base + from, to - from, MADV_REMOVE);
+    }
+}
+
 static int reserve(struct segment *s, const struct layout *next, char *error, size_t error_bytes) {
     struct memory_range *ranges = calloc(next->sections_used + 1, sizeof *ranges);
     if (ranges == NULL)
@@ -260,10 +275,15 @@ static int reserve(struct segment *s, const struct layout *next, char *error, si
     free(ranges);
     if (r == 0)
         return 0;
+    char found[48] = "it can't be had";
+    if (wanted > room)
+        snprintf(found, sizeof found, "%llu can be had", (unsigned long long)room);
+    else
+        give_back(s, next);
     snprintf(error, error_bytes,
-             "the new sections need %llu bytes of memory, and %llu can be had: make them smaller, "
-             "or give the machine (or the manager's cgroup) more",
-             (unsigned long long)wanted, (unsigned long long)room);
+             "the new sections need %llu bytes of memory, and %s: make them smaller, or give the "
+             "machine (or the manager's cgroup) more",
+             (unsigned long long)wanted, found);
     return -ENOMEM;
 }
 
