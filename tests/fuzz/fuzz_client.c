@@ -4,6 +4,7 @@
  * one line of text, keeps no descriptor, and takes no lease that the segment doesn't know of.
  */
 #include "client.h"
+#include "core/memfd.h"
 #include "fuzz_segment.h"
 
 #include <dirent.h>
@@ -12,8 +13,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define PART_BYTES (4 * SHM_PAGE)
+
 static struct input *script;
 static int server;
+static bool memfd; /* the manager serves that backend */
 
 int __wrap_connect(int fd, const struct sockaddr *address, socklen_t bytes);
 
@@ -37,6 +41,8 @@ static size_t size_of(enum protocol_type type) {
         return sizeof(struct protocol_grant);
     case PROTOCOL_LEASED:
         return sizeof(struct protocol_ack);
+    case PROTOCOL_PART:
+        return sizeof(struct protocol_map);
     case PROTOCOL_REPLY:
         return sizeof(struct protocol_head) + 40;
     default:
@@ -50,6 +56,10 @@ static void make_right(union protocol_message *m, enum protocol_type type) {
         m->hello.abi = SHM_ABI;
         m->hello.key = 1;
         m->hello.segment_id = 77;
+        m->hello.backend = memfd ? SHM_BACKEND_MEMFD : SHM_BACKEND_SYSV;
+    } else if (type == PROTOCOL_PART) {
+        m->map.part = 1 + take_below(script, 2);
+        m->map.bytes = PART_BYTES;
     } else if (type == PROTOCOL_GRANT) {
         strcpy(m->grant.worker, "driver");
         m->grant.attachment = 1;
@@ -62,21 +72,30 @@ static void make_right(union protocol_message *m, enum protocol_type type) {
     }
 }
 
+static int some_memory(void) {
+    int fd = -1;
+    if (memfd && take_below(script, 4) != 0)
+        MUST(memfd_make("part", PART_BYTES, &fd) == 0);
+    else
+        fd = memfd_create("lease", MFD_CLOEXEC);
+    return fd;
+}
+
 /* 0: nothing was said; the conversation ends there. */
 static bool say_something(int socket) {
     static const enum protocol_type types[] = {
-        PROTOCOL_HELLO,   PROTOCOL_GRANT, PROTOCOL_LEASED, PROTOCOL_WAITING,
-        PROTOCOL_REFUSED, PROTOCOL_REPLY, PROTOCOL_DONE,   PROTOCOL_CLAIM,
+        PROTOCOL_HELLO, PROTOCOL_GRANT, PROTOCOL_LEASED, PROTOCOL_WAITING, PROTOCOL_REFUSED,
+        PROTOCOL_REPLY, PROTOCOL_DONE,  PROTOCOL_CLAIM,  PROTOCOL_PART,
     };
     union protocol_message m;
     memset(&m, 0, sizeof(struct protocol_refused));
-    enum protocol_type type = types[take_below(script, 8)];
+    enum protocol_type type = types[take_below(script, sizeof types / sizeof *types)];
     size_t bytes = size_of(type);
     make_right(&m, type);
     protocol_fill(&m.head, type, bytes, take_below(script, 2) == 0 ? 0 : -(int)take(script, 1));
     for (uint32_t n = take_below(script, 4); n > 0; n--)
         ((uint8_t *)&m)[take(script, 2) % bytes] = (uint8_t)take(script, 1);
-    int fd = take_below(script, 2) != 0 ? memfd_create("lease", MFD_CLOEXEC) : -1;
+    int fd = take_below(script, 2) != 0 ? some_memory() : -1;
     struct iovec part = {.iov_base = &m, .iov_len = bytes};
     union {
         struct cmsghdr align;
@@ -160,16 +179,34 @@ static void become_worker(bool waits) {
     MUST(segment.standing.map == NULL && segment.standing.fd < 0);
 }
 
+/* Header and bells from a manager that may send anything for them. */
+static void take_parts(void) {
+    struct error error = {0};
+    struct shmc segment = {.error = &error};
+    struct settings settings = {.key = 1, .runtime_dir = "/nowhere"};
+    uint64_t bytes = 0;
+    int r = parts_open(&segment, &settings, &bytes);
+    MUST(r <= 0 && parts_are(&segment) == (r == 0));
+    MUST(r == 0 || r == -ENOENT || error.text[0] != '\0');
+    MUST(r < 0 || (bytes == PART_BYTES && segment.base[bytes - 1] == 0));
+    if (segment.bells.base != NULL)
+        MUST(segment.bells.capacity == PART_BYTES / SHM_LINE - 1);
+    parts_close(&segment);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     struct input input = {data, data + bytes};
     script = &input;
-    uint32_t mode = take_below(&input, 4);
+    uint32_t mode = take_below(&input, 5);
+    memfd = mode == 4;
     unsigned before = descriptors();
     segment_victim.fixes = false;
     if (mode == 3)
         damage_begin(&segment_victim, &input);
     if (mode == 0)
         ask();
+    else if (mode == 4)
+        take_parts();
     else
         become_worker(mode == 2);
     if (mode == 3)
