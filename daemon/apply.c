@@ -217,6 +217,8 @@ static int carry_out(struct manager *m, const char *who, const struct wanted *w,
     int r = segment_prepare(&m->segment, &plan->next, v->error, sizeof v->error);
     if (r < 0)
         return r;
+    if (!m->segment.adopted && image_header(&m->segment.image)->generation == 0)
+        checkpoint_restore(m, &plan->next);
     if (plan->changes_n > 0)
         describe(plan, what, sizeof what);
     return apply_publish(m, who, what, &plan->next, &w->table, v->error, sizeof v->error);
