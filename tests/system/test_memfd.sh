@@ -64,6 +64,9 @@ sqlite3 "$db" "INSERT INTO section(name, owner, size) VALUES ('hang', 'hanger', 
 ok 'an edit that needs a keeper which hangs is refused' says 1 'keeper.*timed out' shmtool reload
 kill -CONT "$second"
 
+finds_it_well() { { shmtool doctor || :; } | grep -q '^ok *segment: memfd'; }
+ok 'doctor finds it well' finds_it_well
+
 # ---- the other backend
 sqlite3 "$db" "DELETE FROM section WHERE name = 'hang'; DELETE FROM worker WHERE name = 'hanger';
     UPDATE section SET read_group = NULL; UPDATE segment SET backend = 'sysv'"

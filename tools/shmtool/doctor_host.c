@@ -222,8 +222,25 @@ static void look_inside(struct doctor *doctor, int id, const struct shmid_ds *st
     sysv_detach(base);
 }
 
+/* Of memfds, which only the manager hands out: whether it does is the thing to know. */
+static void look_at_parts(struct doctor *doctor) {
+    shmc *segment = NULL;
+    int code = attach(doctor->tool, NULL, 0, 0, &segment);
+    if (code != TOOL_OK)
+        found(doctor, WRONG, "segment", "", "the manager hands no part of it to uid %u (see above)",
+              geteuid());
+    else
+        found(doctor, FINE, "segment", "", "memfd, %lu bytes",
+              field_number(doctor->status, "segment", "bytes"));
+    shmc_detach(segment);
+}
+
 void look_at_segment(struct doctor *doctor) {
     struct shmid_ds stat;
+    if (doctor->status && strcmp(field_text(doctor->status, "segment", "backend"), "memfd") == 0) {
+        look_at_parts(doctor);
+        return;
+    }
     int id, r = sysv_find(doctor->key, &id);
     if (r == 0)
         r = sysv_stat(id, &stat);
