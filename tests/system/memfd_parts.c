@@ -62,6 +62,15 @@ static int fetch(const struct protocol_map *wanted, uint64_t *bytes) {
     return fd;
 }
 
+/* Opens, reads and closes. */
+static ssize_t read_once(shmc *segment, const char *name) {
+    char text[64];
+    shmc_section *section = open_section(segment, name);
+    ssize_t n = shmc_read(section, text, sizeof text, NULL);
+    shmc_close(section);
+    return n;
+}
+
 static const struct protocol_map the_header = {.part = PROTOCOL_PART_HEADER};
 
 /* The arena of a section, from the directory. */
@@ -132,16 +141,19 @@ static void own_cost_grows_with_arenas(void) {
     shmc *segment = attach(NULL, 0);
     unsigned attached = mappings();
     CHECK_IS(entries("/proc/self/fd"), fds);
-    for (int i = 1; i <= 1000; i++) {
-        snprintf(name, sizeof name, "many%04d", i);
-        open_section(segment, name);
+    static shmc_section *sections[1000];
+    for (int i = 0; i < 1000; i++) {
+        snprintf(name, sizeof name, "many%04d", i + 1);
+        sections[i] = open_section(segment, name);
     }
     unsigned opened = mappings();
     CHECK_IS(entries("/proc/self/fd"), fds);
     printf("figure: memfd.mappings_of_attach %u mappings\n", attached - before);
     printf("figure: memfd.mappings_of_1000_sections %u mappings\n", opened - attached);
-    CHECK(attached - before <= 12);
-    CHECK(opened - attached <= 6); /* one arena, and the heap for the objects */
+    CHECK(SANITIZED || attached - before <= 12);
+    CHECK(SANITIZED || opened - attached <= 6); /* one arena, and the heap for the objects */
+    for (int i = 0; i < 1000; i++)
+        shmc_close(sections[i]);
     shmc_detach(segment);
 }
 
@@ -233,10 +245,9 @@ static void reader_cannot_end_the_bells(void) {
 }
 
 static void reader_reads_what_all_may(void) {
-    char text[64];
     shmc *segment = attach(NULL, 0);
     shmc_section *section = NULL;
-    CHECK_IS(shmc_read(open_section(segment, "temps"), text, sizeof text, NULL), 5);
+    CHECK_IS(read_once(segment, "temps"), 5);
     CHECK_IS(shmc_open(&section, segment, "secret", NULL), -EACCES);
     CHECK_SAYS(shmc_last_error(segment), "is not in the group");
     struct shmc_section_info info;
@@ -246,9 +257,8 @@ static void reader_reads_what_all_may(void) {
 }
 
 static void trusted_reads_the_rest(void) {
-    char text[64];
     shmc *segment = attach(NULL, 0);
-    CHECK_IS(shmc_read(open_section(segment, "secret"), text, sizeof text, NULL), 6);
+    CHECK_IS(read_once(segment, "secret"), 6);
     shmc_detach(segment);
 }
 
@@ -343,7 +353,8 @@ static void own_dropped_arenas_are_given_back(void) {
     CHECK_IS(stat.st_blocks, 0);
     char text[8];
     CHECK_IS(shmc_read(section, text, sizeof text, NULL), -EIDRM);
-    CHECK_IS(shmc_read(open_section(segment, "brief2"), text, sizeof text, NULL), -ENODATA);
+    shmc_close(section);
+    CHECK_IS(read_once(segment, "brief2"), -ENODATA);
     CHECK_IS(fetch(&arena, NULL), -EAGAIN);
     edit_table("DELETE FROM section WHERE name = 'brief2'");
     shmc_detach(segment);
@@ -352,12 +363,11 @@ static void own_dropped_arenas_are_given_back(void) {
 
 /* While there is no manager; whoever started it hears when it begins to wait. */
 static void alone_waits(void) {
-    char text[64];
     CHECK_IS(try_attach(NULL, 0), -ENOTCONN);
     puts("waiting");
     fflush(stdout);
     shmc *segment = attach(NULL, 0);
-    CHECK_IS(shmc_read(open_section(segment, "temps"), text, sizeof text, NULL), 5);
+    CHECK_IS(read_once(segment, "temps"), 5);
     shmc_detach(segment);
 }
 

@@ -17,11 +17,11 @@ static shmc_section *revoked_section;
 static void hold_the_lease(int from, int to) {
     char order;
     shmc *segment = attach("holder", 0);
-    shmc_section *section = open_section(segment, "held");
+    shmc_section *section = open_section(segment, "held"), *raw = open_section(segment, "held.raw");
     void *data;
     size_t bytes;
     CHECK_IS(shmc_publish(section, "before", 6), 0);
-    CHECK_IS(shmc_raw_writable(open_section(segment, "held.raw"), &data, &bytes), 0);
+    CHECK_IS(shmc_raw_writable(raw, &data, &bytes), 0);
     memcpy(data, "raw before", 11);
     say(to, 'r');
     while (read(from, &order, 1) == 1) {
@@ -29,6 +29,8 @@ static void hold_the_lease(int from, int to) {
         int r = shmc_publish(section, "after!", 6);
         say(to, r == 0 ? 'p' : r == -EKEYREVOKED ? 'k' : '?');
     }
+    shmc_close(section);
+    shmc_close(raw);
     shmc_detach(segment);
 }
 
@@ -40,7 +42,7 @@ static int take_back(const char *worker) {
                                    .error_bytes = sizeof error};
     snprintf(request, sizeof request, "revoke %s", worker);
     int r = shmc_manager(&options, request, &reply);
-    snprintf(refusal, sizeof refusal, "%s %s", error, reply == NULL ? "" : reply);
+    snprintf(refusal, sizeof refusal, "%.250s %.250s", error, reply == NULL ? "" : reply);
     free(reply);
     return r;
 }
@@ -49,7 +51,9 @@ static void reads(shmc *segment, const char *text, const char *raw) {
     char buffer[64] = "";
     CHECK_IS(shmc_read(revoked_section, buffer, sizeof buffer, NULL), strlen(text));
     CHECK(memcmp(buffer, text, strlen(text)) == 0);
-    CHECK_IS(shmc_raw_read(open_section(segment, "held.raw"), 0, buffer, 16), 16);
+    shmc_section *section = open_section(segment, "held.raw");
+    CHECK_IS(shmc_raw_read(section, 0, buffer, 16), 16);
+    shmc_close(section);
     CHECK(strcmp(buffer, raw) == 0);
 }
 
@@ -83,6 +87,8 @@ static void own_revoked_holder_reaches_nobody(void) {
     CHECK_IS(shmc_inspect_worker(reader, "holder", &info), 0);
     CHECK(info.state == SHMC_ALIVE && info.pid == getpid());
     CHECK_IS(info.end_reason, SHM_END_REVOKED);
+    shmc_close(section);
+    shmc_close(revoked_section);
     shmc_detach(successor);
     shmc_detach(reader);
     edit_table("DELETE FROM section WHERE owner = 'holder'");
@@ -106,6 +112,7 @@ static void publish_until_revoked(int from, int to) {
                 say(to, 'a');
         }
         say(to, r == -EKEYREVOKED ? 'k' : '?');
+        shmc_close(section);
         shmc_detach(segment);
     }
 }
@@ -132,6 +139,7 @@ static void own_revoked_under_load(void) {
     }
     end_child(&holder, SIGKILL);
     printf("figure: memfd.revoked_under_load 50 revocations\n");
+    shmc_close(section);
     shmc_detach(reader);
     edit_table("DELETE FROM section WHERE owner = 'holder'");
 }
@@ -199,7 +207,9 @@ static void keep_a_mapping(int from, int to) {
     CHECK(setgroups(1, &group) == 0 && setresgid(65533, 65533, 65533) == 0 &&
           setresuid(65533, 65533, 65533) == 0);
     shmc *segment = attach("guest", 0);
-    CHECK_IS(shmc_publish(open_section(segment, "visit"), "guest", 5), 0);
+    shmc_section *section = open_section(segment, "visit");
+    CHECK_IS(shmc_publish(section, "guest", 5), 0);
+    shmc_close(section);
     CHECK_IS(shmc_inspect_worker(segment, "guest", &info), 0);
     uint64_t bytes;
     uint8_t *kept = map_by_hand(segment, info.attachment, &bytes);
@@ -233,6 +243,7 @@ static void own_another_user_gets_fresh_memory(void) {
     CHECK_IS(hear(guest.from), 'w');
     CHECK_IS(shmc_read(section, text, sizeof text, NULL), 4);
     end_child(&guest, 0);
+    shmc_close(section);
     shmc_detach(segment);
     edit_table("DELETE FROM section WHERE owner = 'guest'");
 }
