@@ -262,6 +262,14 @@ static void take_group(struct manager *m, const struct wanted *w) {
     m->group_missing = w->group_missing;
 }
 
+/* The edit is in force: what can't be locked now isn't locked. */
+static void lock_memory(struct manager *m, const struct table *table) {
+    char error[256];
+    if ((table->lock_memory || m->table.lock_memory) &&
+        segment_lock(&m->segment, &m->layout, table->lock_memory, error, sizeof error) < 0)
+        journal(LOG_WARNING, JOURNAL_TROUBLE, "%s", error);
+}
+
 static int apply_wanted(struct manager *m, const char *who, struct wanted *w, struct plan *plan) {
     struct verdict *v = &m->verdict;
     v->outcome = VERDICT_REJECTED;
@@ -289,6 +297,7 @@ static int apply_wanted(struct manager *m, const char *who, struct wanted *w, st
     if (r < 0)
         return r;
     take_group(m, w);
+    lock_memory(m, &w->table);
     table_clear(&m->table);
     free(m->worker_uids);
     m->table = w->table;

@@ -63,6 +63,12 @@ struct backend {
 
     int (*permit)(struct segment *segment, const struct segment_wish *wish, char *error,
                   size_t error_bytes);
+
+    /* Where memory is locked by who maps it: what `layout` has; NULL: permit() does it. */
+    int (*lock)(struct segment *segment, const struct layout *layout, char *error,
+                size_t error_bytes);
+    void (*unlock)(struct segment *segment);
+
     void (*revealed)(const struct segment *segment, struct state_db *state);
     void (*look)(struct segment *segment);
     uint32_t (*last_user)(const struct segment *segment);

@@ -250,18 +250,42 @@ static void revealed(const struct segment *s, struct state_db *state) {
     state_db_remember(state, "memfd", (int64_t)s->memory->segment_id);
 }
 
-/* Who may attach is asked with each request.  Only what is touched is locked, and only while we
- * run: there is no object to lock. */
-static int permit(struct segment *s, const struct segment_wish *wish, char *error,
-                  size_t error_bytes) {
-    if (!wish->lock_memory || mlock2(s->base, s->bytes, MLOCK_ONFAULT) == 0)
-        return 0;
+static int refuse_lock(char *error, size_t error_bytes) {
     int r = -errno;
     snprintf(error, error_bytes,
              "the segment can't be locked into memory: %s (raise LimitMEMLOCK, or set "
              "segment.lock_memory to 0)",
-             strerror(errno));
+             strerror(-r));
     return r;
+}
+
+/* Who may attach is asked with each request.  There is no object to lock, but what is mapped here:
+ * whether that is allowed shows with the first page. */
+static int permit(struct segment *s, const struct segment_wish *wish, char *error,
+                  size_t error_bytes) {
+    return wish->lock_memory && mlock(s->base, SHM_PAGE) < 0 ? refuse_lock(error, error_bytes) : 0;
+}
+
+static int lock_range(const struct segment *s, uint64_t from, uint64_t to) {
+    from = from / SHM_PAGE * SHM_PAGE;
+    return mlock((uint8_t *)s->base + from, to - from);
+}
+
+/* Slack and holes are left out: to lock is to touch. */
+static int lock(struct segment *s, const struct layout *layout, char *error, size_t error_bytes) {
+    int r = lock_range(s, 0, layout->arena_start);
+    for (int i = 0; r == 0 && i < 2; i++)
+        r = lock_range(s, layout->directories[i].offset,
+                       layout->directories[i].offset + layout->directories[i].bytes);
+    for (uint32_t i = 0; r == 0 && i < layout->sections_used; i++)
+        if (layout_place_in_force(layout->sections[i].state))
+            r = lock_range(s, layout->sections[i].offset,
+                           layout->sections[i].offset + layout->sections[i].bytes);
+    return r < 0 ? refuse_lock(error, error_bytes) : 0;
+}
+
+static void unlock(struct segment *s) {
+    munlock(s->base, s->bytes);
 }
 
 /* Whoever may read the header may touch all of its object, where there is nothing: those pages are
@@ -355,6 +379,8 @@ const struct backend backend_memfd = {.id = SHM_BACKEND_MEMFD,
                                       .settle = settle,
                                       .share = share,
                                       .permit = permit,
+                                      .lock = lock,
+                                      .unlock = unlock,
                                       .revealed = revealed,
                                       .look = look,
                                       .last_user = last_user,

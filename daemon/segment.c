@@ -229,6 +229,16 @@ int segment_permit(struct segment *s, const struct segment_wish *wish, char *err
     return s->backend->permit(s, wish, error, error_bytes);
 }
 
+int segment_lock(struct segment *s, const struct layout *layout, bool lock, char *error,
+                 size_t error_bytes) {
+    if (s->backend->lock == NULL)
+        return 0;
+    if (lock)
+        return s->backend->lock(s, layout, error, error_bytes);
+    s->backend->unlock(s);
+    return 0;
+}
+
 /* ---- its sections */
 
 static bool is_new(const struct shm_section *section, const struct layout *next) {

@@ -59,6 +59,10 @@ int segment_destroy(struct segment *segment);
 int segment_permit(struct segment *segment, const struct segment_wish *wish, char *error,
                    size_t error_bytes);
 
+/* Locks what `layout` has into memory, or unlocks it, where segment_permit() can't. */
+int segment_lock(struct segment *segment, const struct layout *layout, bool lock, char *error,
+                 size_t error_bytes);
+
 /* Makes sure that the memory of the sections new in `next` is there (else -ENOMEM and why), and
  * makes their control lines; nothing of it is visible yet. */
 int segment_prepare(struct segment *segment, const struct layout *next, char *error,

@@ -80,6 +80,25 @@ sqlite3 "$db" "UPDATE segment SET backend = 'memfd';
     UPDATE section SET read_group = '65531' WHERE name = 'secret'"
 ok 'set back, it is applied' shmtool reload
 
+# ---- locked into memory, as far as there are sections
+locked() { # KiB at least, at most
+    local kib
+    kib=$(sed -n 's/^VmLck:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$manager/status")
+    [ "$kib" -ge "$1" ] && [ "$kib" -le "$2" ] || { echo "locked are $kib KiB"; return 1; }
+}
+if [ "$(ulimit -l)" = unlimited ] || [ "$(id -u)" -eq 0 ]; then
+    ok 'nothing is locked' locked 0 0
+    sqlite3 "$db" "UPDATE segment SET lock_memory = 1"
+    ok 'the segment can be locked' shmtool reload
+    ok 'and is, without its slack' locked 2000 30000
+    end_manager TERM
+    start_manager
+    ok 'also after a restart' locked 2000 30000
+    sqlite3 "$db" "UPDATE segment SET lock_memory = 0"
+    ok 'and unlocked' shmtool reload
+    ok 'at once' locked 0 0
+fi
+
 # ---- who may have what
 shmtool run --worker driver -- sleep 300 &
 holder=$!
