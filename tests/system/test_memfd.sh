@@ -84,7 +84,9 @@ ok 'set back, it is applied' shmtool reload
 locked() { # KiB at least, at most
     local kib
     kib=$(sed -n 's/^VmLck:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$manager/status")
-    [ "$kib" -ge "$1" ] && [ "$kib" -le "$2" ] || { echo "locked are $kib KiB"; return 1; }
+    [ "$kib" -ge "$1" ] && [ "$kib" -le "$2" ] && return
+    echo "locked are $kib KiB"
+    return 1
 }
 if [ "$(ulimit -l)" = unlimited ] || [ "$(id -u)" -eq 0 ]; then
     ok 'nothing is locked' locked 0 0
