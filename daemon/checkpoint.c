@@ -19,7 +19,7 @@
 
 #define STEP_BYTES (4 * CHECKPOINT_CHUNK_BYTES) /* that one transaction writes */
 #define ROW_BYTES  1024u                        /* what a value costs beside its bytes */
-#define SWEEP      16u                          /* chunks that one transaction removes */
+#define SWEEP      (4 * STEP_BYTES)             /* and removes, which is quicker */
 
 /* ---- what to save */
 
@@ -67,11 +67,10 @@ static int write_some(struct manager *m, uint64_t *budget) {
     struct checkpoint_run *run = &m->checkpoint.run;
     struct checkpoint_value *v = &run->value;
     int r = 0;
-    if (run->id == 0) {
-        int64_t id = state_save_id(m->state);
-        if (id < 0)
-            return (int)id;
-        run->id = id;
+    if (run->id == 0) { /* nobody else gives any out */
+        run->id = state_save_id(m->state);
+        if (run->id < 0)
+            return (int)run->id;
     }
     uint64_t n = v->about.bytes - run->at;
     if (n > CHECKPOINT_CHUNK_BYTES)
@@ -96,7 +95,7 @@ static int write_some(struct manager *m, uint64_t *budget) {
     run->saved++;
     run->bytes += v->about.bytes;
     run->slot++;
-    run->id = 0;
+    run->id++;
     run->at = 0;
     checkpoint_value_clear(v);
     return 0;
@@ -229,13 +228,13 @@ static void succeed(struct manager *m) {
 /* What nothing refers to any more takes room, and its ids are not to be met again.  1: there may be
  * more of it. */
 static int clear_away(struct manager *m) {
-    int r = state_save_begin(m->state), swept = 0;
+    int r = state_save_begin(m->state), more = 0;
     if (r == 0)
         r = state_save_drop(m->state);
     if (r == 0)
-        r = swept = state_save_sweep(m->state, SWEEP);
+        r = more = state_save_sweep(m->state, SWEEP);
     r = state_save_end(m->state, r < 0 ? r : 0);
-    return r < 0 ? r : swept == (int)SWEEP;
+    return r < 0 ? r : more;
 }
 
 /* The last transaction: with it all that was staged counts.  Mostly what it replaced goes in it,
@@ -244,9 +243,10 @@ static int flip(struct manager *m, bool *open) {
     int r = prune(m, open);
     if (r == 0 && *open)
         r = state_save_flip(m->state, clock_real_ns());
-    int swept = r == 0 && *open ? state_save_sweep(m->state, SWEEP) : r;
-    m->checkpoint.dirty = swept == (int)SWEEP;
-    return swept < 0 ? swept : 0;
+    if (r == 0 && *open)
+        r = state_save_sweep(m->state, SWEEP);
+    m->checkpoint.dirty = r > 0;
+    return r < 0 ? r : 0;
 }
 
 /* One transaction's worth.  1: there is more to do; 0: all is done; or it failed. */

@@ -40,7 +40,7 @@ struct checkpoint_run {
     char glob[256];       /* "" = all */
     uint32_t slot;        /* to look at next */
     struct checkpoint_value value;
-    int64_t id;
+    int64_t id;  /* of its chunks; 0: none was given out yet */
     uint64_t at; /* bytes of it that are written */
     bool staged; /* something is */
     unsigned saved, unchanged, unread, forgotten;

@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define PAGE 4096u
+
 _Static_assert(sizeof(struct saved_value) == 2 * SHM_NAME_BYTES + 72, "saved_value has padding");
 
 const char state_checkpoint_schema[] =
@@ -87,12 +89,26 @@ int state_save_drop(struct state_db *db) {
     return state_run(db, "DELETE FROM saved WHERE stage = 1", "");
 }
 
-int state_save_sweep(struct state_db *db, unsigned limit) {
-    int r = state_run(db,
-                      "DELETE FROM chunk WHERE chunk IN (SELECT chunk FROM chunk WHERE id NOT IN "
-                      "(SELECT id FROM saved) LIMIT ?)",
-                      "i", (int64_t)limit);
-    return r < 0 ? r : sqlite3_changes(db->sql);
+int state_save_sweep(struct state_db *db, uint64_t bytes) {
+    sqlite3_stmt *s = state_prepare(db,
+                                    "SELECT chunk, length(data) FROM chunk "
+                                    "WHERE id NOT IN (SELECT id FROM saved) ORDER BY chunk",
+                                    "");
+    sqlite3_stmt *remove = state_prepare(db, "DELETE FROM chunk WHERE chunk = ?", "");
+    int r = s == NULL || remove == NULL ? state_error(db) : 0, step = SQLITE_DONE;
+    while (r == 0 && (step = sqlite3_step(s)) == SQLITE_ROW && bytes > 0) {
+        const uint64_t cost = PAGE + (uint64_t)sqlite3_column_int64(s, 1);
+        bytes -= cost < bytes ? cost : bytes;
+        sqlite3_bind_int64(remove, 1, sqlite3_column_int64(s, 0));
+        if (sqlite3_step(remove) != SQLITE_DONE)
+            r = state_error(db);
+        sqlite3_reset(remove);
+    }
+    if (r == 0 && step != SQLITE_DONE && step != SQLITE_ROW)
+        r = state_error(db);
+    sqlite3_finalize(remove);
+    sqlite3_finalize(s);
+    return r < 0 ? r : step == SQLITE_ROW;
 }
 
 /* ---- what is saved */

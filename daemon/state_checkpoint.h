@@ -49,8 +49,9 @@ int state_save_forget(struct state_db *db, uint64_t section_id);
 /* What was staged and never came to a flip. */
 int state_save_drop(struct state_db *db);
 
-/* Removes up to `limit` chunks that no value has; how many it were. */
-int state_save_sweep(struct state_db *db, unsigned limit);
+/* Removes chunks that no value has, up to so many bytes; a chunk counts as a page at least.  1:
+ * there may be more of them. */
+int state_save_sweep(struct state_db *db, uint64_t bytes);
 
 /* ---- what is saved */
 

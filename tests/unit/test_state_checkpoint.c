@@ -5,11 +5,11 @@
  */
 #include "core/crc32c.h"
 #include "state_checkpoint.h"
+#include "state_parts.h"
 #include "temp_dir.h"
 #include "unit.h"
 
 #include <errno.h>
-#include <sqlite3.h>
 #include <string.h>
 
 static struct state_db *db;
@@ -96,11 +96,15 @@ static const char *saved(void) {
     return found;
 }
 
-static int sweep(unsigned limit) {
+static int sweep(unsigned chunks) {
     ck_assert_int_eq(state_save_begin(db), 0);
-    int n = state_save_sweep(db, limit);
+    int n = state_save_sweep(db, 4097 * chunks);
     ck_assert_int_eq(state_save_end(db, n < 0 ? n : 0), 0);
     return n;
+}
+
+static int64_t count_chunks(void) {
+    return state_number(db, "SELECT count(*) FROM chunk", NULL, -1);
 }
 
 START_TEST(what_is_staged_counts_with_the_flip) {
@@ -132,16 +136,19 @@ START_TEST(what_is_not_needed_goes) {
     stage(1, "1st", 1);
     ck_assert_int_eq(sweep(100), 0);
     flip(2);
-    ck_assert_int_eq(sweep(3), 3);
-    ck_assert_int_eq(sweep(3), 2);
+    ck_assert_int_eq(count_chunks(), 8);
+    ck_assert_int_eq(sweep(3), 1);
+    ck_assert_int_eq(count_chunks(), 5);
     ck_assert_int_eq(sweep(3), 0);
+    ck_assert_int_eq(count_chunks(), 3);
     ck_assert_str_eq(saved(), "1:1st ");
     stage(2, "never", 5);
     ck_assert_int_eq(state_save_begin(db), 0);
     ck_assert_int_eq(state_save_drop(db), 0);
     ck_assert_int_eq(state_save_end(db, 0), 0);
     flip(3);
-    ck_assert_int_eq(sweep(3), 1);
+    ck_assert_int_eq(sweep(3), 0);
+    ck_assert_int_eq(count_chunks(), 3);
     ck_assert_int_eq(state_save_begin(db), 0);
     ck_assert_int_eq(state_save_forget(db, 1), 0);
     ck_assert_int_eq(state_save_end(db, -EIO), -EIO); /* undone */
