@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * state.db with any bytes, or with any journal to play back: it opens, or a new one takes its
- * place, or one line says why not; what it gives holds together, and it takes an edit afterwards.
+ * place, or one line says why not; what it gives holds together, and it takes an edit and a
+ * checkpoint afterwards.
  */
+#include "core/crc32c.h"
 #include "core/layout.h"
 #include "core/plan.h"
 #include "fuzz_segment.h"
-#include "state_db.h"
+#include "state_checkpoint.h"
 
 #include <dirent.h>
 #include <jansson.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,6 +25,37 @@ static size_t image_bytes;
 static struct target targets[3];
 static struct victim victim;
 static struct table table;
+
+/* A value of two chunks. */
+static int save(struct state_db *db) {
+    static const char text[] = "a value that is kept";
+    const struct saved_value value = {.section_id = 1,
+                                      .name = "temps",
+                                      .kind = SHM_KIND_SNAPSHOT,
+                                      .bytes = sizeof text,
+                                      .data_crc = crc32c(text, sizeof text)};
+    int r = state_save_begin(db);
+    int64_t id = r < 0 ? r : state_save_id(db);
+    r = id < 0 ? (int)id : state_save_chunk(db, id, 0, text, 7);
+    if (r == 0)
+        r = state_save_chunk(db, id, 1, text + 7, sizeof text - 7);
+    if (r == 0)
+        r = state_save_value(db, id, &value);
+    if (r == 0)
+        r = state_save_flip(db, 5);
+    if (r == 0)
+        r = state_save_sweep(db, 100000);
+    return state_save_end(db, r < 0 ? r : 0);
+}
+
+/* Damaged or not, it stays within the room that it says it needs. */
+static int take_saved(const struct saved_value *value, int64_t id, bool intact, void *where) {
+    uint8_t *room = value->bytes > IMAGE_MAX ? NULL : malloc(value->bytes + 1);
+    if (room != NULL && state_saved_data(where, id, value, room) == 0 && intact)
+        MUST(crc32c(room, value->bytes) == value->data_crc);
+    free(room);
+    return 0;
+}
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
@@ -37,6 +71,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     MUST(state_db_intend(db, "uid 0", "everything", &segment_layout, &table, &edit) == 0);
     MUST(state_db_done(db, edit) == 0);
     MUST(state_db_remember(db, "shmid", 5) == 0);
+    MUST(save(db) == 0);
     table.sections[0].stale_ms = 100;
     MUST(state_db_intend(db, "uid 0", "more", &segment_layout, &table, &edit) == 0);
     state_db_close(db);
@@ -77,11 +112,14 @@ static void use(struct state_db *db, struct input *input) {
     }
     if (state_db_history(db, 10, &history) == 0)
         json_decref(history);
+    state_saved_each(db, take_saved, db);
     state_db_generation(db);
     state_db_recall(db, "shmid", -1);
     if (state_db_intend(db, "uid 0", "again", &segment_layout, &table, &edit) == 0)
         state_db_done(db, edit);
     state_db_rejected(db, "uid 0", "because");
+    if (save(db) == 0)
+        MUST(state_saved_when(db) == 5);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
