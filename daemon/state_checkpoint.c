@@ -9,7 +9,10 @@
 #include "state_parts.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define PAGE 4096u
 
@@ -141,15 +144,15 @@ static bool take_row(sqlite3_stmt *s, struct saved_value *ret, int64_t *id) {
     return sqlite3_column_int64(s, 12) == (int64_t)crc32c(ret, sizeof *ret);
 }
 
-int state_saved_each(struct state_db *db,
-                     int (*take)(const struct saved_value *value, int64_t id, bool intact,
-                                 void *where),
-                     void *where) {
-    sqlite3_stmt *s = state_prepare(db,
-                                    "SELECT section_id, id, name, format, kind, incarnation, "
-                                    "version, bytes, mono_ns, real_ns, boot_id, data_crc, crc "
-                                    "FROM saved WHERE stage = 0 ORDER BY section_id",
-                                    "");
+typedef int take_saved(const struct saved_value *value, int64_t id, bool intact, void *where);
+
+static int each_saved(struct state_db *db, const char *order, take_saved *take, void *where) {
+    char sql[240];
+    snprintf(sql, sizeof sql,
+             "SELECT section_id, id, name, format, kind, incarnation, version, bytes, mono_ns, "
+             "real_ns, boot_id, data_crc, crc FROM saved WHERE stage = 0 ORDER BY section_id %s",
+             order);
+    sqlite3_stmt *s = state_prepare(db, sql, "");
     int r = s == NULL ? state_error(db) : 0, step = SQLITE_DONE;
     while (r == 0 && (step = sqlite3_step(s)) == SQLITE_ROW) {
         struct saved_value value;
@@ -161,6 +164,10 @@ int state_saved_each(struct state_db *db,
         r = state_error(db);
     sqlite3_finalize(s);
     return r;
+}
+
+int state_saved_each(struct state_db *db, take_saved *take, void *where) {
+    return each_saved(db, "ASC", take, where);
 }
 
 int state_saved_data(struct state_db *db, int64_t id, const struct saved_value *value, void *to) {
@@ -186,6 +193,69 @@ int state_saved_data(struct state_db *db, int64_t id, const struct saved_value *
         r = state_error(db);
     sqlite3_finalize(s);
     return r < 0 ? r : at == value->bytes && crc == value->data_crc ? 0 : -EBADMSG;
+}
+
+/* ---- out of a damaged file */
+
+struct salvage {
+    struct state_db *from, *to;
+    uint64_t room; /* no value is larger than the file that it was in */
+    int values;
+};
+
+/* Its bytes as chunks in `to`.  Without them a restore says that they are damaged. */
+static int salvage_data(const struct salvage *salvage, int64_t from_id, int64_t id,
+                        const struct saved_value *value) {
+    uint8_t *data = value->bytes > salvage->room ? NULL : malloc(value->bytes + 1);
+    int r = 0;
+    if (data != NULL && state_saved_data(salvage->from, from_id, value, data) == 0)
+        for (uint64_t at = 0; r == 0 && at < value->bytes; at += CHECKPOINT_CHUNK_BYTES)
+            r = state_save_chunk(salvage->to, id, at / CHECKPOINT_CHUNK_BYTES, data + at,
+                                 value->bytes - at < CHECKPOINT_CHUNK_BYTES
+                                     ? value->bytes - at
+                                     : CHECKPOINT_CHUNK_BYTES);
+    free(data);
+    return r;
+}
+
+static int salvage_row(const struct saved_value *value, int64_t id, bool intact, void *where) {
+    struct salvage *salvage = where;
+    if (!intact)
+        return 0;
+    sqlite3_stmt *met = state_prepare(salvage->to, "SELECT 1 FROM saved WHERE section_id = ?", "i",
+                                      (int64_t)value->section_id);
+    const bool known = met != NULL && sqlite3_step(met) == SQLITE_ROW;
+    sqlite3_finalize(met);
+    if (known) /* the other way round */
+        return 0;
+    int64_t to_id = state_save_id(salvage->to);
+    int r = to_id < 0 ? (int)to_id : salvage_data(salvage, id, to_id, value);
+    if (r == 0)
+        r = state_save_value(salvage->to, to_id, value);
+    salvage->values += r == 0;
+    return r;
+}
+
+int state_saved_salvage(struct state_db *db, const char *damaged) {
+    struct state_db from = {0};
+    struct salvage salvage = {.from = &from, .to = db};
+    struct stat stat_of;
+    if (stat(damaged, &stat_of) < 0)
+        return -errno;
+    salvage.room = (uint64_t)stat_of.st_size;
+    int r = state_begin(db);
+    if (r == 0 && sqlite3_open_v2(damaged, &from.sql, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOFOLLOW,
+                                  NULL) == SQLITE_OK) {
+        sqlite3_db_config(from.sql, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+        /* A walk ends at a damaged page; from the other end it comes as near as it can. */
+        if (each_saved(&from, "ASC", salvage_row, &salvage) < 0)
+            each_saved(&from, "DESC", salvage_row, &salvage);
+        if (salvage.values > 0)
+            r = state_save_flip(db, state_saved_when(&from));
+    }
+    sqlite3_close(from.sql);
+    r = state_finish(db, r);
+    return r < 0 ? r : salvage.values;
 }
 
 uint64_t state_saved_when(struct state_db *db) {

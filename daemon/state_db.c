@@ -186,9 +186,9 @@ static int check_file(const struct state_db *db) {
 }
 
 /* A damaged file is kept for whoever wants to look at it. */
-static int set_aside(const char *path, char *error, size_t error_bytes) {
-    char aside[PATH_MAX], journal[PATH_MAX + 16], journal_aside[PATH_MAX + 16];
-    snprintf(aside, sizeof aside, "%s.damaged-%lld", path, (long long)time(NULL));
+static int set_aside(const char *path, char aside[PATH_MAX], char *error, size_t error_bytes) {
+    char journal[PATH_MAX + 16], journal_aside[PATH_MAX + 16];
+    snprintf(aside, PATH_MAX, "%s.damaged-%lld", path, (long long)time(NULL));
     snprintf(journal, sizeof journal, "%s-journal", path);
     snprintf(journal_aside, sizeof journal_aside, "%s-journal", aside);
     /* The journal first: it would be played back into the new file. */
@@ -199,6 +199,17 @@ static int set_aside(const char *path, char *error, size_t error_bytes) {
              "segment is not",
              path, aside);
     return 0;
+}
+
+/* What is whole of the checkpoint goes into the new one: after a reboot there is nothing else. */
+static void salvage(struct state_db *db, const char *aside, char *error, size_t error_bytes) {
+    int values = state_saved_salvage(db, aside);
+    size_t n = strlen(error);
+    if (values > 0)
+        snprintf(error + n, error_bytes - n, "; %d saved value(s) were taken over", values);
+    else if (values < 0)
+        snprintf(error + n, error_bytes - n, "; its saved values could not be taken over: %s",
+                 strerror(-values));
 }
 
 static int try_open(struct state_db *db, const char *path) {
@@ -253,11 +264,14 @@ int state_db_open(struct state_db **ret, const char *path, char *error, size_t e
     if (r == -EBADMSG)
         r = look_again(db, path);
     if (r == -EBADMSG) {
-        r = set_aside(path, error, error_bytes);
+        char aside[PATH_MAX];
+        r = set_aside(path, aside, error, error_bytes);
         if (r == 0)
             r = try_open(db, path);
-        if (r == 0)
+        if (r == 0) {
             chmod(path, 0600);
+            salvage(db, aside, error, error_bytes);
+        }
     }
     if (r < 0) {
         snprintf(error, error_bytes, "%s can't be used: %s", path, open_remedy(r));

@@ -45,4 +45,8 @@ int state_items_stage(struct state_db *db, const struct layout *layout, const st
 int state_items_commit(struct state_db *db);
 int state_items_drop(struct state_db *db);
 
+/* Stages and flips into `db` what is whole of the checkpoint in a damaged file, and the names of
+ * what isn't; how many values, or a negative errno. */
+int state_saved_salvage(struct state_db *db, const char *damaged);
+
 #endif

@@ -107,6 +107,17 @@ static int64_t count_chunks(void) {
     return state_number(db, "SELECT count(*) FROM chunk", NULL, -1);
 }
 
+static int count_whole(const struct saved_value *value, int64_t id, bool intact, void *where) {
+    char text[4000] = "";
+    ck_assert(intact);
+    if (state_saved_data(db, id, value, text) < 0)
+        return 0;
+    ck_assert_uint_eq(strspn(text, (char[]){text[0], '\0'}), 50 + (value->section_id - 1) * 90);
+    ck_assert_int_eq(text[0], 'a' + (int)(value->section_id - 1) % 26);
+    ++*(unsigned *)where;
+    return 0;
+}
+
 START_TEST(what_is_staged_counts_with_the_flip) {
     begin("flip.db");
     ck_assert_str_eq(saved(), "");
@@ -218,6 +229,53 @@ START_TEST(an_older_database_is_upgraded) {
 }
 END_TEST
 
+/* Each page of the file is destroyed in turn: what stood elsewhere is taken over into the new one,
+ * and nothing else. */
+START_TEST(out_of_a_damaged_file_comes_what_is_whole) {
+    static char texts[30][3000];
+    unsigned set_aside = 0, all = 0, some = 0;
+    begin("salvage.db");
+    for (unsigned i = 0; i < 30; i++) {
+        memset(texts[i], 'a' + (int)i % 26, 50 + i * 90);
+        stage(i + 1, texts[i], 1000);
+    }
+    flip(9);
+    state_db_close(db);
+    char copy[PATH_MAX], error[512], command[2 * PATH_MAX + 20];
+    snprintf(copy, sizeof copy, "%s.kept", path);
+    snprintf(command, sizeof command, "cp %s %s", path, copy);
+    ck_assert_int_eq(system(command), 0);
+    struct stat whole;
+    ck_assert_int_eq(stat(copy, &whole), 0);
+    for (off_t page = 0; page < whole.st_size / 4096; page++) {
+        snprintf(command, sizeof command, "cp %s %s", copy, path);
+        ck_assert_int_eq(system(command), 0);
+        FILE *file = fopen(path, "r+");
+        ck_assert_ptr_nonnull(file);
+        fseek(file, page * 4096, SEEK_SET);
+        for (int i = 0; i < 4096; i++)
+            fputc(0xa5, file);
+        fclose(file);
+        error[0] = '\0';
+        ck_assert_msg(state_db_open(&db, path, error, sizeof error) == 0, "%s", error);
+        set_aside += error[0] != '\0';
+        unsigned whole_values = 0;
+        ck_assert_int_eq(state_saved_each(db, count_whole, &whole_values), 0);
+        all += whole_values == 30;
+        some += whole_values > 0;
+        state_db_close(db);
+        snprintf(command, sizeof command, "rm -f %s.damaged-*", path);
+        ck_assert_int_eq(system(command), 0);
+    }
+    unsigned pages = (unsigned)(whole.st_size / 4096);
+    /* Lost are all with the first page, the tables' roots and what names them. */
+    ck_assert_msg(set_aside == pages && some * 4 > pages * 3 && all >= 2, "%u pages: %u, %u, %u",
+                  pages, set_aside, some, all);
+    db = NULL;
+    end();
+}
+END_TEST
+
 START_TEST(what_cannot_be_written_fails) {
     begin("fail.db");
     stage(1, "first", 3);
@@ -237,4 +295,5 @@ START_TEST(what_cannot_be_written_fails) {
 END_TEST
 
 UNIT_MAIN("state_checkpoint", what_is_staged_counts_with_the_flip, what_is_not_needed_goes,
-          damage_is_noticed, an_older_database_is_upgraded, what_cannot_be_written_fails)
+          damage_is_noticed, an_older_database_is_upgraded,
+          out_of_a_damaged_file_comes_what_is_whole, what_cannot_be_written_fails)
