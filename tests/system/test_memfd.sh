@@ -80,6 +80,30 @@ sqlite3 "$db" "UPDATE segment SET backend = 'memfd';
     UPDATE section SET read_group = '65531' WHERE name = 'secret'"
 ok 'set back, it is applied' shmtool reload
 
+# ---- squatters
+if [ "$(id -u)" -eq 0 ]; then
+    as_nobody=(setpriv --reuid 65533 --regid 65533 --clear-groups)
+    squatter=$("${as_nobody[@]}" perl -e 'print shmget(hex shift, 8192, 0600 | 01000)' "$SHMC_KEY")
+    ok "another user's segment under the key keeps nobody out" value_is temps first
+    end_manager TERM
+    start_manager
+    ok 'nor the manager' value_is temps first
+    ipcrm -m "$squatter"
+    chmod 755 "$work"
+    mkdir -m 1777 "$work/open"
+    # shellcheck disable=SC2016 # perl's variables
+    "${as_nobody[@]}" perl -MSocket -e 'my ($path, $key) = @ARGV; socket(my $s, PF_UNIX, SOCK_SEQPACKET, 0) or die;
+        bind($s, sockaddr_un($path)) or die; listen($s, 8); print "listens\n"; STDOUT->flush;
+        while (accept(my $c, $s)) { send($c, pack("LSSLlLLLLQ", 0x43534d53, 1, 1, 40, 0, 1, hex $key, $$, 2, 77), 0);
+        recv($c, my $m, 65536, 0) }' "$work/open/${SHMC_KEY#0x}.sock" "$SHMC_KEY" >"$work/listens" &
+    children+=($!)
+    await 10 grep -q listens "$work/listens"
+    ok "another user's socket is not taken for the manager's" \
+        says 3 'uid 65533.*neither root nor the owner' \
+        shmtool --runtime-dir "$work/open" get temps
+    end_child "$!"
+fi
+
 # ---- locked into memory, as far as there are sections
 locked() { # KiB at least, at most
     local kib
