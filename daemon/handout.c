@@ -2,10 +2,8 @@
  *
  * Handing out the parts of a segment that is made of descriptors, to whom the table lets have them.
  * A descriptor that its receiver doesn't take stays in flight at the cost of our uid, also behind a
- * connection that we closed, until that process is gone: so there is one a connection, and a limit
- * for each user.
+ * connection that we closed: so there is one a connection, and a limit for each user.
  */
-#include "core/process.h"
 #include "manager.h"
 
 #include <errno.h>
@@ -14,14 +12,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define IN_FLIGHT_MAX 64u /* of one uid */
 
+/* A connection that has ended, kept for what it says is still in flight: that its process is gone
+ * says nothing, as a child may have the other end, and pids of other namespaces say less. */
 struct debt {
     uid_t uid;
-    uint32_t pid; /* 0: of another PID namespace, and nobody knows when it ends */
-    uint64_t pid_start;
+    int fd;
     struct debt *next;
 };
 
@@ -34,38 +34,43 @@ struct why {
 /* ---- in flight */
 
 /* What the kernel still keeps for the other end to take. */
-static bool untaken(const struct client *c) {
+static bool waits_there(int fd) {
     int bytes = 0;
-    return c->handed && ioctl(c->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0;
+    return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0;
 }
 
-void handout_abandon(struct client *c) {
-    if (!untaken(c))
-        return;
-    struct debt *debt = malloc(sizeof *debt);
+static bool untaken(const struct client *c) {
+    return c->handed && waits_there(c->fd);
+}
+
+bool handout_abandon(struct client *c) {
+    struct debt *debt = untaken(c) ? malloc(sizeof *debt) : NULL;
     if (debt == NULL)
-        return;
-    *debt = (struct debt){.uid = c->peer.uid,
-                          .pid = c->peer.pid,
-                          .pid_start = c->peer.pid_start,
-                          .next = c->manager->debts};
+        return false;
+    shutdown(c->fd, SHUT_RDWR);
+    *debt = (struct debt){.uid = c->peer.uid, .fd = c->fd, .next = c->manager->debts};
     c->manager->debts = debt;
+    return true;
+}
+
+static void settle_debt(struct debt **at) {
+    struct debt *debt = *at;
+    *at = debt->next;
+    close(debt->fd);
+    free(debt);
 }
 
 void handout_look(struct manager *m) {
-    for (struct debt **at = &m->debts, *debt; (debt = *at) != NULL;) {
-        if (debt->pid == 0 || process_alive(debt->pid, debt->pid_start) != 0) {
-            at = &debt->next;
-            continue;
-        }
-        *at = debt->next;
-        free(debt);
-    }
+    for (struct debt **at = &m->debts; *at != NULL;)
+        if (waits_there((*at)->fd))
+            at = &(*at)->next;
+        else
+            settle_debt(at);
 }
 
 void handout_close(struct manager *m) {
-    for (struct debt *debt; (debt = m->debts) != NULL; free(debt))
-        m->debts = debt->next;
+    while (m->debts != NULL)
+        settle_debt(&m->debts);
 }
 
 static unsigned in_flight(struct manager *m, uid_t uid) {

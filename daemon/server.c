@@ -33,9 +33,9 @@ void server_drop(struct client *client) {
         }
     sd_event_source_disable_unref(client->io);
     sd_event_source_disable_unref(client->timer);
-    handout_abandon(client);
     checkpoint_disown(client);
-    close(client->fd);
+    if (!handout_abandon(client))
+        close(client->fd);
     struct lease *lease = client->lease;
     peer_clear(&client->peer);
     free(client->reply);

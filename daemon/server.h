@@ -80,10 +80,11 @@ void attach_turn(struct manager *manager, uint32_t worker);
 
 void handout_map(struct client *client, const struct protocol_map *map);
 
-/* A connection ends: what it has not taken stays in flight until its process is gone. */
-void handout_abandon(struct client *client);
+/* A connection ends.  True: its descriptor is kept, as long as something sent over it isn't
+ * taken. */
+bool handout_abandon(struct client *client);
 
-/* Whose process is gone by now owes nothing. */
+/* What was taken, or gone with its receiver, is owed no more. */
 void handout_look(struct manager *manager);
 void handout_close(struct manager *manager);
 
