@@ -132,7 +132,7 @@ children+=("$holder")
 await 10 shmtool workers driver
 failed=0
 chmod 755 "$work"
-for case in $(for program in memfd_parts memfd_revoke; do
+for case in $(for program in memfd_parts memfd_revoke memfd_keeper; do
     "$build/tests/system/$program" --list | sed "s/^/$program:/"
 done); do
     program=$build/tests/system/${case%:*} name=${case#*:}
@@ -153,6 +153,8 @@ done); do
     fi
 done
 end_child "$holder"
+
+ok 'after all of which nothing is lost' value_is temps first
 
 # ---- the end
 ok 'destroy ends it' says 0 '' shmtool destroy --yes
