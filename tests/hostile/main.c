@@ -313,7 +313,7 @@ static int list(bool table) {
     for (size_t file = 0; file < sizeof all / sizeof *all; file++)
         for (const struct attack *attack = all[file]; attack->name != NULL; attack++)
             if (table)
-                printf("%-31s %-9s %-7s %s\n", attack->name, whos[attack->who], "denied",
+                printf("%-30s  %-8s  %-6s  %s\n", attack->name, whos[attack->who], "denied",
                        outcomes[attack->sysv]);
             else
                 puts(attack->name);
