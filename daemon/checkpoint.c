@@ -17,9 +17,11 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
-#define STEP_BYTES (4 * CHECKPOINT_CHUNK_BYTES) /* that one transaction writes */
-#define ROW_BYTES  1024u                        /* what a value costs beside its bytes */
-#define SWEEP      (4 * STEP_BYTES)             /* and removes, which is quicker */
+#define STEP_LEAST CHECKPOINT_CHUNK_BYTES /* that one transaction writes */
+#define STEP_FIRST (4 * STEP_LEAST)
+#define STEP_MOST  (16 * STEP_LEAST)
+#define STEP_NS    UINT64_C(200000000) /* that it should take at most, on whatever disk */
+#define ROW_BYTES  1024u               /* what a value costs beside its bytes */
 
 /* ---- what to save */
 
@@ -232,7 +234,7 @@ static int clear_away(struct manager *m) {
     if (r == 0)
         r = state_save_drop(m->state);
     if (r == 0)
-        r = more = state_save_sweep(m->state, SWEEP);
+        r = more = state_save_sweep(m->state, m->checkpoint.step_bytes);
     r = state_save_end(m->state, r < 0 ? r : 0);
     return r < 0 ? r : more;
 }
@@ -244,7 +246,7 @@ static int flip(struct manager *m, bool *open) {
     if (r == 0 && *open)
         r = state_save_flip(m->state, clock_real_ns());
     if (r == 0 && *open)
-        r = state_save_sweep(m->state, SWEEP);
+        r = state_save_sweep(m->state, m->checkpoint.step_bytes);
     m->checkpoint.dirty = r > 0;
     return r < 0 ? r : 0;
 }
@@ -252,7 +254,7 @@ static int flip(struct manager *m, bool *open) {
 /* One transaction's worth.  1: there is more to do; 0: all is done; or it failed. */
 static int write_step(struct manager *m) {
     struct checkpoint_run *run = &m->checkpoint.run;
-    uint64_t budget = STEP_BYTES;
+    uint64_t budget = m->checkpoint.step_bytes;
     int more = run->value.data != NULL ? 1 : next_value(m);
     int r = more < 0 ? more : 0;
     bool open = false;
@@ -275,9 +277,17 @@ static int write_step(struct manager *m) {
     return r < 0 ? r : !last;
 }
 
+static void pace(struct checkpoint *c, uint64_t took_ns) {
+    if (took_ns > STEP_NS && c->step_bytes > STEP_LEAST)
+        c->step_bytes /= 2;
+    else if (took_ns < STEP_NS / 4 && c->step_bytes < STEP_MOST)
+        c->step_bytes *= 2;
+}
+
 /* 1: come again at once. */
 static int step(struct manager *m) {
     struct checkpoint *c = &m->checkpoint;
+    const uint64_t from_ns = clock_mono_ns();
     int r;
     if (c->dirty) {
         r = clear_away(m);
@@ -286,6 +296,8 @@ static int step(struct manager *m) {
     } else {
         r = write_step(m);
     }
+    if (r > 0)
+        pace(c, clock_mono_ns() - from_ns);
     if (r < 0)
         fail(m, r);
     else if (r == 0)
@@ -395,6 +407,7 @@ int checkpoint_open(struct manager *m) {
     const uint64_t pause = m->config.checkpoint_s * UINT64_C(1000000);
     say_restored(c);
     c->saved_ns = state_saved_when(m->state);
+    c->step_bytes = STEP_FIRST;
     c->dirty = true; /* as far as anybody knows */
     struct knowing knowing = {.manager = m};
     int r = checkpoint_places_sort(&knowing.places, &m->layout);

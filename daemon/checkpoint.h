@@ -54,6 +54,7 @@ struct checkpoint {
     struct checkpoint_mark *marks; /* by slot of the layout */
     uint32_t slots;
     struct checkpoint_run run;
+    uint64_t step_bytes; /* that a transaction writes, by what the last ones took */
     uint64_t pruned_gen; /* generation up to which rows without a section were looked for */
     uint64_t saved_ns;   /* when the checkpoint in force was made; 0: there is none */
     bool dirty;          /* chunks that nothing refers to may be left */
