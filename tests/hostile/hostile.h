@@ -73,6 +73,10 @@ int root_attaches(void);
 /* The victim publishes, and the reader must find it. */
 void victim_goes_on(void);
 
+/* The victim's user becomes worker 'heir' and writes its section; has that what it wrote? */
+void victim_succeeds(void);
+int victim_has_what_it_wrote(void);
+
 pid_t manager_pid(void), victim_pid(void);
 
 /* Becomes that user, for good. */

@@ -173,6 +173,22 @@ static void take_up_again(void) {
     CHECK_IS(end_child(&child, 0), 0);
 }
 
+/* A name that anybody may have goes to another user, and the last one has kept the mapping.  sysv:
+ * it is the same memory for all. */
+static void keep_what_was_mapped(void) {
+    struct flock none = {.l_type = F_UNLCK};
+    shmc *segment = attach("heir", SHMC_LEASE_FD);
+    void *data;
+    size_t bytes;
+    CHECK_IS(shmc_raw_writable(open_section(segment, "heirloom"), &data, &bytes), 0);
+    memcpy(data, "mallory's", 10);
+    CHECK(fcntl(shmc_lease_fd(segment), F_OFD_SETLK, &none) == 0);
+    victim_succeeds();
+    memcpy(data, "mallory's", 10);
+    CHECK_IS(victim_has_what_it_wrote(), on_memfd());
+    shmc_detach(segment);
+}
+
 /* What it still has mapped reaches nobody.  sysv: refused, with what to do instead. */
 static void write_after_revocation(void) {
     struct shm_section bait;
@@ -216,5 +232,6 @@ const struct attack lease_attacks[] = {
     {"lease_file", WORKER, DENIED, lease_file},
     {"leases_directory", WORKER, DENIED, leases_directory},
     {"take_lease_up_again", WORKER, DENIED, take_up_again},
+    {"keep_what_was_mapped", READER, OPEN, keep_what_was_mapped},
     {"write_after_revocation", WORKER, OPEN, write_after_revocation},
     {0}};

@@ -13,7 +13,7 @@
 #include <limits.h>
 #include <sys/socket.h>
 
-#define ANON_SLACK_KB  4096
+#define ANON_SLACK_KB  (SANITIZED ? 300000 : 4096) /* a sanitizer keeps what was freed */
 #define BLOCKS_SLACK   (1024 * 1024 / 512)
 #define TEXT_BYTES     512
 #define ATTACK_LIMIT_S 60
@@ -36,7 +36,7 @@ void become(uid_t uid, gid_t gid, const gid_t *groups, size_t n) {
 
 /* ---- bystanders */
 
-static struct child victim, reader;
+static struct child victim, reader, successor;
 
 pid_t victim_pid(void) {
     return victim.pid;
@@ -100,13 +100,21 @@ static void go_on(void) {
 
 /* ---- what the attacker asks for */
 
+enum order_kind {
+    ORDER_EDIT,
+    ORDER_REQUEST,
+    ORDER_ATTACH,
+    ORDER_SUCCEED,
+    ORDER_END_SUCCESSOR,
+    ORDER_GO_ON
+};
 struct order {
-    enum { ORDER_EDIT, ORDER_REQUEST, ORDER_ATTACH, ORDER_GO_ON } kind;
+    enum order_kind kind;
     char text[TEXT_BYTES];
 };
 static int to_root = -1; /* in the attacker */
 
-static int ask_root(int kind, const char *text) {
+static int ask_root(enum order_kind kind, const char *text) {
     struct order order = {.kind = kind};
     int result;
     snprintf(order.text, sizeof order.text, "%s", text);
@@ -125,6 +133,14 @@ int root_requests(const char *request) {
 
 int root_attaches(void) {
     return ask_root(ORDER_ATTACH, "");
+}
+
+void victim_succeeds(void) {
+    CHECK_IS(ask_root(ORDER_SUCCEED, ""), 0);
+}
+
+int victim_has_what_it_wrote(void) {
+    return ask_root(ORDER_END_SUCCESSOR, "");
 }
 
 void victim_goes_on(void) {
@@ -159,6 +175,31 @@ static int attach_anew(void) {
     return n == sizeof value ? 0 : -EBADMSG;
 }
 
+static void be_successor(int from, int to) {
+    char order, text[16] = "";
+    become(VICTIM_UID, VICTIM_UID, (gid_t[]){GROUP}, 1);
+    shmc *segment = attach("heir", 0);
+    shmc_section *section = open_section(segment, "heirloom");
+    CHECK_IS(shmc_raw_write(section, 0, "the heir's", 11), 11);
+    say(to, 'w');
+    CHECK(read(from, &order, 1) == 1);
+    CHECK_IS(shmc_raw_read(section, 0, text, 11), 11);
+    say(to, memcmp(text, "the heir's", 11) == 0 ? 'y' : 'n');
+    shmc_detach(segment);
+}
+
+static int succeed(void) {
+    successor = start_child(be_successor);
+    return hear(successor.from) == 'w' ? 0 : -EIO;
+}
+
+static int end_successor(void) {
+    say(successor.to, 'e');
+    bool kept = hear(successor.from) == 'y';
+    CHECK_IS(end_child(&successor, 0), 0);
+    return kept;
+}
+
 static void obey(int attacker) {
     struct order order;
     while (recv(attacker, &order, sizeof order, 0) == sizeof order) {
@@ -169,6 +210,10 @@ static void obey(int attacker) {
             result = manage(order.text);
         else if (order.kind == ORDER_ATTACH)
             result = attach_anew();
+        else if (order.kind == ORDER_SUCCEED)
+            result = succeed();
+        else if (order.kind == ORDER_END_SUCCESSOR)
+            result = end_successor();
         else
             go_on();
         CHECK(send(attacker, &result, sizeof result, MSG_NOSIGNAL) == sizeof result);

@@ -22,12 +22,13 @@ shmtool table init --table "$SHM_TEST_TABLE" >/dev/null
 sqlite3 "$SHM_TEST_TABLE" <<SQL
 UPDATE segment SET backend = '$SHM_TEST_BACKEND', group_name = '65530';
 INSERT INTO worker(name, user) VALUES ('driver', '65521'), ('mallory', '65523');
-INSERT INTO worker(name) VALUES ('spare');
+INSERT INTO worker(name) VALUES ('spare'), ('heir');
 INSERT INTO worker(name, instances) VALUES ('crowd', 40);
 INSERT INTO section(name, owner, size) VALUES
     ('temps', 'driver', 4000), ('bait', 'mallory', 2000), ('other', 'spare', 64);
 INSERT INTO section(name, owner, kind, size) VALUES
-    ('bytes', 'driver', 'raw', 4000), ('bait.raw', 'mallory', 'raw', 64);
+    ('bytes', 'driver', 'raw', 4000), ('bait.raw', 'mallory', 'raw', 64),
+    ('heirloom', 'heir', 'raw', 64);
 UPDATE section SET persist = 1 WHERE name IN ('temps', 'bait');
 INSERT INTO section(name, owner, size) VALUES ('secret', 'driver', 64);
 SQL
