@@ -69,8 +69,8 @@ static bool has_arenas(const struct manager *m, uint32_t worker) {
 
 int revoke_leftovers(struct manager *m, uint32_t worker, uid_t uid, char *error, size_t bytes) {
     const struct shm_worker last = image_get_worker(&m->segment.image, worker);
-    if (segment_backend(&m->segment) != SHM_BACKEND_MEMFD || last.pid == 0 || last.uid == uid ||
-        last.uid == 0 || last.uid == geteuid() || !has_arenas(m, worker))
+    if (segment_backend(&m->segment) != SHM_BACKEND_MEMFD || last.since_real_ns == 0 ||
+        last.uid == uid || last.uid == 0 || last.uid == geteuid() || !has_arenas(m, worker))
         return 0;
     journal_about(LOG_INFO, JOURNAL_APPLIED, m->layout.workers[worker], last.pid,
                   "worker '%s' goes from uid %u to uid %u: its sections move to fresh memory",
