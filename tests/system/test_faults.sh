@@ -60,7 +60,7 @@ stop_manager() {
 
 start_manager
 edit_table <<'SQL'
-INSERT INTO section(name, owner, size) VALUES ('still', 'still', 64), ('cam', 'cam', 64);
+INSERT INTO section(name, owner, size, persist) VALUES ('still', 'still', 64, 1), ('cam', 'cam', 64, 1);
 SQL
 printf 'forty-two' | shmtool put cam
 ok 'list does without each of its allocations, or says why not' starve shmtool list
