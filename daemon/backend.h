@@ -71,6 +71,7 @@ struct backend {
 
     void (*revealed)(const struct segment *segment, struct state_db *state);
     void (*look)(struct segment *segment);
+    int (*watched)(const struct segment *segment); /* NULL: nothing */
     uint32_t (*last_user)(const struct segment *segment);
 
     /* Takes the memory away for good, but for who has it mapped; does not unmap it. */

@@ -327,6 +327,10 @@ static void look(struct segment *s) {
     trim_header(s);
 }
 
+static int watched(const struct segment *s) {
+    return s->memory->keeper.fd;
+}
+
 static uint32_t last_user(const struct segment *s) {
     (void)s;
     return 0;
@@ -383,6 +387,7 @@ const struct backend backend_memfd = {.id = SHM_BACKEND_MEMFD,
                                       .unlock = unlock,
                                       .revealed = revealed,
                                       .look = look,
+                                      .watched = watched,
                                       .last_user = last_user,
                                       .remove = remove_all,
                                       .close = close_all};

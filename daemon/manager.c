@@ -9,11 +9,13 @@
 #include "journal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/sem.h>
 #include <sys/stat.h>
@@ -139,6 +141,32 @@ static int open_segment(struct manager *m, const struct table *table) {
     return 0;
 }
 
+static void look_at_segment(struct manager *m);
+
+static int on_hang_up(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+    (void)source;
+    (void)fd;
+    (void)events;
+    look_at_segment(userdata);
+    return 0;
+}
+
+/* What is watched may be another behind a look. */
+static void look_at_segment(struct manager *m) {
+    sd_event_source_disable_unref(m->watch);
+    m->watch = NULL;
+    segment_look(&m->segment);
+    /* A duplicate: the other may be closed at any time, and its number be somebody else's then. */
+    int watched = segment_watched(&m->segment);
+    int fd = watched < 0 ? -1 : fcntl(watched, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0) /* the next tick looks */
+        return;
+    if (sd_event_add_io(m->event, &m->watch, fd, EPOLLRDHUP, on_hang_up, m) < 0)
+        close(fd);
+    else
+        sd_event_source_set_io_fd_own(m->watch, true);
+}
+
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
     struct manager *m = userdata;
     uint64_t where = 0;
@@ -162,7 +190,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
     stale_look(m, clock_mono_ns());
     refusals_look(&m->refusals, clock_mono_ns());
     bool removed = m->segment.removed;
-    segment_look(&m->segment);
+    look_at_segment(m);
     if (m->segment.removed && !removed)
         journal(LOG_ERR, JOURNAL_REMOVED,
                 "somebody removed the segment 0x%08x (ipcrm): who is attached goes on with the old "
@@ -293,6 +321,7 @@ int manager_run(struct manager *m) {
 }
 
 void manager_stop(struct manager *m) {
+    sd_event_source_disable_unref(m->watch);
     server_close(m);
     handout_close(m);
     checkpoint_close(m);

@@ -35,6 +35,7 @@ struct manager {
     uint64_t since_real_ns;
     sd_event *event;
     sd_event_source *tick;
+    sd_event_source *watch; /* segment_watched() */
     int lock; /* semaphore id: one manager a key */
     struct segment segment;
     struct layout layout; /* what runs */

@@ -354,6 +354,10 @@ void segment_look(struct segment *s) {
         image_state(&s->image, SHM_STATE_REPLACED);
 }
 
+int segment_watched(const struct segment *s) {
+    return s->backend->watched == NULL ? -1 : s->backend->watched(s);
+}
+
 uint32_t segment_last_user(const struct segment *s) {
     return s->backend->last_user(s);
 }

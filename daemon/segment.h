@@ -90,6 +90,9 @@ unsigned segment_mend_controls(struct segment *segment, const struct layout *lay
 /* One look at what others may have done to it: sets `removed`. */
 void segment_look(struct segment *segment);
 
+/* A descriptor whose hang-up is a reason to look at once; -1: there is none. */
+int segment_watched(const struct segment *segment);
+
 /* The process that attached or detached last, for the search for who wrote into the header; 0: not
  * known. */
 uint32_t segment_last_user(const struct segment *segment);
