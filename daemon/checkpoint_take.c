@@ -18,7 +18,7 @@
 #define TAKE_LAPS 64u                /* as often as a lapped reader may ask to be spared */
 #define TAKE_NS   UINT64_C(50000000) /* the event loop waits meanwhile */
 #define RAW_TRIES 3u
-#define COMPARE   ((size_t)65536)
+#define PIECE     ((size_t)16384)
 
 bool checkpoint_wants(const struct shm_section *section) {
     return layout_place_in_force(section->state) && (section->flags & SHM_SECTION_PERSIST) != 0 &&
@@ -91,19 +91,20 @@ static int take_snapshot(const struct segment *segment, const struct shm_section
 
 /* ---- raw */
 
-static bool is_blank(const uint8_t *memory, uint64_t bytes) {
-    return bytes == 0 || (memory[0] == 0 && memcmp(memory, memory + 1, bytes - 1) == 0);
-}
-
-static bool is_same(const uint8_t *copy, const uint8_t *memory, uint64_t bytes) {
-    uint8_t piece[COMPARE];
+/* Goes through memory that may change, a private piece at a time: its sum, and whether it is all
+ * zeros, or (`copy` not NULL) the same as that. */
+static uint32_t look_at(const uint8_t *memory, uint64_t bytes, const uint8_t *copy, bool *same) {
+    static const uint8_t zeros[PIECE];
+    uint8_t piece[PIECE];
+    uint32_t crc = 0;
+    *same = true;
     for (uint64_t at = 0; at < bytes; at += sizeof piece) {
         const size_t n = bytes - at < sizeof piece ? bytes - at : sizeof piece;
         shared_copy_from(piece, memory + at, n);
-        if (memcmp(piece, copy + at, n) != 0)
-            return false;
+        crc = crc32c_more(crc, piece, n);
+        *same = *same && memcmp(piece, copy == NULL ? zeros : copy + at, n) == 0;
     }
-    return true;
+    return crc;
 }
 
 /* Raw bytes have no whole values.  While somebody may be writing, two copies that agree are asked
@@ -111,8 +112,9 @@ static bool is_same(const uint8_t *copy, const uint8_t *memory, uint64_t bytes) 
 static int take_raw(struct manager *m, const struct shm_section *section,
                     const struct checkpoint_mark *mark, struct checkpoint_value *ret) {
     const uint8_t *memory = (const uint8_t *)m->segment.base + section->ctl_off;
-    if (mark->known ? crc32c(memory, section->size) == mark->data_crc
-                    : is_blank(memory, section->size)) /* nobody has written there yet */
+    bool same;
+    const uint32_t crc = look_at(memory, section->size, NULL, &same);
+    if (mark->known ? crc == mark->data_crc : same) /* zeros: nobody has written there yet */
         return 0;
     ret->data = malloc(section->size + 1);
     if (ret->data == NULL)
@@ -120,9 +122,11 @@ static int take_raw(struct manager *m, const struct shm_section *section,
     const bool shared = (section->flags & SHM_SECTION_SHARED) != 0;
     const bool held = shared || leases_of_worker(m, section->owner_index) != NULL;
     unsigned tries = 0;
-    do
+    do {
         shared_copy_from(ret->data, memory, section->size);
-    while (held && ++tries < RAW_TRIES && !is_same(ret->data, memory, section->size));
+        if (held)
+            look_at(memory, section->size, ret->data, &same);
+    } while (held && !same && ++tries < RAW_TRIES);
     ret->about.bytes = section->size;
     ret->about.real_ns = clock_real_ns();
     return 1;
