@@ -28,7 +28,9 @@ static int may_attach(const struct client *c, struct answer *a) {
     if (c->peer.uid == 0 || c->peer.uid == geteuid())
         return 0;
     if (c->peer.uid == OVERFLOW_UID)
-        return ANSWER(a, -EACCES, "your user doesn't exist outside its user namespace");
+        return ANSWER(a, -EACCES,
+                      "your uid has no number in the manager's user namespace: run the manager "
+                      "in the host's, or both in one");
     if (peer_in_group(&c->peer, m->group))
         return 0;
     return ANSWER(a, -EACCES,
@@ -58,12 +60,17 @@ static int may_be(const struct client *c, const struct table_worker *worker, str
 }
 
 static int held_by(struct answer *a, const char *worker, const struct lease *lease) {
-    char name[32];
+    char name[32], process[PROCESS_TEXT_BYTES];
     const struct lease_record *r = &lease->record;
     a->holder = r->pid;
     if (lease->state == SHM_LEASE_GRANTED)
-        return ANSWER(a, -EBUSY, "worker '%s' is being taken by process %u at this moment", worker,
-                      r->pid);
+        return ANSWER(a, -EBUSY, "worker '%s' is being taken by %s at this moment", worker,
+                      process_text(r->pid, process));
+    if (r->pid == 0)
+        return ANSWER(a, -EBUSY,
+                      "worker '%s' is held by %s than the manager's (uid %u): end it there, or "
+                      "wait for it",
+                      worker, process_text(0, process), r->uid);
     if (process_alive(r->pid, r->pid_start) == 0)
         return ANSWER(a, -EBUSY,
                       "worker '%s': process %u is gone, but one that it handed its lease to still "
@@ -104,10 +111,6 @@ static int judge(struct client *c, uint32_t *index, struct answer *a) {
         return ANSWER(
             a, -EIDRM,
             "somebody removed the segment (ipcrm): restart the manager to have a new one");
-    if (c->peer.pid == 0)
-        return ANSWER(a, -EACCES,
-                      "your process is in a PID namespace that the manager can't see: run worker "
-                      "and manager in one, or share it");
     int r = may_attach(c, a);
     if (r < 0)
         return r;
@@ -178,8 +181,9 @@ static void keep_waiting(struct client *c, const struct answer *a) {
 static void note_refusal(const struct client *c, const char *text) {
     struct manager *m = c->manager;
     const char *worker = table_worker(&m->table, c->worker) != NULL ? c->worker : "?";
-    refusals_say(&m->refusals, worker, c->peer.uid, c->peer.pid,
-                 "process %u (uid %u) was refused: %s", c->peer.pid, c->peer.uid, text);
+    char process[PROCESS_TEXT_BYTES];
+    refusals_say(&m->refusals, worker, c->peer.uid, c->peer.pid, "%s (uid %u) was refused: %s",
+                 process_text(c->peer.pid, process), c->peer.uid, text);
 }
 
 void attach_claim(struct client *c) {

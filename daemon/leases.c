@@ -4,6 +4,7 @@
  */
 #include "leases.h"
 #include "core/futex.h"
+#include "core/process.h"
 #include "journal.h"
 #include "manager.h"
 #include "obituary.h"
@@ -119,9 +120,11 @@ static void set_timer(struct manager *m, struct lease *lease, uint64_t usec) {
  * inherited the socket: seen).  Its holder never saw LEASED, so it never writes; the name goes on.
  */
 static void supersede(struct manager *m, struct lease *lease) {
+    char process[PROCESS_TEXT_BYTES];
     refusals_say(&m->refusals, lease->record.worker, lease->record.uid, lease->record.pid,
-                 "worker '%s': process %u did not take its lease within %d s; it is void",
-                 lease->record.worker, lease->record.pid, LEASES_ACK_MS / 1000);
+                 "worker '%s': %s did not take its lease within %d s; it is void",
+                 lease->record.worker, process_text(lease->record.pid, process),
+                 LEASES_ACK_MS / 1000);
     uint32_t worker = lease->worker;
     struct client *client = lease->client;
     lease->client = NULL;
@@ -236,14 +239,15 @@ int leases_grant(struct manager *m, uint32_t worker, const struct peer *peer, st
 }
 
 void leases_acknowledge(struct manager *m, struct lease *lease) {
+    char process[PROCESS_TEXT_BYTES];
     lease->client = NULL;
     lease->state = SHM_LEASE_LEASED;
     sd_event_source_disable_unref(lease->timer);
     lease->timer = NULL;
     write_records(m, lease);
     journal_about(LOG_INFO, JOURNAL_LEASED, lease->record.worker, lease->record.pid,
-                  "worker '%s' is process %u (uid %u)", lease->record.worker, lease->record.pid,
-                  lease->record.uid);
+                  "worker '%s' is %s (uid %u)", lease->record.worker,
+                  process_text(lease->record.pid, process), lease->record.uid);
 }
 
 void leases_suspend(struct manager *m, const struct lease *lease, bool suspend) {
@@ -256,12 +260,14 @@ void leases_suspend(struct manager *m, const struct lease *lease, bool suspend) 
 void leases_revoke(struct manager *m, struct lease *lease) {
     const struct lease_record *r = &lease->record;
     uint32_t worker = lease->worker;
+    char process[PROCESS_TEXT_BYTES];
     /* Its file goes, so that no later manager takes the lock that is still held for anything. */
     lease_remove(m->leases.dir_fd, r->attachment, r->attachment_epoch);
     free_attachment(m, r->attachment, r->attachment_epoch);
     obituary_note(m, worker, r, SHM_END_REVOKED, 0);
     journal_about(LOG_NOTICE, JOURNAL_ENDED, r->worker, r->pid,
-                  "worker '%s': the lease of process %u was taken back", r->worker, r->pid);
+                  "worker '%s': the lease of %s was taken back", r->worker,
+                  process_text(r->pid, process));
     struct client *client = lease->client;
     forget(m, lease);
     if (client != NULL)

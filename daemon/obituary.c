@@ -10,6 +10,7 @@
 #include "journal.h"
 #include "manager.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,18 +74,26 @@ static const char *end_text(uint32_t reason, uint32_t detail, char *buffer, size
 }
 
 static void publish(struct obituary *o, uint32_t reason, uint32_t detail) {
-    char buffer[64];
+    char buffer[64], process[PROCESS_TEXT_BYTES];
     obituary_note(o->manager, o->worker, &o->record, reason, detail);
-    journal_about(LOG_INFO, JOURNAL_ENDED, o->record.worker, o->record.pid,
-                  "worker '%s': process %u %s", o->record.worker, o->record.pid,
+    journal_about(LOG_INFO, JOURNAL_ENDED, o->record.worker, o->record.pid, "worker '%s': %s %s",
+                  o->record.worker, process_text(o->record.pid, process),
                   end_text(reason, detail, buffer, sizeof buffer));
     drop(o);
+}
+
+/* One of another PID namespace has no pid here, but a pidfd. */
+static int is_alive(const struct obituary *o) {
+    struct pollfd end = {.fd = o->pidfd, .events = POLLIN};
+    if (o->record.pid != 0 || o->pidfd < 0)
+        return process_alive(o->record.pid, o->record.pid_start);
+    return poll(&end, 1, 0) == 0;
 }
 
 static int on_look(sd_event_source *source, uint64_t usec, void *userdata) {
     struct obituary *o = userdata;
     uint32_t detail = 0;
-    int alive = process_alive(o->record.pid, o->record.pid_start);
+    int alive = is_alive(o);
     uint32_t reason = alive == 1 ? (uint32_t)SHM_END_RELEASED : process_end(o->pidfd, &detail);
     bool settled = reason == SHM_END_EXITED || reason == SHM_END_KILLED;
     if (settled || o->looks++ == LOOKS_MAX) {

@@ -26,11 +26,19 @@ static void refuse_to_manage(struct client *c, const char *verb) {
     server_refuse(c, -EPERM, 0, text);
 }
 
+/* For the history and the journal. */
+static const char *peer_text(const struct client *c, char text[64]) {
+    if (c->peer.pid == 0)
+        snprintf(text, 64, "uid %u in another PID namespace", c->peer.uid);
+    else
+        snprintf(text, 64, "uid %u pid %u", c->peer.uid, c->peer.pid);
+    return text;
+}
+
 static void reload(struct client *c) {
     char who[64];
-    snprintf(who, sizeof who, "uid %u pid %u", c->peer.uid, c->peer.pid);
     struct plan plan = {0};
-    int r = apply_table(c->manager, who, &plan);
+    int r = apply_table(c->manager, peer_text(c, who), &plan);
     server_reply(c, r < 0 ? plain_reply(r, c->manager->verdict.error) : plan_reply(&plan, 0), r);
     plan_clear(&plan);
 }
@@ -44,9 +52,10 @@ static void plan(struct client *c) {
 
 static void destroy(struct client *c) {
     struct manager *m = c->manager;
+    char who[64];
     m->destroyed = true;
-    journal(LOG_NOTICE, JOURNAL_STOPPED, "the segment is destroyed, as uid %u pid %u asked",
-            c->peer.uid, c->peer.pid);
+    journal(LOG_NOTICE, JOURNAL_STOPPED, "the segment is destroyed, as %s asked",
+            peer_text(c, who));
     server_reply(c, plain_reply(0, NULL), 0);
     sd_event_exit(m->event, 0);
 }
@@ -54,8 +63,7 @@ static void destroy(struct client *c) {
 static void take_back(struct client *c, const char *worker) {
     char who[64], error[PROTOCOL_TEXT_BYTES];
     struct manager *m = c->manager;
-    snprintf(who, sizeof who, "uid %u pid %u", c->peer.uid, c->peer.pid);
-    int r = revoke_worker(m, who, worker, error, sizeof error);
+    int r = revoke_worker(m, peer_text(c, who), worker, error, sizeof error);
     server_reply(c, plain_reply(r, r < 0 ? error : NULL), r);
 }
 

@@ -6,6 +6,7 @@
  * holder still maps reaches nobody.  It takes a backend on which an arena is an object of its own.
  */
 #include "core/crc32c.h"
+#include "core/process.h"
 #include "journal.h"
 #include "manager.h"
 
@@ -83,12 +84,13 @@ int revoke_worker(struct manager *m, const char *who, const char *name, char *er
     struct lease *lease = worker == SHM_NONE ? NULL : leases_of_worker(m, worker);
     if (lease == NULL)
         return no_lease(m, name, error, bytes);
-    uint32_t pid = lease->record.pid;
+    char process[PROCESS_TEXT_BYTES];
     if (segment_backend(&m->segment) != SHM_BACKEND_MEMFD) {
-        snprintf(error, bytes,
-                 "worker '%s' is process %u, from whom backend sysv can't take its memory: end it "
-                 "(kill %u), or use backend memfd",
-                 name, pid, pid);
+        snprintf(
+            error, bytes,
+            "worker '%s' is %s, from whom backend sysv can't take its memory: end it (kill), or "
+            "use backend memfd",
+            name, process_text(lease->record.pid, process));
         return -EOPNOTSUPP;
     }
     /* First, so that a holder with manners publishes nothing more and keeps its old memory. */

@@ -86,10 +86,14 @@ int settings_read(struct settings *ret, const struct shmc_options *options,
     return read_key(ret, error);
 }
 
+/* Whoever our user namespace doesn't know is UID_UNKNOWN, so that one may be another; but where
+ * only its owner (and root) can make anything in the directory, what is there is theirs. */
 bool settings_trust(const struct settings *settings, uid_t uid) {
     struct stat directory;
-    return uid == 0 || uid == geteuid() ||
-           (stat(settings->runtime_dir, &directory) == 0 && directory.st_uid == uid);
+    if (uid != UID_UNKNOWN && (uid == 0 || uid == geteuid()))
+        return true;
+    return stat(settings->runtime_dir, &directory) == 0 && directory.st_uid == uid &&
+           (uid != UID_UNKNOWN || (directory.st_mode & 022) == 0);
 }
 
 void settings_report(const struct shmc_options *options, const struct settings *settings,

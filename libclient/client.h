@@ -176,6 +176,7 @@ int settings_read(struct settings *ret, const struct shmc_options *options,
                   struct shmc_options *copy, struct error *error);
 
 /* May that user be the manager?  Root, ourselves, and who owns the runtime directory. */
+#define UID_UNKNOWN 65534u /* what the kernel shows for a uid of another user namespace */
 bool settings_trust(const struct settings *settings, uid_t uid);
 
 /* Copies a text out for a caller who has no handle to ask. */

@@ -106,6 +106,11 @@ static int check_server(int socket, const struct settings *settings, const char 
         return error_set(error, -errno, "the manager's socket %s: %s", path, strerror(errno));
     if (settings_trust(settings, peer.uid))
         return 0;
+    if (peer.uid == UID_UNKNOWN)
+        return error_set(error, -EPERM,
+                         "the socket %s is somebody's whom your user namespace doesn't know, and "
+                         "others may write in %s: chmod go-w it, or use another directory",
+                         path, settings->runtime_dir);
     return error_set(error, -EPERM,
                      "the socket %s is uid %u's, who is neither root nor the owner of %s: it isn't "
                      "the manager's; remove it, or use another directory",

@@ -12,6 +12,13 @@
 
 /* A segment is what somebody made under a number that everybody knows. */
 static int refuse_creator(const shmc *segment, const struct settings *settings, uid_t creator) {
+    /* Anybody can make one under a key, so that the directory says nothing here. */
+    if (creator == UID_UNKNOWN)
+        return error_set(segment->error, -EPERM,
+                         "shared memory 0x%08x (shmid %d) was made by somebody whom your user "
+                         "namespace doesn't know (uid %u): attach from the manager's, or use "
+                         "backend memfd",
+                         settings->key, segment->id, creator);
     if (settings_trust(settings, creator))
         return 0;
     return error_set(segment->error, -EPERM,
@@ -102,6 +109,12 @@ static int attach(shmc *segment, const struct settings *settings, uint64_t *byte
     sysv_detach(segment->base);
     segment->base = NULL;
     int other = parts_open(segment, settings, bytes);
+    if (other == -EOPNOTSUPP && r == -ENOENT)
+        return error_set(segment->error, r,
+                         "key 0x%08x is served in %s, with backend sysv, and no such memory is "
+                         "here: somebody removed it (restart the manager), or the manager has "
+                         "another IPC namespace (share it, --ipc, or use backend memfd)",
+                         settings->key, settings->runtime_dir);
     if (other == -ENOENT || (other == -ENOTCONN && !connection_there(settings)) ||
         (other < 0 && r != -ENOENT))
         return error_set(segment->error, r, "%s", why);

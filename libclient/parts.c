@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,18 +23,12 @@ static uint64_t patience(const struct settings *settings) {
 
 /* ---- whose it is */
 
-static bool trusted(const struct settings *settings, uid_t uid) {
-    struct stat directory;
-    return uid == 0 || uid == geteuid() ||
-           (stat(settings->runtime_dir, &directory) == 0 && directory.st_uid == uid);
-}
-
 /* Anybody may make a socket where no manager runs. */
 static int check_peer(shmc *segment, const struct settings *settings, int socket) {
     struct ucred who;
     socklen_t bytes = sizeof who;
     if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &who, &bytes) == 0 &&
-        trusted(settings, who.uid))
+        settings_trust(settings, who.uid))
         return 0;
     return error_set(segment->error, -EPERM,
                      "the socket for key 0x%08x in %s is served by uid %u, who is neither root nor "
@@ -62,7 +55,7 @@ static int take_part(shmc *segment, const struct settings *settings,
                          "RLIMIT_NOFILE (ulimit -n)");
     uid_t owner;
     if (message->map.bytes < SHM_PAGE || message->map.bytes % SHM_PAGE != 0 ||
-        memfd_check(fd, message->map.bytes, &owner) < 0 || !trusted(settings, owner))
+        memfd_check(fd, message->map.bytes, &owner) < 0 || !settings_trust(settings, owner))
         return error_set(segment->error, -EPERM,
                          "what the manager at %s sent is no sealed memory of its own",
                          settings->runtime_dir);
@@ -91,7 +84,7 @@ static int ask(shmc *segment, const struct settings *settings, int socket, struc
 
 static int check_hello(const shmc *segment, const struct protocol_hello *hello) {
     if (hello->backend != SHM_BACKEND_MEMFD)
-        return -ENOENT;
+        return -EOPNOTSUPP;
     if (hello->abi == SHM_ABI)
         return 0;
     return error_set(segment->error, -EPROTONOSUPPORT,

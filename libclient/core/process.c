@@ -75,6 +75,13 @@ void process_name(uint32_t pid, char ret[32]) {
         snprintf(ret, 32, "%s", name);
 }
 
+const char *process_text(uint32_t pid, char text[PROCESS_TEXT_BYTES]) {
+    if (pid == 0)
+        return strcpy(text, "a process of another PID namespace");
+    snprintf(text, PROCESS_TEXT_BYTES, "process %u", pid);
+    return text;
+}
+
 int process_boot_id(uint8_t ret[16]) {
     char text[64];
     ssize_t n = read_file("/proc/sys/kernel/random/boot_id", text, sizeof text);

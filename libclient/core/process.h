@@ -17,6 +17,10 @@ int process_alive(uint32_t pid, uint64_t start);
 /* Its short name, "?" when it can't be seen. */
 void process_name(uint32_t pid, char name[32]);
 
+/* "process 42"; and what can be said of one whose pid is of another PID namespace (0 here). */
+#define PROCESS_TEXT_BYTES 48
+const char *process_text(uint32_t pid, char text[PROCESS_TEXT_BYTES]);
+
 /* This boot's id; 0 or a negative errno. */
 int process_boot_id(uint8_t ret[16]);
 

@@ -51,6 +51,10 @@ START_TEST(a_name_may_hold_anything) {
     ck_assert_uint_gt(process_start((uint32_t)getpid()), 0);
     process_name(0, name);
     ck_assert_str_eq(name, "?");
+    char text[PROCESS_TEXT_BYTES];
+    ck_assert_str_eq(process_text(42, text), "process 42");
+    ck_assert_str_eq(process_text(0, text), "a process of another PID namespace");
+    ck_assert_str_eq(process_text(UINT32_MAX, text), "process 4294967295");
 }
 END_TEST
 
