@@ -105,6 +105,8 @@ end_manager KILL
 start
 ok 'killed: the newer value stays' value_is temps 2nd
 end_manager TERM
+ok 'without a manager there is none, at once' says 3 'no manager answers' \
+    timeout 20 shmtool checkpoint
 ok 'stopped: it was saved' saved_temps 2nd
 in_state "UPDATE chunk SET data = CAST('old' AS BLOB) WHERE data = CAST('2nd' AS BLOB)"
 start
