@@ -321,6 +321,8 @@ int apply_table(struct manager *m, const char *who, struct plan *plan) {
         r = apply_wanted(m, who, &w, plan != NULL ? plan : &own);
     if (r < 0)
         reject(m, who);
+    else
+        dismiss(m, who);
     plan_clear(&own);
     wanted_clear(&w);
     manager_notify_status(m);

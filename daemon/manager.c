@@ -250,6 +250,7 @@ static int serve(struct manager *m, struct table *table) {
             snprintf(error, sizeof error, "no timer for checkpoints: %s", strerror(-r));
     }
     if (r == 0) {
+        dismiss(m, "the start"); /* who came under another table */
         r = server_open(m, error, sizeof error);
     }
     return r < 0 ? FAIL(r, "%s", error) : 0;

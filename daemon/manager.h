@@ -36,7 +36,7 @@ struct manager {
     sd_event *event;
     sd_event_source *tick;
     sd_event_source *watch; /* segment_watched() */
-    int lock; /* semaphore id: one manager a key */
+    int lock;               /* semaphore id: one manager a key */
     struct segment segment;
     struct layout layout; /* what runs */
     struct table table;   /* what was applied */
@@ -111,6 +111,11 @@ int revoke_worker(struct manager *manager, const char *who, const char *name, ch
  * or handed a descriptor on, whatever became of the lease.  So they get fresh memory. */
 int revoke_leftovers(struct manager *manager, uint32_t worker, uid_t uid, char *error,
                      size_t error_bytes);
+
+/* ---- dismiss.c */
+
+/* After an edit: nobody stays a worker whom the table no longer lets be it. */
+void dismiss(struct manager *manager, const char *who);
 
 /* ---- status.c: replies to requests, as JSON text that the caller frees; NULL: no memory */
 char *status_reply(struct manager *manager);
