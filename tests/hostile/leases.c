@@ -221,6 +221,20 @@ static void write_after_revocation(void) {
     shmc_detach(segment);
 }
 
+/* The table gives the worker to another user while it is held.  sysv: the journal says who stays.
+ */
+static void outstay_the_table(void) {
+    shmc *segment = attach("mallory", 0);
+    shmc_section *section = open_section(segment, "bait");
+    CHECK_IS(shmc_publish(section, "mine", 4), 0);
+    CHECK_IS(root_edits("UPDATE worker SET user = '65521' WHERE name = 'mallory'"), 0);
+    CHECK_IS(shmc_publish(section, "again", 5), on_memfd() ? -EKEYREVOKED : 0);
+    bait_is(on_memfd() ? "mine" : "again");
+    CHECK_IS(try_attach("mallory", 0), -EACCES);
+    CHECK_IS(root_edits("UPDATE worker SET user = '65523' WHERE name = 'mallory'"), 0);
+    shmc_detach(segment);
+}
+
 const struct attack lease_attacks[] = {
     {"claim_without_group", OUTSIDER, DENIED, claim_without_group},
     {"claim_of_another_user", READER, DENIED, claim_of_another_user},
@@ -232,6 +246,7 @@ const struct attack lease_attacks[] = {
     {"lease_file", WORKER, DENIED, lease_file},
     {"leases_directory", WORKER, DENIED, leases_directory},
     {"take_lease_up_again", WORKER, DENIED, take_up_again},
+    {"outstay_the_table", WORKER, OPEN, outstay_the_table},
     {"keep_what_was_mapped", READER, OPEN, keep_what_was_mapped},
     {"write_after_revocation", WORKER, OPEN, write_after_revocation},
     {0}};

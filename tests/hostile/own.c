@@ -205,6 +205,55 @@ static void own_racing(void) {
     finish();
 }
 
+/* ---- while the manager looks: it copies values out, to save them and to move them */
+
+/* A child has the arena as well, though the library wouldn't have it so. */
+static void scribble(int from, int to) {
+    (void)from;
+    say(to, 's');
+    for (unsigned i = 0;; i++) {
+        memset(extent + (unsigned)rand() % bait.bytes / 2, (int)i, (unsigned)rand() % 512);
+        if (i % 8 == 0)
+            memcpy(extent, saved, bait.bytes);
+    }
+}
+
+static struct child start_scribbling(void) {
+    const uintptr_t from = (uintptr_t)extent & ~(uintptr_t)(SHM_PAGE - 1);
+    CHECK(madvise((void *)from, (uintptr_t)extent - from + bait.bytes, MADV_DOFORK) == 0);
+    struct child child = start_child(scribble);
+    CHECK_IS(hear(child.from), 's');
+    return child;
+}
+
+static void own_racing_the_manager(void) {
+    begin();
+    struct child child = start_scribbling();
+    for (int i = 0; i < 30; i++) {
+        int r = root_requests("checkpoint");
+        CHECK(r == 0 || r == -EAGAIN);
+        CHECK_IS(root_requests("checkpoint temps"), 0);
+        look();
+    }
+    end_child(&child, SIGKILL);
+    finish();
+}
+
+static void own_racing_revocation(void) {
+    for (int i = 0; i < 5; i++) {
+        begin();
+        struct child child = start_scribbling();
+        CHECK_IS(root_requests("revoke mallory"), 0);
+        look();
+        end_child(&child, SIGKILL);
+        CHECK_IS(end_child(&reader, 0), 0);
+        shmc_detach(mallory);
+        free(saved);
+    }
+    begin(); /* the next holder publishes, and is read */
+    finish();
+}
+
 /* ---- its pages: they stay, but for what they hold */
 
 static void own_holes(void) {
@@ -237,12 +286,15 @@ static void own_size_and_seals(void) {
     CHECK_IS(fetch(&map, NULL), -EACCES); /* which is over */
 }
 
-const struct attack own_attacks[] = {{"own_control_line", WORKER, DENIED, own_control},
-                                     {"own_head", WORKER, DENIED, own_head},
-                                     {"own_buffers", WORKER, DENIED, own_buffers},
-                                     {"own_length", WORKER, DENIED, own_length},
-                                     {"own_random_bytes", WORKER, DENIED, own_random},
-                                     {"own_bytes_racing", WORKER, DENIED, own_racing},
-                                     {"own_holes", WORKER, DENIED, own_holes},
-                                     {"own_size_and_seals", WORKER, NONE, own_size_and_seals},
-                                     {0}};
+const struct attack own_attacks[] = {
+    {"own_control_line", WORKER, DENIED, own_control},
+    {"own_head", WORKER, DENIED, own_head},
+    {"own_buffers", WORKER, DENIED, own_buffers},
+    {"own_length", WORKER, DENIED, own_length},
+    {"own_random_bytes", WORKER, DENIED, own_random},
+    {"own_bytes_racing", WORKER, DENIED, own_racing},
+    {"own_bytes_racing_the_manager", WORKER, DENIED, own_racing_the_manager},
+    {"own_bytes_racing_revocation", WORKER, NONE, own_racing_revocation},
+    {"own_holes", WORKER, DENIED, own_holes},
+    {"own_size_and_seals", WORKER, NONE, own_size_and_seals},
+    {0}};
