@@ -53,6 +53,11 @@ cut_off() { # PID
     [ -z "$1" ] || kill -KILL "$(lowest "$1")" 2>/dev/null || :
     [ -z "$1" ] || { wait "$1"; } 2>/dev/null || :
 }
+# Not the lowest, which is a keeper.
+cut_off_manager() {
+    kill -KILL "$(cat "/proc/$manager/task/$manager/children")" 2>/dev/null || kill -KILL "$manager"
+    { wait "$manager"; } 2>/dev/null || :
+}
 finish() {
     local status=$?
     set +e
@@ -60,7 +65,7 @@ finish() {
     cut_off "$waiting"
     cut_off "$lone_pid"
     if [ "$status" -ne 0 ]; then
-        cut_off "$manager"
+        cut_off_manager
         manager=''
     fi
     (exit "$status")
@@ -184,9 +189,27 @@ ok 'sysv: a user namespace does not know who made the memory' says 3 \
     "made by somebody whom your user namespace doesn't know .* or use backend memfd" \
     "${member[@]}" unshare --user --map-root-user shmtool get temps
 
-# ---- the socket's file instead of its directory
+# ---- where the keeper is
 with_manager memfd env
-: >"$work/socket"
+printf nine | shmtool put temps
+end_manager TERM
+again "${own[@]}"
+ok 'a manager in a container finds the keeper outside' value_is temps nine
+cut_off_manager
+again "${own[@]}"
+ok 'and the end of its container costs nothing' value_is temps nine
+destroy
+again "${own[@]}"
+printf ten | shmtool put temps
+ok 'a keeper that it started itself is in its container' value_is temps ten
+cut_off_manager
+again env
+ok 'and ends with that, with what it held' says 1 'nothing' shmtool get temps
+
+# ---- a directory that can't be written, and the socket's file instead of it
+# shellcheck disable=SC2016 # the other shell's variables
+ok 'mounted read-only the directory serves as well' container bash -c \
+    'mount -o remount,bind,ro /mnt && ! touch /mnt/x 2>/dev/null && shmtool put temps <<<read-only'
 mkdir "$work/lone"
 # shellcheck disable=SC2016 # the other shell's variables
 mounted='touch "$2" && mount --bind "$1" "$2" && echo mounted && read -r && shmtool get temps'
