@@ -6,6 +6,7 @@
  */
 #include "checkpoint.h"
 #include "core/futex.h"
+#include "core/process.h"
 #include "journal.h"
 #include "manager.h"
 
@@ -40,8 +41,10 @@ static void note_unread(struct checkpoint_run *run, const struct shm_section *se
              why);
 }
 
-/* Takes the next value that changed.  0: there is none left; else 1, or a negative errno. */
-static int next_value(struct manager *m) {
+/* Takes the next value that changed.  FOUND: it is in hand; NONE: there is none left; LATER:
+ * looking for it has taken its time; or a negative errno. */
+enum { NONE, FOUND, LATER };
+static int next_value(struct manager *m, uint64_t until_ns) {
     struct checkpoint_run *run = &m->checkpoint.run;
     for (; run->slot < m->layout.sections_used; run->slot++) {
         const struct shm_section *section = &m->layout.sections[run->slot];
@@ -53,13 +56,17 @@ static int next_value(struct manager *m) {
         int r = checkpoint_take(m, section, mark, &run->value);
         run->unchanged += r == 0;
         if (r == 1)
-            return 1;
+            return FOUND;
         if (r == -ENOMEM)
             return r;
         if (r < 0)
             note_unread(run, section, r);
+        if (clock_mono_ns() > until_ns) {
+            run->slot++;
+            return LATER;
+        }
     }
-    return 0;
+    return NONE;
 }
 
 /* ---- writing it */
@@ -254,22 +261,23 @@ static int flip(struct manager *m, bool *open) {
 /* One transaction's worth.  1: there is more to do; 0: all is done; or it failed. */
 static int write_step(struct manager *m) {
     struct checkpoint_run *run = &m->checkpoint.run;
+    const uint64_t until_ns = clock_mono_ns() + STEP_NS;
     uint64_t budget = m->checkpoint.step_bytes;
-    int more = run->value.data != NULL ? 1 : next_value(m);
+    int more = run->value.data != NULL ? FOUND : next_value(m, until_ns);
     int r = more < 0 ? more : 0;
     bool open = false;
-    if (r == 0 && (more > 0 || run->staged)) {
+    if (more == FOUND || (more == NONE && run->staged)) {
         r = state_save_begin(m->state);
         open = r == 0;
     }
-    while (r == 0 && more > 0 && budget > 0) {
+    while (r == 0 && more == FOUND && budget > 0) {
         r = write_some(m, &budget);
         if (r == 0 && run->value.data == NULL && budget > 0) {
-            more = next_value(m);
+            more = next_value(m, until_ns);
             r = more < 0 ? more : 0;
         }
     }
-    const bool last = r == 0 && more == 0;
+    const bool last = r == 0 && more == NONE;
     if (last)
         r = flip(m, &open);
     if (open)
@@ -407,6 +415,7 @@ int checkpoint_open(struct manager *m) {
     const uint64_t pause = m->config.checkpoint_s * UINT64_C(1000000);
     say_restored(c);
     c->saved_ns = state_saved_when(m->state);
+    process_boot_id(c->boot_id); /* zeros, if it can't be known: no boot has those */
     c->step_bytes = STEP_FIRST;
     c->dirty = true; /* as far as anybody knows */
     struct knowing knowing = {.manager = m};

@@ -50,6 +50,7 @@ struct checkpoint_run {
 
 struct checkpoint {
     bool open;
+    uint8_t boot_id[16];
     sd_event_source *timer;
     struct checkpoint_mark *marks; /* by slot of the layout */
     uint32_t slots;

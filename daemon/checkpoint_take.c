@@ -6,7 +6,6 @@
 #include "checkpoint.h"
 #include "core/crc32c.h"
 #include "core/futex.h"
-#include "core/process.h"
 #include "core/shared.h"
 #include "core/snapshot.h"
 #include "manager.h"
@@ -30,13 +29,13 @@ void checkpoint_value_clear(struct checkpoint_value *value) {
     *value = (struct checkpoint_value){0};
 }
 
-static struct saved_value about(const struct shm_section *section) {
+static struct saved_value about(const struct checkpoint *c, const struct shm_section *section) {
     struct saved_value v = {.section_id = section->section_id,
                             .incarnation = section->incarnation,
                             .kind = section->kind};
     memcpy(v.name, section->name, strnlen(section->name, sizeof v.name - 1));
     memcpy(v.format, section->format, strnlen(section->format, sizeof v.format - 1));
-    process_boot_id(v.boot_id);
+    memcpy(v.boot_id, c->boot_id, sizeof v.boot_id);
     return v;
 }
 
@@ -134,7 +133,7 @@ static int take_raw(struct manager *m, const struct shm_section *section,
 
 int checkpoint_take(struct manager *m, const struct shm_section *section,
                     const struct checkpoint_mark *mark, struct checkpoint_value *ret) {
-    *ret = (struct checkpoint_value){.about = about(section)};
+    *ret = (struct checkpoint_value){.about = about(&m->checkpoint, section)};
     int r = section->kind == SHM_KIND_RAW ? take_raw(m, section, mark, ret)
                                           : take_snapshot(&m->segment, section, mark, ret);
     if (r == 1)

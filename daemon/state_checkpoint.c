@@ -85,7 +85,8 @@ int state_save_flip(struct state_db *db, uint64_t real_ns) {
 }
 
 int state_save_forget(struct state_db *db, uint64_t section_id) {
-    return state_run(db, "DELETE FROM saved WHERE section_id = ?", "i", (int64_t)section_id);
+    return state_run(db, "DELETE FROM saved WHERE stage IN (0, 1) AND section_id = ?", "i",
+                     (int64_t)section_id);
 }
 
 int state_save_drop(struct state_db *db) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A value from before: how the manager puts it into a section that it makes anew, and how old it is.
- * It is the first version of a new incarnation; its times are those of when it was published.
+ * A value from before: how the manager puts it into a section that it makes anew, and how old it
+ * is. It is the first version of a new incarnation; its times are those of when it was published.
  */
 #ifndef SHM_CORE_RESTORED_H
 #define SHM_CORE_RESTORED_H

@@ -4,7 +4,7 @@
 # A checkpoint, killed and failed at each system call of saving and of restoring.  What is saved
 # afterwards is the one before or the one that was being made, each value whole; the next save makes
 # up for all of it, and leaves no chunk behind that nothing refers to.  A restore that was killed or
-# failed gives each section its whole value or leaves it empty, and changes nothing of what is saved.
+# failed gives each section its whole value or leaves it empty, and changes nothing that is saved.
 # In the default run a sample of the calls that only read; all of them with SHM_SOAK.
 # Usage: checkpoint.sh FAULTS-CHECKPOINT
 set -euo pipefail
@@ -46,7 +46,8 @@ restored_right() { # POINT
     local value left
     # A restore that was killed printed nothing, one whose start failed said why.
     while read -r value; do
-        [[ "$value" = *' none' ]] || grep -qF "$value;" <<<"$values" || violation "$1: restored $value"
+        [[ "$value" = *' none' ]] || grep -qF "$value;" <<<"$values" ||
+            violation "$1: restored $value"
     done < <(grep refused "$work/out" | tr ';' '\n' | sed 's/^ //; / refused/d')
     left=$("$program" "$now" look 2>&1) || :
     [ "$left" = "$new" ] || violation "$1: saved is now $left"
