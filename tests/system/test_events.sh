@@ -80,7 +80,7 @@ ok 'also of what persists' test "$(version_of gone)" -eq 0
 
 ipcrm -m "$(segment_id)"
 ok 'ipcrm: who is attached goes on with the old memory' goes_on
-ok 'nobody else comes to it' says 3 'no shared memory under key' shmtool get temps
+ok 'nobody else comes to it' says 3 'somebody removed it' shmtool get temps
 end_manager TERM
 start_manager
 ok 'the next manager has a new one' says 1 'nothing was published yet' shmtool get temps
