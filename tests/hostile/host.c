@@ -3,6 +3,7 @@
  * The processes, files and names that the manager and the victim stand on.
  */
 #include "hostile.h"
+#include "keeper.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -150,6 +151,28 @@ static void ask_the_keeper(void) {
     REFUSED(connect(fd, (struct sockaddr *)&address, sizeof address), EACCES);
     REFUSED(open(address.sun_path, O_RDWR | O_CLOEXEC), EACCES);
     close(fd);
+}
+
+/* By the manager's user, whom it lets in: bytes that no manager sends. */
+void pester_keeper(void) {
+    static uint8_t bytes[2 * sizeof(struct keeper_message)];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", beside_socket(".keeper"));
+    become(MANAGER_UID, MANAGER_UID, NULL, 0);
+    for (unsigned i = 0; i < 500; i++) {
+        struct keeper_message m = {
+            .magic = KEEPER_MAGIC, .version = KEEPER_VERSION, .op = (uint16_t)(5 + rand() % 1000)};
+        size_t n = i % 2 == 0 ? sizeof m : 1 + (unsigned)rand() % (sizeof bytes - 1);
+        int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+        CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+        for (size_t at = 0; at < sizeof bytes; at++)
+            bytes[at] = (uint8_t)rand();
+        if (i % 2 == 0)
+            memcpy(bytes, &m, sizeof m);
+        int r = packet_send(fd, bytes, n, i % 3 == 0 ? 0 : -1, 0);
+        CHECK(r == 0 || r == -EPIPE || r == -ECONNRESET);
+        close(fd);
+    }
 }
 
 /* ---- names of System V */

@@ -82,6 +82,14 @@ pid_t manager_pid(void), victim_pid(void);
 /* Becomes that user, for good. */
 void become(uid_t uid, gid_t gid, const gid_t *groups, size_t n);
 
+/* ---- for test_hostile.sh, which kills the manager meanwhile */
+
+/* own.c: worker 'mallory', with nothing but random bytes in its section. */
+void hold_garbage(void);
+
+/* host.c */
+void pester_keeper(void);
+
 /* ---- peer.c: a client of one's own making */
 
 uint32_t real_key(void);

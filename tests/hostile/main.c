@@ -4,7 +4,7 @@
  * harmed: the manager serves, the victim publishes, the reader reads what it published, and what
  * the manager holds in descriptors, memory and leases is what it was.
  *
- * hostile --list | --table | run [NAME...]
+ * hostile --list | --table | run [NAME...] | hold-garbage | pester-keeper
  */
 #include "hostile.h"
 
@@ -372,6 +372,11 @@ int main(int argc, char **argv) {
         return list(true);
     if (argc >= 2 && strcmp(argv[1], "run") == 0)
         return run_all(argc, argv);
-    fputs("usage: hostile --list | --table | run [NAME...]\n", stderr);
+    if (argc == 2 && strcmp(argv[1], "hold-garbage") == 0)
+        return hold_garbage(), 0;
+    if (argc == 2 && strcmp(argv[1], "pester-keeper") == 0)
+        return pester_keeper(), 0;
+    fputs("usage: hostile --list | --table | run [NAME...] | hold-garbage | pester-keeper\n",
+          stderr);
     return 2;
 }

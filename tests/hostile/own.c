@@ -286,6 +286,20 @@ static void own_size_and_seals(void) {
     CHECK_IS(fetch(&map, NULL), -EACCES); /* which is over */
 }
 
+void hold_garbage(void) {
+    become(MALLORY_UID, MALLORY_UID, (gid_t[]){GROUP}, 1);
+    mallory = attach("mallory", 0);
+    open_section(mallory, "bait");
+    extent = extent_of(mallory, "bait", &bait);
+    for (uint64_t i = 0; i < bait.bytes; i++)
+        extent[i] = (uint8_t)rand();
+    puts("holding");
+    fflush(stdout);
+    while (getchar() != EOF)
+        ;
+    shmc_detach(mallory);
+}
+
 const struct attack own_attacks[] = {
     {"own_control_line", WORKER, DENIED, own_control},
     {"own_head", WORKER, DENIED, own_head},
