@@ -77,7 +77,8 @@ ok "entries are found by their worker" says 0 "worker 'kept'" \
 
 # ---- hardening
 ok "the units verify" says 0 '^$' inside systemd-analyze verify --man=no \
-    shm-manager.service shm-manager.socket shm-manager@abcd0001.service shm-manager@abcd0001.socket
+    shm-manager.service shm-manager.socket shm-manager@abcd0001.service shm-manager@abcd0001.socket \
+    shm-keeper.service shm-keeper.socket shm-keeper@abcd0001.service shm-keeper@abcd0001.socket
 exposure() { # UNIT NAME
     local score
     score=$(inside systemd-analyze security --no-pager "$1" |
@@ -86,6 +87,7 @@ exposure() { # UNIT NAME
     [ -n "$score" ] && awk -v score="$score" 'BEGIN { exit !(score <= 1.0) }'
 }
 ok "the service exposes little" exposure shm-manager.service unit.exposure
+ok "the keeper too" exposure shm-keeper.service unit.exposure_of_keeper
 filtered() { grep -q '^Seccomp:.*2' "$box_root/proc/$(main_pid shm-manager)/status"; }
 ok "and is what it was measured as" filtered
 

@@ -3,19 +3,22 @@
 #
 # Whatever happens to the installed service, what runs goes on: no operation of attached workers and
 # readers fails, who comes meanwhile only waits, and no byte of a section changes.  30 kills; 100 with
-# SHM_SOAK.
+# SHM_SOAK.  On the backend that SHM_BACKEND names, else sysv.
 # Usage: test_systemd_load.sh BUILD-DIRECTORY
 # shellcheck source=tests/system/box.sh
 . "$(dirname "$0")/box.sh"
-kills=30
+backend=${SHM_BACKEND-sysv} kills=30
 [ -z "${SHM_SOAK-}" ] || kills=100
 
 box_up
 box_install
 box_users
+inside shmtool table init --table /var/lib/shm-manager/sections.db >/dev/null
+inside sqlite3 /var/lib/shm-manager/sections.db "UPDATE segment SET backend = '$backend'"
 inside systemctl enable --quiet --now shm-manager.socket shm-manager.service
 box_table /var/lib/shm-manager
 inside systemctl reload shm-manager
+ok "the backend is $backend" says 0 "\($backend\)" as plant shmtool status
 load fill
 sums >"$work/before"
 load_begin
@@ -54,9 +57,9 @@ for ((round = 1; round <= kills; round++)); do
     echo $(((${EPOCHREALTIME/./} - begin) / 1000)) >>"$work/times"
 done
 ok "it came back from $kills kills" [ "$(restarts)" -eq "$kills" ]
-echo "figure: unit.kills $kills kills"
-sort -n "$work/times" | sed -n "$(((kills + 1) / 2))s/.*/figure: unit.back_after_kill_median & ms/p;
-    \$s/.*/figure: unit.back_after_kill_max & ms/p"
+echo "figure: unit.$backend.kills $kills kills"
+sort -n "$work/times" | sed -n "$(((kills + 1) / 2))s/.*/figure: unit.$backend.back_after_kill_median & ms/p;
+    \$s/.*/figure: unit.$backend.back_after_kill_max & ms/p"
 same "$kills kills"
 
 # ---- a manager that hangs
@@ -95,12 +98,13 @@ ok "which runs" runs_new
 same "an upgrade"
 ok "the leases are those of the beginning" diff "$work/leases" <(leases)
 ok "no operation failed in all this" load_end
-awk '/ failures$/ { print "figure: unit.operations_under_events", $1 + $3 + $5 + $7, "operations"
-                    print "figure: violations.unit_operations", $9, "violations" }' "$work/load"
+awk -v on="$backend" '/ failures$/ {
+    print "figure: unit." on ".operations_under_events", $1 + $3 + $5 + $7, "operations"
+    print "figure: violations.unit_operations_" on, $9, "violations" }' "$work/load"
 
 # ---- reboots
 bytes=$(sed 's/.*: \([0-9]*\) bytes .*/\1/' "$work/before" | awk '{ n += $1 } END { print n }')
-echo "figure: unit.bytes_compared $bytes bytes"
+echo "figure: unit.$backend.bytes_compared $bytes bytes"
 places() { sed 's/ incarnation.*//' "$1"; }
 for how in box_down box_cut; do
     $how
