@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char *text_of(json_t *object) {
@@ -48,11 +49,17 @@ static json_int_t arena_bytes(const struct layout *layout) {
     return (json_int_t)bytes;
 }
 
+/* Where our pid is a number; 0: not known. */
+static json_int_t pid_namespace(void) {
+    struct stat space;
+    return stat("/proc/self/ns/pid", &space) == 0 ? (json_int_t)space.st_ino : 0;
+}
+
 static json_t *manager_json(const struct manager *m) {
-    return json_pack("{s:i, s:s, s:I, s:s, s:s, s:s, s:s}", "pid", (int)getpid(), "version",
-                     SHM_VERSION, "since_ns", (json_int_t)m->since_real_ns, "table",
-                     m->config.table, "state", m->config.state, "runtime", m->config.runtime_dir,
-                     "socket", m->server.path);
+    return json_pack("{s:i, s:I, s:s, s:I, s:s, s:s, s:s, s:s}", "pid", (int)getpid(),
+                     "pid_namespace", pid_namespace(), "version", SHM_VERSION, "since_ns",
+                     (json_int_t)m->since_real_ns, "table", m->config.table, "state",
+                     m->config.state, "runtime", m->config.runtime_dir, "socket", m->server.path);
 }
 
 static json_t *segment_json(const struct manager *m) {

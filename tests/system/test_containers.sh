@@ -139,6 +139,7 @@ for where in env container; do
 done
 printf four | shmtool put temps
 hold container
+ok 'the status tells whose number its pid is' says 0 '"pid_namespace": ?[1-9]' shmtool status --json
 ok 'revoke takes the lease of one that it cannot see' shmtool revoke driver
 ok 'and another takes its name' shmtool put temps <<<five
 cut_off "$holder"
@@ -157,7 +158,10 @@ ok 'in a directory where anybody writes, a manager that has no uid there is not 
     says 3 "is somebody's whom your user namespace doesn't know, and others may write in" \
     "${member[@]}" unshare --user --map-root-user shmtool get temps
 chmod 755 "$SHMC_RUNTIME_DIR"
+began=${EPOCHREALTIME/./}
 destroy
+ok "destroy doesn't wait for the process that has the manager's number here" \
+    [ $((${EPOCHREALTIME/./} - began)) -lt 4000000 ]
 mkdir "$work/rootless" "$work/rootless/state"
 SHMC_RUNTIME_DIR=$work/rootless/run
 mkdir "$SHMC_RUNTIME_DIR"

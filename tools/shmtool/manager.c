@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -329,12 +330,19 @@ static int confirm(const struct tool *tool) {
     return TOOL_OK;
 }
 
+/* Does its pid mean the same process here? */
+static bool shares_pids(const json_t *status) {
+    struct stat here;
+    uint64_t there = field_number(status, "manager", "pid_namespace");
+    return there == 0 || stat("/proc/self/ns/pid", &here) < 0 || here.st_ino == there;
+}
+
 /* A descriptor that tells when the manager has ended; -1 where there is none to be had. */
 static int watch_manager(const struct tool *tool) {
     char error[512];
     json_t *status = NULL;
     int fd = -1;
-    if (ask_quietly(tool, "status", &status, error, sizeof error) == 0)
+    if (ask_quietly(tool, "status", &status, error, sizeof error) == 0 && shares_pids(status))
         fd = pidfd_open((pid_t)field_number(status, "manager", "pid"), 0);
     json_decref(status);
     return fd;
