@@ -9,11 +9,10 @@
 #include <errno.h>
 #include <string.h>
 
-static const size_t sizes[] = {sizeof(struct protocol_head),    sizeof(struct protocol_hello),
-                               sizeof(struct protocol_claim),   sizeof(struct protocol_refused),
-                               sizeof(struct protocol_grant),   sizeof(struct protocol_ack),
-                               sizeof(struct protocol_request), sizeof(struct protocol_map),
-                               100};
+static const size_t sizes[] = {
+    sizeof(struct protocol_head),    sizeof(struct protocol_hello), sizeof(struct protocol_claim),
+    sizeof(struct protocol_refused), sizeof(struct protocol_grant), sizeof(struct protocol_ack),
+    sizeof(struct protocol_request), sizeof(struct protocol_map),   100};
 
 static bool ended(const char *text, size_t bytes) {
     return memchr(text, '\0', bytes) != NULL;
@@ -32,7 +31,8 @@ static void check_accepted(const union protocol_message *m, size_t bytes) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     struct input input = {data, data + bytes};
     bool forged = take_below(&input, 4) != 0;
-    size_t n = forged ? sizes[take_below(&input, sizeof sizes / sizeof *sizes)] : (size_t)(input.end - input.at);
+    size_t n = forged ? sizes[take_below(&input, sizeof sizes / sizeof *sizes)]
+                      : (size_t)(input.end - input.at);
     /* As long as the message and no longer: what is read behind it is out of bounds. */
     uint8_t *copy = calloc(1, n + 1);
     MUST(copy != NULL);

@@ -90,7 +90,7 @@ START_TEST(a_crowd_has_a_limit_as_a_whole) {
     ck_assert_uint_eq(lines_of(look_later), REFUSALS_ROWS);
     char rest[96];
     snprintf(rest, sizeof rest, "%u more claims of many workers and users were refused",
-             (9 * REFUSALS_ROWS + 1) * 10 - REFUSALS_EACH);
+             (unsigned)((9 * REFUSALS_ROWS + 1) * 10 - REFUSALS_EACH));
     ck_assert_ptr_nonnull(strstr(text, rest));
 }
 END_TEST

@@ -53,8 +53,9 @@ static void checkpoint_lines(const json_t *reply) {
              field_number(checkpoint, NULL, "sections"), text_ago(ago, saved_ns));
     if (error && saved_ns > 0)
         line("", PLAIN, "last saved %s ago", text_ago(ago, saved_ns));
-    json_array_foreach(json_object_get(checkpoint, "not_restored"), i, why)
+    json_array_foreach(json_object_get(checkpoint, "not_restored"), i, why) {
         line("", YELLOW, "%s", json_string_value(why));
+    }
 }
 
 static void print_status(const json_t *reply) {
