@@ -110,11 +110,12 @@ static int attach(shmc *segment, const struct settings *settings, uint64_t *byte
     segment->base = NULL;
     int other = parts_open(segment, settings, bytes);
     if (other == -EOPNOTSUPP && r == -ENOENT)
-        return error_set(segment->error, r,
-                         "key 0x%08x is served in %s, with backend sysv, and no such memory is "
-                         "here: somebody removed it (restart the manager), or the manager has "
-                         "another IPC namespace (share it, --ipc, or use backend memfd)",
-                         settings->key, settings->runtime_dir);
+        return error_set(
+            segment->error, r,
+            "no shared memory under key 0x%08x is here, and its manager serves it in %s, with "
+            "backend sysv: somebody removed it (restart the manager), or the manager "
+            "has another IPC namespace (share it, --ipc, or use backend memfd)",
+            settings->key, settings->runtime_dir);
     if (other == -ENOENT || (other == -ENOTCONN && !connection_there(settings)) ||
         (other < 0 && r != -ENOENT))
         return error_set(segment->error, r, "%s", why);
