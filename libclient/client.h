@@ -230,7 +230,7 @@ struct shm_bell *mapping_bell(shmc *segment, uint32_t index);
 
 /* ---- parts.c: a segment made of memfds */
 
-/* -ENOENT: the manager serves no such segment; -ENOTCONN: no manager. */
+/* -EOPNOTSUPP, without a text: the manager's is of another backend; -ENOTCONN: no manager. */
 int parts_open(shmc *segment, const struct settings *settings, uint64_t *bytes);
 void parts_close(shmc *segment);
 int parts_reach(shmc *segment, uint32_t arena_index, uint64_t generation);
