@@ -50,6 +50,9 @@ int main(void) {
             look(strcmp(line, "read brief\n") == 0 ? brief : temps);
         fflush(stdout);
     }
+    shmc_close(brief);
+    shmc_close(temps);
+    shmc_close(out);
     shmc_detach(reader);
     shmc_detach(worker);
 }

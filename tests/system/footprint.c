@@ -31,6 +31,10 @@ static struct held held_now(void) {
     return held;
 }
 
+#define OPENED_MAX 4096u
+static shmc_section *opened[OPENED_MAX];
+static unsigned opened_n;
+
 static void open_one(shmc *segment, unsigned arena, unsigned number) {
     char name[SHMC_NAME_BYTES];
     shmc_section *section;
@@ -39,6 +43,13 @@ static void open_one(shmc *segment, unsigned arena, unsigned number) {
     if (r < 0)
         fprintf(stderr, "%s: %s\n", name, shmc_last_error(segment));
     CHECK_IS(r, 0);
+    CHECK(opened_n < OPENED_MAX);
+    opened[opened_n++] = section;
+}
+
+static void close_all(void) {
+    while (opened_n > 0)
+        shmc_close(opened[--opened_n]);
 }
 
 /* One more arena splits what it is mapped over: itself, and what is left behind it. */
@@ -76,6 +87,7 @@ int main(int argc, char **argv) {
     struct held all = held_now();
     CHECK_IS(all.fds, empty.fds);
     CHECK_IS(all.maps, used.maps);
+    close_all();
     shmc_detach(segment);
     struct held after = held_now();
     CHECK_IS(after.fds, empty.fds);

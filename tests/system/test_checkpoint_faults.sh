@@ -11,6 +11,7 @@
 [ -n "${TMPDIR-}" ] || [ ! -w /dev/shm ] || export TMPDIR=/dev/shm
 # shellcheck source=tests/interop/harness.sh disable=SC2016 # perl's variables
 . "$(dirname "$0")/../interop/harness.sh"
+[ -x "$build/tests/crash/faults/faults_manager" ] || { echo 'skipped: sanitizers are not to be traced'; exit 77; }
 command -v strace >/dev/null || { echo 'skipped: no strace'; exit 77; }
 strace -qq -o /dev/null true 2>/dev/null || { echo 'skipped: nothing can be traced'; exit 77; }
 on_sysv || { echo 'skipped: for sysv'; exit 77; }
