@@ -25,7 +25,7 @@ clean_up() {
     local status=$? child
     trap - EXIT
     for child in "${children[@]}"; do
-        { kill "$child" && wait "$child"; } 2>/dev/null || :
+        { kill "$child" && kill -CONT "$child" && wait "$child"; } 2>/dev/null || :
     done
     if [ -n "$manager" ]; then
         kill -CONT "$manager" 2>/dev/null || :

@@ -56,6 +56,9 @@ kill -CONT "$keeper"
     kill "STOP", $$; sleep 60' &
 half=$!
 children+=("$half")
+# Not before it has claimed: whoever asks takes the name for a moment.
+is_stopped() { [ "$(ps -o state= -p "$half")" = T ]; }
+await 10 is_stopped
 await 10 says 1 'is being taken by process' shmtool run --worker driver -- true
 bad 'one that was stopped amid its claim' 1 "is being taken by process $half" shmtool run --worker driver -- true
 fine 'loses it' says 0 '' shmtool run --worker driver --wait 15000 -- true
