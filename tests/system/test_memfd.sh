@@ -132,7 +132,7 @@ fi
 shmtool run --worker driver -- sleep 300 &
 holder=$!
 children+=("$holder")
-await 10 shmtool workers driver
+await 10 says 0 ' leased ' shmtool workers driver
 failed=0
 chmod 755 "$work"
 for case in $(for program in memfd_parts memfd_revoke memfd_keeper; do
