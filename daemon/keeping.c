@@ -20,8 +20,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATIENCE_S 1
-#define LISTENER   3 /* where the keeper expects its socket */
+#define PATIENCE_S 5 /* it answers at once, on a machine that lets it run; less than the watchdog  \
+                      */
+#define LISTENER 3   /* where the keeper expects its socket */
 
 static int make_address(struct keeping *k, const char *runtime_dir, uint32_t key,
                         struct sockaddr_un *address) {
@@ -192,9 +193,11 @@ int keeping_ask(const struct keeping *k, enum keeper_op op, struct keeper_messag
     m->result = 0;
     int r = packet_send(k->fd, m, sizeof *m, fd, 0);
     ssize_t n = r < 0 ? r : packet_receive(k->fd, &answer, sizeof answer, &came, 0);
-    if (n == -EAGAIN)
+    if (n == -EAGAIN) {
+        shutdown(k->fd,
+                 SHUT_RDWR); /* an answer that comes late is no answer to the next question */
         r = -ETIMEDOUT;
-    else if (n != sizeof answer || answer.magic != KEEPER_MAGIC || answer.op != op)
+    } else if (n != sizeof answer || answer.magic != KEEPER_MAGIC || answer.op != op)
         r = -EPIPE;
     else
         r = answer.result;

@@ -42,7 +42,8 @@ each_figure() {
 ok "each figure" each_figure
 
 pages() { # "name (3)", "name(3)" and .BR name (3), of ours
-    sed 's/\\-/-/g' README.md ARCHITECTURE.md ./*/*.[1-8] ./*/*/*.[1-8] |
+    find README.md ARCHITECTURE.md daemon include libclient systemd tools -type f \
+        \( -name '*.md' -o -name '*.[1-8]' \) -exec sed 's/\\-/-/g' {} + |
         grep -oE '(shmc_[a-z_]+|shm-[a-z.@-]+|shmtool|libshmclient)`? ?\([1-8]\)' | tr -d '` )' |
         tr '(' . | sort -u
 }

@@ -157,7 +157,7 @@ static void run_clean(shmc *cam) {
         check_one_owner("cam");
         shmc_detach(cam);
     }
-    if (attach(&again, "cam", error, 5000) < 0)
+    if (attach(&again, "cam", error, 30000) < 0)
         scene_violation(&scene, "a free worker's name can't be had", error);
     check_one_owner("cam");
     if (scene_ask(&scene, "reload", error) < 0)
@@ -182,7 +182,7 @@ static void set_up(void) {
     char error[640];
     int status;
     pid_t manager = scene_start(&scene, NULL, false);
-    if (!scene_ready(&scene, manager, &status) || attach(&still, "still", error, 5000) < 0 ||
+    if (!scene_ready(&scene, manager, &status) || attach(&still, "still", error, 30000) < 0 ||
         shmc_open(&still_section, still, "still", NULL) < 0) {
         fprintf(stderr, "faults_manager: no manager to begin with, see %s\n", scene.log);
         exit(2);

@@ -168,7 +168,7 @@ bool scene_stop(struct scene *s, pid_t manager, int *status) {
     int pidfd = (int)syscall(SYS_pidfd_open, manager, 0);
     struct pollfd wait = {.fd = pidfd, .events = POLLIN};
     kill(manager, SIGTERM);
-    bool ended = poll(&wait, 1, 5000) > 0;
+    bool ended = poll(&wait, 1, 30000) > 0;
     if (!ended)
         kill(manager, SIGKILL);
     waitpid(manager, status, 0);
