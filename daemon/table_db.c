@@ -355,9 +355,9 @@ static int compare_schema(const struct table_db *db, sqlite3 *right, char *error
         r = FAIL(-ENOMEM, "%s: out of memory", db->path);
     else if (first_difference(found, wanted, name, sizeof name))
         r = FAIL(-EINVAL,
-                 "the table has a %s that is not shm-manager's (it would run as whoever edits the "
+                 "the table has %s %s that is not shm-manager's (it would run as whoever edits the "
                  "table next): DROP it",
-                 name);
+                 name[0] == 'i' ? "an" : "a", name);
     else if (sqlite3_reset(found), sqlite3_reset(wanted),
              first_difference(wanted, found, name, sizeof name))
         r = FAIL(-EINVAL,

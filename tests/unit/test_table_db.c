@@ -172,7 +172,7 @@ START_TEST(foreign_objects_are_refused) {
          "table next): DROP it"},
         {"CREATE TABLE evil(a)", "the table has a table 'evil' that is not shm-manager's (it would "
                                  "run as whoever edits the table next): DROP it"},
-        {"CREATE INDEX evil ON section(size)", "the table has a index 'evil' that is not "
+        {"CREATE INDEX evil ON section(size)", "the table has an index 'evil' that is not "
                                                "shm-manager's (it would run as whoever edits the "
                                                "table next): DROP it"},
         {"DROP TRIGGER section_keeps_id; CREATE TRIGGER section_keeps_id AFTER INSERT ON section "
