@@ -72,6 +72,12 @@ static int damaged(const shmc *segment, int code, const char *field) {
                      field);
 }
 
+static int load(const shmc *segment, struct layout *ret) {
+    const char *field = "";
+    int r = directory_load(&segment->directory, ret, &field);
+    return r < 0 ? damaged(segment, r, field) : 0;
+}
+
 int shmc_inspect(shmc *segment, const char *name, struct shmc_section_info *ret) {
     int r = handle_usable(segment);
     if (r < 0)
@@ -133,15 +139,14 @@ int shmc_sections(shmc *segment, struct shmc_section_info **ret, size_t *n) {
         struct layout layout;
         struct shmc_section_info *all;
         size_t count;
-        const char *field = "";
-        r = directory_load(&segment->directory, &layout, &field);
+        r = load(segment, &layout);
         if (r < 0)
-            return damaged(segment, r, field);
+            return r;
         r = list_sections(segment, &layout, &all, &count);
         uint64_t generation = layout.generation;
         layout_clear(&layout);
         if (r < 0)
-            return damaged(segment, r, field);
+            return damaged(segment, r, "");
         shared_fence_acquire(); /* as in shmc_inspect() */
         if (directory_generation(&segment->directory) == generation) {
             *ret = all;
@@ -180,19 +185,17 @@ static int by_worker_name(const void *a, const void *b) {
 }
 
 int shmc_workers(shmc *segment, struct shmc_worker_info **ret, size_t *n) {
+    struct layout layout;
     int r = handle_usable(segment);
+    if (r == 0)
+        r = load(segment, &layout);
     if (r < 0)
         return r;
-    struct layout layout;
-    const char *field = "";
-    r = directory_load(&segment->directory, &layout, &field);
-    if (r < 0)
-        return damaged(segment, r, field);
     uint32_t used = layout.workers_used;
     layout_clear(&layout);
     struct shmc_worker_info *all = calloc(used + 1, sizeof *all);
     if (all == NULL)
-        return damaged(segment, -ENOMEM, field);
+        return damaged(segment, -ENOMEM, "");
     size_t count = 0;
     for (uint32_t i = 0; i < used; i++) {
         struct shm_worker record;
@@ -249,14 +252,12 @@ static uint32_t count_workers(const struct layout *layout) {
 }
 
 int shmc_segment(const shmc *segment, struct shmc_segment_info *ret) {
+    struct layout layout;
     int r = handle_usable(segment);
+    if (r == 0)
+        r = load(segment, &layout);
     if (r < 0)
         return r;
-    struct layout layout;
-    const char *field = "";
-    r = directory_load(&segment->directory, &layout, &field);
-    if (r < 0)
-        return damaged(segment, r, field);
     const struct shm_header *header = &segment->directory.header;
     struct shmc_segment_info info = {
         .key = header->key,
