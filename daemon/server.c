@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define FULL_SAID_NS UINT64_C(60000000000)
+#define PAUSE_US     100000
 
 /* ---- a client's end */
 
@@ -208,18 +209,27 @@ static void welcome(struct manager *m, int fd, const struct peer *peer) {
         server_drop(client);
 }
 
-/* Without a descriptor to take it with, a connection would be announced again and again. */
-static void turn_away(struct server *server) {
+static void say_full(struct server *server, int error) {
     uint64_t now_ns = clock_mono_ns();
-    if (server->full_said_ns == 0 || now_ns - server->full_said_ns > FULL_SAID_NS) {
-        server->full_said_ns = now_ns;
+    if (server->full_said_ns != 0 && now_ns - server->full_said_ns <= FULL_SAID_NS)
+        return;
+    server->full_said_ns = now_ns;
+    if (error == EMFILE)
         journal(LOG_WARNING, JOURNAL_TROUBLE,
                 "no descriptor is left for another connection (%u are open): raise LimitNOFILE "
                 "(ulimit -n)",
                 server->clients_n);
-    }
+    else
+        journal(LOG_WARNING, JOURNAL_TROUBLE,
+                "no connection can be taken (%s): new ones wait until this machine has more (%s)",
+                strerror(error),
+                error == ENFILE ? "descriptors: sysctl fs.file-max" : "memory for sockets");
+}
+
+/* Gives the spare descriptor for the answer that there is no other.  False: there is no spare. */
+static bool turn_away(struct server *server) {
     if (server->spare < 0)
-        return;
+        return false;
     close(server->spare);
     int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
@@ -229,6 +239,31 @@ static void turn_away(struct server *server) {
         close(fd);
     }
     server->spare = fcntl(server->fd, F_DUPFD_CLOEXEC, 3);
+    return fd >= 0;
+}
+
+static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata) {
+    (void)source;
+    (void)usec;
+    struct server *server = userdata;
+    if (server->spare < 0)
+        server->spare = fcntl(server->fd, F_DUPFD_CLOEXEC, 3);
+    return sd_event_source_set_enabled(server->io, SD_EVENT_ON);
+}
+
+/* A connection that can't be taken is announced again and again: looks away for a moment. */
+static void pause_listening(struct server *server) {
+    sd_event_source_set_enabled(server->io, SD_EVENT_OFF);
+    sd_event_source_set_time_relative(server->pause, PAUSE_US);
+    sd_event_source_set_enabled(server->pause, SD_EVENT_ONESHOT);
+}
+
+static void not_accepted(struct server *server, int error) {
+    if (error == EAGAIN || error == EINTR || error == ECONNABORTED) /* it went again */
+        return;
+    say_full(server, error);
+    if (error != EMFILE || !turn_away(server))
+        pause_listening(server);
 }
 
 static int on_connect(sd_event_source *source, int listener, uint32_t events, void *userdata) {
@@ -236,10 +271,10 @@ static int on_connect(sd_event_source *source, int listener, uint32_t events, vo
     (void)events;
     struct manager *m = userdata;
     int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0 && errno == EMFILE)
-        turn_away(&m->server);
-    if (fd < 0)
+    if (fd < 0) {
+        not_accepted(&m->server, errno);
         return 0;
+    }
     struct peer peer;
     const char *problem = "the manager can't see who you are";
     if (peer_get(&peer, fd) == 0) {
@@ -313,6 +348,11 @@ int server_open(struct manager *m, char *error, size_t error_bytes) {
     r = server->spare < 0
             ? -errno
             : sd_event_add_io(m->event, &server->io, server->fd, EPOLLIN, on_connect, m);
+    if (r >= 0)
+        r = sd_event_add_time_relative(m->event, &server->pause, CLOCK_MONOTONIC, PAUSE_US, 10000,
+                                       on_pause_over, server);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(server->pause, SD_EVENT_OFF);
     if (r < 0)
         snprintf(error, error_bytes, "%s: %s", server->path, strerror(-r));
     return r < 0 ? r : 0;
@@ -323,7 +363,8 @@ void server_close(struct manager *m) {
     while (server->clients != NULL)
         server_drop(server->clients);
     sd_event_source_disable_unref(server->io);
-    server->io = NULL;
+    sd_event_source_disable_unref(server->pause);
+    server->io = server->pause = NULL;
     if (server->fd < 0)
         return;
     close(server->fd);

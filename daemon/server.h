@@ -40,7 +40,7 @@ struct server {
     uint64_t full_said_ns;
     bool activated; /* the socket is the service manager's */
     char path[108];
-    sd_event_source *io;
+    sd_event_source *io, *pause;
     struct client *clients;
     unsigned clients_n;
 };
