@@ -23,7 +23,8 @@ printf one | shmtool put temps
 ok 'a host that is as it should be' says 0 '^0 wrong, 0 fixed' doctor
 
 # The kernel, in an IPC namespace of our own.
-if [ -n "${SHM_TEST_ALONE-}" ]; then
+on_sysv || ok 'memfds mind nothing of System V' says 0 'ok +kernel: it needs no System V memory' doctor
+if [ -n "${SHM_TEST_ALONE-}" ] && on_sysv; then
     kernel=/proc/sys/kernel
     before=$(cat $kernel/shmmax $kernel/shmall)
     echo 1 >$kernel/shm_rmid_forced
@@ -99,6 +100,26 @@ if [ "$(id -u)" -eq 0 ]; then
         ok '--fix gives it to the group' says 1 'fixed +table: .* was not readable for group shm-manager, and is now' \
             installed shmtool doctor --fix
     fi
+fi
+
+# What stands behind the manager.
+if ! on_sysv; then
+    ok 'memfds' says 0 'ok +segment: memfd, 67108864 bytes' doctor
+    if [ "$(id -u)" -eq 0 ]; then
+        ok 'which somebody is not handed' says 1 \
+            "WRONG +segment: .* to uid 65533: uid 65533 is not in the segment's group '65530'" as_nobody shmtool doctor -S "$work/state"
+        ok 'a member is' says 0 'ok +segment: memfd' \
+            setpriv --reuid 65533 --regid 65533 --groups 65530 shmtool doctor -S "$work/state"
+    fi
+    end_manager KILL
+    ok 'no manager' says 1 'WRONG +manager: .*no manager answers' doctor
+    ok 'a keeper that goes on without one' says 1 \
+        'note +segment: no manager serves it; what .*\.keeper holds stays' doctor
+    ok 'with the remedy' says 1 'do: start the manager: it adopts it with all values' doctor
+    start_manager
+    ok 'as it does' test "$(shmtool get temps)" = one
+    ok 'then all is fine' says 0 '^0 wrong' doctor
+    exit 0
 fi
 
 # What stands under the key, and what was left behind.

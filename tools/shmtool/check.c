@@ -5,6 +5,7 @@
  */
 #include "tool.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,8 +223,16 @@ int verb_check(const struct tool *tool) {
     int code = take_levels(&check);
     if (code != CHECK_OK)
         return code;
-    if (attach_quietly(tool, &segment, error, sizeof error) < 0) {
-        plain(error);
+    int r = attach_quietly(tool, &segment, error, sizeof error);
+    plain(error);
+    /* Where only a manager lets anybody in, that says what it says where readers still come. */
+    if (r == -ENOTCONN && check.levels[MANAGER] != CHECK_OK) {
+        count(&check, MANAGER, "", "");
+        snprintf(check.manager, sizeof check.manager, "%s", error);
+        print_check(&check);
+        return check.state;
+    }
+    if (r < 0) {
         if (tool->json)
             return fail(tool, CHECK_UNKNOWN, "%s", error);
         printf("SHM UNKNOWN - %s\n", error);

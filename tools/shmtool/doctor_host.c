@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SYSTEM_UID_MAX 999 /* above it logind removes what a user leaves behind */
@@ -67,6 +68,10 @@ void look_at_kernel(struct doctor *doctor) {
     uint64_t bytes = table_bytes(doctor), page = (uint64_t)sysconf(_SC_PAGESIZE);
     unsigned before = doctor->count[WRONG] + doctor->count[FIXED];
     char wrong[128];
+    if (doctor->table.backend == SHM_BACKEND_MEMFD) {
+        found(doctor, FINE, "kernel", "", "it needs no System V memory (backend memfd)");
+        return;
+    }
     if (kernel_number("shm_rmid_forced") == 1)
         mend_kernel(doctor, "shm_rmid_forced", 0,
                     "the kernel removes a segment when its last process detaches, and all values "
@@ -136,10 +141,25 @@ static int segment_rights(uint32_t key, gid_t *group) {
     return rights;
 }
 
+static bool of_memfds(const struct doctor *doctor) {
+    return doctor->status && strcmp(field_text(doctor->status, "segment", "backend"), "memfd") == 0;
+}
+
+/* As the manager decides it, where the kernel shows nothing; its own user may all. */
+static int manager_rights(const struct doctor *doctor, gid_t group) {
+    char path[32];
+    struct stat process;
+    snprintf(path, sizeof path, "/proc/%lu", field_number(doctor->status, "manager", "pid"));
+    if (in_group(group) || (stat(path, &process) == 0 && process.st_uid == geteuid()))
+        return 6;
+    return strcmp(field_text(doctor->status, "segment", "mode"), "0664") == 0 ? 4 : 0;
+}
+
 static void look_at_standing(struct doctor *doctor, const char *name, gid_t group) {
     char remedy[160];
     gid_t owner = group;
-    int rights = segment_rights(doctor->key, &owner);
+    int rights =
+        of_memfds(doctor) ? manager_rights(doctor, group) : segment_rights(doctor->key, &owner);
     snprintf(remedy, sizeof remedy, "usermod -aG %s USER as root, and log in anew", name);
     if (rights == 6 || (rights < 0 && in_group(group)))
         found(doctor, FINE, "group", "", "uid %u may attach, also as a worker", geteuid());
@@ -225,23 +245,36 @@ static void look_inside(struct doctor *doctor, int id, const struct shmid_ds *st
 /* Of memfds, which only the manager hands out: whether it does is the thing to know. */
 static void look_at_parts(struct doctor *doctor) {
     shmc *segment = NULL;
-    int code = attach(doctor->tool, NULL, 0, 0, &segment);
-    if (code != TOOL_OK)
-        found(doctor, WRONG, "segment", "", "the manager hands no part of it to uid %u (see above)",
-              geteuid());
+    char error[512];
+    if (attach_quietly(doctor->tool, &segment, error, sizeof error) < 0)
+        found(doctor, WRONG, "segment", "", "the manager hands no part of it to uid %u: %s",
+              geteuid(), error);
     else
         found(doctor, FINE, "segment", "", "memfd, %lu bytes",
               field_number(doctor->status, "segment", "bytes"));
     shmc_detach(segment);
 }
 
+/* Whom it doesn't let in may not know either what it holds. */
+static bool look_at_keeper(struct doctor *doctor) {
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%.4000s/%08x.keeper", doctor->runtime_dir, doctor->key);
+    if (doctor->table.backend != SHM_BACKEND_MEMFD || access(path, F_OK) != 0)
+        return false;
+    found(doctor, REMARK, "segment", "start the manager: it adopts it with all values",
+          "no manager serves it; what %s holds stays, and only who is attached goes on", path);
+    return true;
+}
+
 void look_at_segment(struct doctor *doctor) {
     struct shmid_ds stat;
-    if (doctor->status && strcmp(field_text(doctor->status, "segment", "backend"), "memfd") == 0) {
+    if (of_memfds(doctor)) {
         look_at_parts(doctor);
         return;
     }
     int id, r = sysv_find(doctor->key, &id);
+    if (r == -ENOENT && !doctor->status && look_at_keeper(doctor))
+        return;
     if (r == 0)
         r = sysv_stat(id, &stat);
     if (r == -ENOENT) {

@@ -347,7 +347,7 @@ static int inspect(const struct tool *tool, shmc *segment, const char *name,
 /* Who must write it, and does the value fit? */
 static int look_up(const struct tool *tool, const char *name, struct shmc_section_info *ret) {
     shmc *segment;
-    int code = attach(tool, NULL, 0, 0, &segment);
+    int code = attach(tool, NULL, 0, tool->wait_ms, &segment);
     if (code != TOOL_OK)
         return code;
     code = inspect(tool, segment, name, ret);
