@@ -116,7 +116,7 @@ static struct point *add(struct point *points, size_t *n, const char *call, unsi
         abort();
     struct point *p = &grown[(*n)++];
     *p = (struct point){.when = when};
-    snprintf(p->call, sizeof p->call, "%s", call);
+    snprintf(p->call, sizeof p->call, "%.31s", call);
     snprintf(p->action, sizeof p->action, "%s=%s", kind, value);
     return grown;
 }
