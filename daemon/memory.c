@@ -45,6 +45,14 @@ static uint64_t cgroup_number(const char *cgroup, const char *file) {
     return value;
 }
 
+static uint64_t cgroup_room(const char *cgroup) {
+    uint64_t max = cgroup_number(cgroup, "memory.max");
+    uint64_t current = cgroup_number(cgroup, "memory.current");
+    if (max == ULLONG_MAX || current == ULLONG_MAX)
+        return UINT64_MAX;
+    return current < max ? max - current : 0;
+}
+
 static uint64_t cgroup_available(void) {
     char line[PATH_MAX] = "";
     FILE *file = fopen("/proc/self/cgroup", "re");
@@ -58,15 +66,14 @@ static uint64_t cgroup_available(void) {
     char *path = line + 3;
     path[strcspn(path, "\n")] = '\0';
     uint64_t least = UINT64_MAX;
-    for (char *slash; (slash = strrchr(path, '/')) != NULL; *slash = '\0') {
-        uint64_t max = cgroup_number(path, "memory.max");
-        uint64_t current = cgroup_number(path, "memory.current");
-        if (max == ULLONG_MAX || current == ULLONG_MAX)
-            continue;
-        uint64_t room = current < max ? max - current : 0;
+    for (;;) {
+        uint64_t room = cgroup_room(path);
         least = room < least ? room : least;
+        char *slash = strrchr(path, '/');
+        if (slash == NULL) /* the root has been looked at: a container's is limited, too */
+            return least;
+        *slash = '\0';
     }
-    return least;
 }
 
 uint64_t memory_available(void) {
