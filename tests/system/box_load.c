@@ -13,14 +13,12 @@
  * `run` prints "ready PID" when all of them are at work, and at its end what they did.  An
  * operation that fails, or a value that isn't as its writer made it, is a failure: one is too many.
  */
+#include "failures.h"
+
 #include <errno.h>
 #include <poll.h>
-#include <shmclient.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -35,30 +33,21 @@
 struct board {
     atomic_bool stop, stop_writers; /* readers wait for what writers write */
     atomic_uint ready;
-    atomic_ullong publishes, reads, waits, attaches, failures;
-    char failure[320];
+    atomic_ullong publishes, reads, waits, attaches;
+    struct failures failures;
 };
 
 static struct board *board;
 
 static void fail(const char *what, int result, const char *text) {
-    if (atomic_fetch_add(&board->failures, 1) == 0)
-        snprintf(board->failure, sizeof board->failure, "%s: %s (%s)", what, strerror(-result),
-                 text);
+    failures_add(&board->failures, what, result, text);
 }
 
 static shmc *attach(const char *worker) {
-    char error[256] = "";
-    struct shmc_options options = {.size = sizeof options,
-                                   .worker = worker,
-                                   .timeout_ms = PATIENCE_MS,
-                                   .error = error,
-                                   .error_bytes = sizeof error};
-    shmc *segment = NULL;
-    int r = shmc_attach(&segment, &options);
-    if (r < 0)
-        fail(worker == NULL ? "attach of a reader" : worker, r, error);
-    return segment;
+    return failures_attach(&board->failures,
+                           (struct shmc_options){.size = sizeof(struct shmc_options),
+                                                 .worker = worker,
+                                                 .timeout_ms = PATIENCE_MS});
 }
 
 static shmc_section *open_load(shmc *segment, int number) {
@@ -112,8 +101,9 @@ static int check(const uint64_t *words, ssize_t length, const struct shmc_value 
     return ok ? 0 : -EBADMSG;
 }
 
-static void read_loads(int number) {
-    static uint64_t words[WORDS];
+/* Gets values of a section until the end, and counts them. */
+static void look_at(int number, const char *what, int (*look)(shmc_section *, uint64_t *version),
+                    atomic_ullong *looks) {
     uint64_t version = 0;
     shmc *segment = attach(NULL);
     shmc_section *section = segment == NULL ? NULL : open_load(segment, number);
@@ -122,36 +112,37 @@ static void read_loads(int number) {
     int r = 0;
     atomic_fetch_add(&board->ready, 1);
     while (r == 0 && !atomic_load(&board->stop)) {
-        struct shmc_value value = {0};
-        ssize_t n = shmc_read(section, words, sizeof words, &value);
-        if (n != -ENODATA)
-            r = n < 0 ? (int)n : check(words, n, &value, &version);
-        atomic_fetch_add(&board->reads, 1);
-        usleep(PAUSE_US);
+        r = look(section, &version);
+        atomic_fetch_add(looks, 1);
     }
     if (r < 0)
-        fail("read", r, shmc_last_error(segment));
+        fail(what, r, shmc_last_error(segment));
     shmc_detach(segment);
 }
 
-static void wait_for_loads(int number) {
+static int read_one(shmc_section *section, uint64_t *version) {
     static uint64_t words[WORDS];
-    uint64_t version = 0;
-    shmc *segment = attach(NULL);
-    shmc_section *section = segment == NULL ? NULL : open_load(segment, number);
-    if (section == NULL)
-        return;
-    int r = 0;
-    atomic_fetch_add(&board->ready, 1);
-    while (r == 0 && !atomic_load(&board->stop)) {
-        struct shmc_value value = {0};
-        ssize_t n = shmc_next(section, words, sizeof words, PATIENCE_MS, &value);
-        r = n < 0 ? (int)n : check(words, n, &value, &version);
-        atomic_fetch_add(&board->waits, 1);
-    }
-    if (r < 0)
-        fail("wait", r, shmc_last_error(segment));
-    shmc_detach(segment);
+    struct shmc_value value = {0};
+    ssize_t n = shmc_read(section, words, sizeof words, &value);
+    usleep(PAUSE_US);
+    if (n == -ENODATA)
+        return 0;
+    return n < 0 ? (int)n : check(words, n, &value, version);
+}
+
+static int wait_for_one(shmc_section *section, uint64_t *version) {
+    static uint64_t words[WORDS];
+    struct shmc_value value = {0};
+    ssize_t n = shmc_next(section, words, sizeof words, PATIENCE_MS, &value);
+    return n < 0 ? (int)n : check(words, n, &value, version);
+}
+
+static void read_loads(int number) {
+    look_at(number, "read", read_one, &board->reads);
+}
+
+static void wait_for_loads(int number) {
+    look_at(number, "wait", wait_for_one, &board->waits);
 }
 
 /* Needs the manager each time, and has patience. */
@@ -207,7 +198,7 @@ static int run(void) {
         others[i] = spawn(i % 2 == 0 ? read_loads : wait_for_loads, i + 1);
     }
     others[LOADS] = spawn(come_and_go, 0);
-    while (atomic_load(&board->ready) < 2 * LOADS + 1 && atomic_load(&board->failures) == 0)
+    while (atomic_load(&board->ready) < 2 * LOADS + 1 && atomic_load(&board->failures.n) == 0)
         poll(NULL, 0, 2);
     printf("ready %d\n", getpid());
     fflush(stdout);
@@ -218,10 +209,10 @@ static int run(void) {
     reap(writers, LOADS);
     printf("%llu publishes %llu reads %llu waits %llu attaches %llu failures\n",
            atomic_load(&board->publishes), atomic_load(&board->reads), atomic_load(&board->waits),
-           atomic_load(&board->attaches), atomic_load(&board->failures));
-    if (atomic_load(&board->failures) > 0)
-        printf("the first failure: %s\n", board->failure);
-    return atomic_load(&board->failures) > 0;
+           atomic_load(&board->attaches), atomic_load(&board->failures.n));
+    if (atomic_load(&board->failures.n) > 0)
+        printf("the first failure: %s\n", board->failures.first);
+    return atomic_load(&board->failures.n) > 0;
 }
 
 /* ---- what stays */
@@ -311,7 +302,7 @@ int main(int argc, char **argv) {
         r = each_kept(NULL, sum_one);
     else
         fprintf(stderr, "usage: box_load fill | sums | run\n");
-    if (atomic_load(&board->failures) > 0)
-        fprintf(stderr, "%s\n", board->failure);
+    if (atomic_load(&board->failures.n) > 0)
+        fprintf(stderr, "%s\n", board->failures.first);
     return r < 0;
 }

@@ -8,29 +8,28 @@
  * DIRECTORY holds state and runtime directories; its table has the sections load1..load4, each of
  * the worker of the same name, 20000 bytes, and `still`, of worker `still`.
  */
+#include "failures.h"
+
 #include <errno.h>
 #include <poll.h>
-#include <shmclient.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define LOADS   4
-#define READERS 2
-#define WORDS   2500
+#define LOADS       4
+#define READERS     2
+#define WORDS       2500
+#define PATIENCE_MS 30000
 
 struct board {
     atomic_bool stop;
     atomic_uint ready;
-    atomic_ullong publishes, reads, failures;
-    char failure[256];
+    atomic_ullong publishes, reads;
+    struct failures failures;
 };
 
 static struct board *board;
@@ -38,9 +37,7 @@ static const char *program, *directory;
 static uint32_t key;
 
 static void fail(const char *what, int result, const char *text) {
-    if (atomic_fetch_add(&board->failures, 1) == 0)
-        snprintf(board->failure, sizeof board->failure, "%s: %s (%s)", what, strerror(-result),
-                 text);
+    failures_add(&board->failures, what, result, text);
 }
 
 static uint64_t now_ns(void) {
@@ -49,21 +46,15 @@ static uint64_t now_ns(void) {
     return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
-static shmc *attach(const char *worker, int timeout_ms) {
-    char run[256], error[256] = "";
+static shmc *attach(const char *worker) {
+    char run[256];
     snprintf(run, sizeof run, "%s/run", directory);
-    struct shmc_options options = {.size = sizeof options,
-                                   .worker = worker,
-                                   .key = key,
-                                   .runtime_dir = run,
-                                   .timeout_ms = timeout_ms,
-                                   .error = error,
-                                   .error_bytes = sizeof error};
-    shmc *segment = NULL;
-    int r = shmc_attach(&segment, &options);
-    if (r < 0)
-        fail(worker == NULL ? "attach of a reader" : worker, r, error);
-    return segment;
+    return failures_attach(&board->failures,
+                           (struct shmc_options){.size = sizeof(struct shmc_options),
+                                                 .worker = worker,
+                                                 .key = key,
+                                                 .runtime_dir = run,
+                                                 .timeout_ms = PATIENCE_MS});
 }
 
 static void fill(uint64_t *words, uint64_t version) {
@@ -72,7 +63,7 @@ static void fill(uint64_t *words, uint64_t version) {
 }
 
 static void write_load(const char *name) {
-    shmc *segment = attach(name, 5000);
+    shmc *segment = attach(name);
     shmc_section *section;
     static uint64_t words[WORDS];
     if (segment == NULL)
@@ -100,7 +91,7 @@ static int check_value(const uint64_t *words, ssize_t length, uint64_t version, 
 
 static void read_loads(void) {
     static uint64_t words[WORDS], last[LOADS];
-    shmc *segment = attach(NULL, 5000);
+    shmc *segment = attach(NULL);
     shmc_section *sections[LOADS] = {0};
     if (segment == NULL)
         return;
@@ -166,7 +157,7 @@ static uint64_t await_manager(pid_t manager) {
     char run[256], pid[32];
     snprintf(run, sizeof run, "%s/run", directory);
     snprintf(pid, sizeof pid, "\"pid\":%d,", manager);
-    while (now_ns() - start < UINT64_C(20000000000)) {
+    while (now_ns() - start < PATIENCE_MS * UINT64_C(1000000)) {
         char *reply = NULL;
         struct shmc_options options = {
             .size = sizeof options, .key = key, .runtime_dir = run, .timeout_ms = 0};
@@ -212,7 +203,7 @@ static void kill_and_compare(unsigned kills, pid_t *manager, shmc *segment, shmc
     uint64_t *times = calloc(kills, sizeof *times);
     ssize_t length = shmc_read(still, value, sizeof value, NULL);
     describe(segment, before, sizeof before);
-    for (unsigned i = 0; i < kills && atomic_load(&board->failures) == 0; i++) {
+    for (unsigned i = 0; i < kills && atomic_load(&board->failures.n) == 0; i++) {
         kill(*manager, SIGKILL);
         waitpid(*manager, NULL, 0);
         *manager = start_manager();
@@ -246,11 +237,11 @@ int main(int argc, char **argv) {
         children[i] = spawn_writer(i);
     for (int i = 0; i < READERS; i++)
         children[LOADS + i] = spawn(read_loads);
-    shmc *segment = attach("still", 5000);
+    shmc *segment = attach("still");
     shmc_section *still = NULL;
     if (segment != NULL && shmc_open(&still, segment, "still", NULL) == 0 &&
         shmc_publish(still, "it stays", 9) == 0) {
-        while (atomic_load(&board->ready) < LOADS + READERS && atomic_load(&board->failures) == 0)
+        while (atomic_load(&board->ready) < LOADS + READERS && atomic_load(&board->failures.n) == 0)
             poll(NULL, 0, 1);
         kill_and_compare((unsigned)atoi(argv[4]), &manager, segment, still);
     } else {
@@ -265,8 +256,8 @@ int main(int argc, char **argv) {
     waitpid(manager, NULL, 0);
     printf("figure: manager.publishes_under_kill %llu publishes\n", atomic_load(&board->publishes));
     printf("figure: manager.reads_under_kill %llu reads\n", atomic_load(&board->reads));
-    printf("figure: violations.manager_kills %llu violations\n", atomic_load(&board->failures));
-    if (atomic_load(&board->failures) > 0)
-        printf("first violation: %s\n", board->failure);
-    return atomic_load(&board->failures) > 0;
+    printf("figure: violations.manager_kills %llu violations\n", atomic_load(&board->failures.n));
+    if (atomic_load(&board->failures.n) > 0)
+        printf("first violation: %s\n", board->failures.first);
+    return atomic_load(&board->failures.n) > 0;
 }
