@@ -18,8 +18,8 @@ struct failures {
 static inline void failures_add(struct failures *failures, const char *what, int result,
                                 const char *text) {
     if (atomic_fetch_add(&failures->n, 1) == 0)
-        snprintf(failures->first, sizeof failures->first, "%s: %s (%s)", what, strerror(-result),
-                 text);
+        snprintf(failures->first, sizeof failures->first, "%.60s: %.60s (%.180s)", what,
+                 strerror(-result), text);
 }
 
 /* Attaches where the options say, or counts a failure and returns NULL. */
