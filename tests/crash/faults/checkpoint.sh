@@ -7,25 +7,9 @@
 # failed gives each section its whole value or leaves it empty, and changes nothing that is saved.
 # In the default run a sample of the calls that only read; all of them with SHM_SOAK.
 # Usage: checkpoint.sh FAULTS-CHECKPOINT
-set -euo pipefail
-program=$1
-command -v strace >/dev/null || { echo 'skipped: no strace'; exit 77; }
-base=${TMPDIR:-/tmp}
-[ ! -w /dev/shm ] || base=/dev/shm
-work=$(mktemp -d "$base/shm-faults.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-strace -qq -o "$work/early" "$program" 2>/dev/null || :
-[ -s "$work/early" ] || { echo 'skipped: strace can trace nothing here'; exit 77; }
-points=0 violations=0
-now=$work/now/state.db
+# shellcheck source=tests/crash/faults/traced.sh
+. "$(dirname "$0")/traced.sh"
 
-again() {
-    rm -rf "$work/now"
-    cp -r "$work/before" "$work/now"
-}
-calls() {
-    grep -oE '^[a-z0-9_]+\(' "$1" | sort | uniq -c | tr -d '('
-}
 violation() {
     violations=$((violations + 1))
     echo "violation: $1"
@@ -56,13 +40,10 @@ restored_right() { # POINT
 }
 
 try() { # CHECK NAME N ACTION VERB...
-    local check=$1 name=$2 n=$3 action=$4
-    shift 4
-    again
-    { strace -qq -o "$work/trace" -e trace="$name" -e inject="$name:$action:when=$n" \
-        "$program" "$now" "$@" >"$work/out" 2>"$work/errors" || :; } 2>/dev/null # bash's "Killed"
-    points=$((points + 1))
-    "$check" "$* $name $n $action"
+    local check=$1
+    shift
+    inject "$@"
+    "$check" "$*"
 }
 
 # One moment between two writes is as good as another, so the calls that only read are sampled.
@@ -78,9 +59,9 @@ sweep() { # CHECK VERB...
         openat | pread64 | fcntl | newfstatat | fstat | close | lseek | read | mmap) kind=reads ;;
         *) continue ;;
         esac
-        first=$(calls "$work/early" | awk -v name="$name" '$2 == name { print $1 }')
-        [ "$kind" = writes ] || [ -n "${SHM_SOAK-}" ] || step=$(((count - ${first:-0}) / 12 + 1))
-        for ((n = ${first:-0} + 1; n <= count; n += step)); do
+        first=$(early "$name")
+        [ "$kind" = writes ] || [ -n "${SHM_SOAK-}" ] || step=$(((count - first) / 12 + 1))
+        for ((n = first + 1; n <= count; n += step)); do
             try "$check" "$name" "$n" signal=KILL "$@"
             case $name in
             pwrite64 | ftruncate | write)

@@ -4,16 +4,8 @@
 # state.db's steps, killed and failed at each system call: what is found afterwards is what was
 # there before the step, or what is there behind it; never something else, and never damage.
 # Usage: state.sh FAULTS-STATE
-set -euo pipefail
-program=$1
-command -v strace >/dev/null || { echo 'skipped: no strace'; exit 77; }
-base=${TMPDIR:-/tmp}
-[ ! -w /dev/shm ] || base=/dev/shm
-work=$(mktemp -d "$base/shm-faults.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-strace -qq -o "$work/early" "$program" 2>/dev/null || :
-[ -s "$work/early" ] || { echo 'skipped: strace can trace nothing here'; exit 77; }
-points=0 violations=0
+# shellcheck source=tests/crash/faults/traced.sh
+. "$(dirname "$0")/traced.sh"
 
 # The state before a step, as files in $work/before.
 before() {
@@ -23,30 +15,16 @@ before() {
 }
 
 look() {
-    "$program" "$work/now/state.db" look 2>&1
-}
-
-again() {
-    rm -rf "$work/now"
-    cp -r "$work/before" "$work/now"
-}
-
-# Every call that touches the database: those of the program's start open other files.
-calls() {
-    grep -oE '^[a-z0-9_]+\(' "$1" | sort | uniq -c | tr -d '('
+    "$program" "$now" look 2>&1
 }
 
 try() {
-    local name=$1 n=$2 action=$3 left
-    shift 3
-    again
-    strace -qq -o "$work/trace" -e trace="$name" -e inject="$name:$action:when=$n" \
-        "$program" "$work/now/state.db" "$@" >/dev/null 2>"$work/errors" || :
-    points=$((points + 1))
+    local left
+    inject "$@"
     left=$(look) || :
     if [ "$left" != "$old" ] && [ "$left" != "$new" ]; then
         violations=$((violations + 1))
-        echo "violation: $* $name $n $action: $left"
+        echo "violation: $*: $left"
         echo "    neither: $old"
         echo "    nor:     $new"
     fi
@@ -58,7 +36,7 @@ sweep() {
     again
     old=$(look)
     again
-    strace -qq -o "$work/all" "$program" "$work/now/state.db" "$@"
+    strace -qq -o "$work/all" "$program" "$now" "$@"
     new=$(look)
     [ "$old" != "$new" ] || { echo "the step '$*' changes nothing"; exit 1; }
     while read -r count name; do
@@ -68,8 +46,8 @@ sweep() {
         openat | pread64 | fcntl | close | newfstatat | fstat | lseek | read) kills=${SHM_SOAK-} ;;
         *) continue ;;
         esac
-        first=$(calls "$work/early" | awk -v name="$name" '$2 == name { print $1 }')
-        for ((n = ${first:-0} + 1; n <= count; n++)); do
+        first=$(early "$name")
+        for ((n = first + 1; n <= count; n++)); do
             [ -z "$kills" ] || try "$name" "$n" signal=KILL "$@"
             case $name in
             pwrite64 | ftruncate | write) try "$name" "$n" error=ENOSPC "$@" ;;
