@@ -5,6 +5,7 @@
 #include "leases.h"
 #include "core/futex.h"
 #include "core/process.h"
+#include "elsewhere.h"
 #include "journal.h"
 #include "manager.h"
 #include "obituary.h"
@@ -470,8 +471,10 @@ int leases_open(struct manager *m, char *error, size_t error_bytes) {
                  leases->path, reason(-r));
         return r;
     }
-    free_the_rest(m);
-    return 0;
+    r = elsewhere_settle(m, error, error_bytes);
+    if (r == 0)
+        free_the_rest(m);
+    return r;
 }
 
 void leases_close(struct manager *m) {

@@ -6,6 +6,7 @@
 #include "core/futex.h"
 #include "core/process.h"
 #include "core/sysv.h"
+#include "elsewhere.h"
 #include "journal.h"
 
 #include <errno.h>
@@ -265,6 +266,7 @@ static void raise_limits(void) {
 }
 
 static int start(struct manager *m, struct table *table) {
+    char error[512] = "";
     int r = sd_event_new(&m->event);
     if (r < 0)
         return FAIL(r, "no event loop: %s", strerror(-r));
@@ -273,7 +275,11 @@ static int start(struct manager *m, struct table *table) {
     if ((r = apply_choose(m, table)) < 0)
         return r;
     m->key = m->config.key_given ? m->config.key : table->key;
-    if ((r = take_lock(m)) < 0 || (r = open_segment(m, table)) < 0 || (r = serve(m, table)) < 0)
+    if ((r = take_lock(m)) < 0)
+        return r;
+    if ((r = elsewhere_ask(m, error, sizeof error)) < 0)
+        return FAIL(r, "%s", error);
+    if ((r = open_segment(m, table)) < 0 || (r = serve(m, table)) < 0)
         return r;
     return add_events(m);
 }
