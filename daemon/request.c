@@ -2,6 +2,7 @@
  *
  * What shmc_manager() asks for.
  */
+#include "core/futex.h"
 #include "journal.h"
 #include "manager.h"
 
@@ -76,7 +77,7 @@ static void history(struct client *c, const char *argument) {
         server_reply(c, history_reply(c->manager, (unsigned)n), 0);
 }
 
-void request_handle(struct client *c, const char *text) {
+static void answer(struct client *c, const char *text) {
     char verb[PROTOCOL_REQUEST_BYTES];
     snprintf(verb, sizeof verb, "%s", text);
     char *argument = verb + strcspn(verb, " ");
@@ -106,4 +107,20 @@ void request_handle(struct client *c, const char *text) {
         server_refuse(c, -EINVAL, 0,
                       "the manager knows no such request: status, table, plan, history, reload, "
                       "checkpoint, revoke, destroy");
+}
+
+/* Who may end the manager needn't be kept from using it up. */
+void request_handle(struct client *c, const char *text) {
+    struct account *account = c->account; /* outlives the client */
+    const uint64_t from_ns = clock_mono_ns();
+    const bool free = may_manage(c);
+    const uint64_t rest_ns = free ? 0 : account_rest(account, from_ns);
+    if (rest_ns > 0) {
+        server_postpone(c, text, rest_ns);
+        return;
+    }
+    answer(c, text);
+    const uint64_t now_ns = clock_mono_ns();
+    if (!free)
+        account_charge(account, now_ns, now_ns - from_ns);
 }

@@ -22,6 +22,12 @@
 #define FULL_SAID_NS UINT64_C(60000000000)
 #define PAUSE_US     100000
 
+/* Nothing is under way. */
+static bool is_idle(const struct client *client) {
+    return client->lease == NULL && !client->waiting && client->postponed == NULL &&
+           client->reply == NULL && client->checkpoint == NULL;
+}
+
 /* ---- a client's end */
 
 void server_drop(struct client *client) {
@@ -30,6 +36,7 @@ void server_drop(struct client *client) {
         if (*at == client) {
             *at = client->next;
             m->server.clients_n--;
+            client->account->clients--;
             break;
         }
     sd_event_source_disable_unref(client->io);
@@ -39,6 +46,7 @@ void server_drop(struct client *client) {
         close(client->fd);
     struct lease *lease = client->lease;
     peer_clear(&client->peer);
+    free(client->postponed);
     free(client->reply);
     free(client);
     if (lease != NULL)
@@ -130,9 +138,31 @@ static void on_claim(struct client *client, const struct protocol_claim *claim) 
     attach_claim(client);
 }
 
+static int on_postponed(sd_event_source *source, uint64_t usec, void *userdata) {
+    (void)source;
+    (void)usec;
+    struct client *client = userdata;
+    char *request = client->postponed;
+    client->postponed = NULL;
+    sd_event_source_set_io_events(client->io, EPOLLIN);
+    request_handle(client, request);
+    free(request);
+    return 0;
+}
+
+void server_postpone(struct client *client, const char *request, uint64_t ns) {
+    server_expect(client, 0);
+    client->postponed = strdup(request);
+    if (client->postponed == NULL ||
+        sd_event_add_time_relative(client->manager->event, &client->timer, CLOCK_MONOTONIC,
+                                   ns / 1000, 10000, on_postponed, client) < 0)
+        server_refuse(client, -ENOMEM, 0, "the manager is out of memory");
+    else
+        sd_event_source_set_io_events(client->io, 0);
+}
+
 static void dispatch(struct client *client, const union protocol_message *message) {
-    bool idle = client->lease == NULL && !client->waiting && client->reply == NULL &&
-                client->checkpoint == NULL;
+    const bool idle = is_idle(client);
     if (message->head.type == PROTOCOL_CLAIM && idle)
         on_claim(client, &message->claim);
     else if (message->head.type == PROTOCOL_REQUEST && idle)
@@ -167,18 +197,38 @@ static int on_client(sd_event_source *source, int fd, uint32_t events, void *use
 
 /* ---- accepting */
 
-static unsigned clients_of(const struct server *server, uid_t uid) {
-    unsigned n = 0;
-    for (const struct client *c = server->clients; c != NULL; c = c->next)
-        n += c->peer.uid == uid;
-    return n;
+/* The oldest connection of whoever has the most, and more than `account`; first of those that have
+ * asked for nothing.  Not in the midst of a grant or a checkpoint, which end by themselves. */
+static struct client *dispensable(const struct server *server, const struct account *account) {
+    const struct account *largest = account_largest(server->accounts);
+    struct client *silent = NULL, *asking = NULL;
+    if (largest == NULL || largest->clients <= account->clients + 1)
+        return NULL;
+    for (struct client *c = server->clients; c != NULL; c = c->next) {
+        if (c->account != largest || c->lease != NULL || c->checkpoint != NULL)
+            continue;
+        if (is_idle(c))
+            silent = c;
+        else
+            asking = c;
+    }
+    return silent != NULL ? silent : asking;
 }
 
-static const char *too_many(const struct server *server, const struct peer *peer) {
-    if (server->clients_n >= SERVER_CLIENTS_MAX)
-        return "the manager has as many connections as it takes: try again";
-    if (clients_of(server, peer->uid) >= SERVER_CLIENTS_PER_UID)
+/* NULL: there is room for one more; else why there is none. */
+static const char *make_room(struct server *server, const struct account *account) {
+    static const char full[] = "the manager has as many connections as it takes: try again";
+    if (account == NULL)
+        return "the manager is out of memory";
+    if (account->clients >= SERVER_CLIENTS_PER_UID)
         return "your user has as many connections as the manager takes from one: close some";
+    if (server->clients_n < SERVER_CLIENTS_MAX)
+        return NULL;
+    struct client *client = dispensable(server, account);
+    if (client == NULL)
+        return full;
+    send_refusal(client->fd, PROTOCOL_REFUSED, -EAGAIN, 0, full);
+    server_drop(client);
     return NULL;
 }
 
@@ -194,15 +244,18 @@ static int send_hello(const struct client *client) {
     return protocol_send(client->fd, &message, -1);
 }
 
-static void welcome(struct manager *m, int fd, const struct peer *peer) {
+static void welcome(struct manager *m, int fd, struct peer *peer, struct account *account) {
     struct client *client = calloc(1, sizeof *client);
     if (client == NULL) {
+        peer_clear(peer);
         close(fd);
         return;
     }
-    *client = (struct client){.manager = m, .fd = fd, .peer = *peer, .next = m->server.clients};
+    *client = (struct client){
+        .manager = m, .fd = fd, .peer = *peer, .account = account, .next = m->server.clients};
     m->server.clients = client;
     m->server.clients_n++;
+    account->clients++;
     server_expect(client, SERVER_SILENCE_MS);
     if (sd_event_add_io(m->event, &client->io, fd, EPOLLIN, on_client, client) < 0 ||
         send_hello(client) < 0)
@@ -278,9 +331,10 @@ static int on_connect(sd_event_source *source, int listener, uint32_t events, vo
     struct peer peer;
     const char *problem = "the manager can't see who you are";
     if (peer_get(&peer, fd) == 0) {
-        problem = too_many(&m->server, &peer);
+        struct account *account = account_of(&m->server.accounts, peer.uid, clock_mono_ns());
+        problem = make_room(&m->server, account);
         if (problem == NULL) {
-            welcome(m, fd, &peer);
+            welcome(m, fd, &peer, account);
             return 0;
         }
         peer_clear(&peer);
@@ -362,6 +416,7 @@ void server_close(struct manager *m) {
     struct server *server = &m->server;
     while (server->clients != NULL)
         server_drop(server->clients);
+    accounts_clear(&server->accounts);
     sd_event_source_disable_unref(server->io);
     sd_event_source_disable_unref(server->pause);
     server->io = server->pause = NULL;

@@ -6,6 +6,7 @@
 #ifndef SHM_DAEMON_SERVER_H
 #define SHM_DAEMON_SERVER_H
 
+#include "account.h"
 #include "core/protocol.h"
 #include "peer.h"
 
@@ -23,12 +24,14 @@ struct client {
     struct client *next;
     int fd;
     struct peer peer;
+    struct account *account; /* of peer.uid */
     sd_event_source *io, *timer;
     bool waiting;                /* a claim that waits for the holder to go */
     char worker[SHM_NAME_BYTES]; /* that it claimed */
     struct lease *lease;         /* granted, not yet acknowledged */
     bool handed;                 /* a part was sent */
     char *checkpoint;            /* the pattern of one that it asked for; NULL: none */
+    char *postponed;             /* a request that has to wait; NULL: none */
     char *reply;                 /* under way */
     size_t reply_bytes, reply_sent;
     int reply_result;
@@ -41,8 +44,9 @@ struct server {
     bool activated; /* the socket is the service manager's */
     char path[108];
     sd_event_source *io, *pause;
-    struct client *clients;
+    struct client *clients; /* the newest first */
     unsigned clients_n;
+    struct account *accounts;
 };
 
 int server_open(struct manager *manager, char *error, size_t error_bytes);
@@ -56,6 +60,9 @@ void server_refuse(struct client *client, int result, uint32_t holder, const cha
 
 /* Sends `reply` (which it frees) piece by piece, then `result`. */
 void server_reply(struct client *client, char *reply, int result);
+
+/* Has the client's request handled later; it says nothing else meanwhile. */
+void server_postpone(struct client *client, const char *request, uint64_t ns);
 
 /* Restarts or stops the clock of a client's silence. */
 void server_expect(struct client *client, unsigned ms);
