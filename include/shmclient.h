@@ -106,7 +106,7 @@ struct shmc_options {
  *   -EINVAL           the options make no sense
  *
  * With a `timeout_ms`, -ENOENT, -EAGAIN, -EBADMSG, -EBUSY and -ENOTCONN are waited out.  Without, a
- * hand-shake that the manager has begun is given a second. */
+ * hand-shake that the manager has begun is given five seconds. */
 int shmc_attach(shmc **ret, const struct shmc_options *options);
 
 /* Ends the attachment, gives the lease up (last of all) and frees `segment`.  Sections that are

@@ -249,6 +249,10 @@ const char *connection_remedy(const struct settings *settings, char ret[REMEDY_B
 /* Is its socket there, whoever listens? */
 bool connection_there(const struct settings *settings);
 
+/* What a manager is given to answer, also with timeout_ms 0: a disk may hold it up, or the machine
+ * not let it run. */
+#define CONNECTION_PATIENCE_NS UINT64_C(5000000000)
+
 /* Connects and takes the hello; *ret is the socket. */
 int connection_open(int *ret, const struct settings *settings, uint64_t deadline_ns,
                     struct protocol_hello *hello, struct error *error);

@@ -15,8 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HANDSHAKE_NS UINT64_C(1000000000) /* a hand-shake's least time, also with timeout_ms 0 */
-
 /* Is `granted` the worker that was asked for, or one of its instances? */
 static bool same_worker(const char *granted, const char *wanted) {
     size_t n = strlen(wanted);
@@ -211,7 +209,7 @@ static int converse(shmc *segment, int socket, struct settings *settings, uint64
     if (r < 0)
         error_set(segment->error, r, "the lease can't be mapped: %s", strerror(-r));
     if (r == 0) {
-        uint64_t least = clock_mono_ns() + HANDSHAKE_NS;
+        uint64_t least = clock_mono_ns() + CONNECTION_PATIENCE_NS;
         r = acknowledge(segment, socket, settings, &grant,
                         least > deadline_ns ? least : deadline_ns);
     }
@@ -229,7 +227,7 @@ int standing_take(shmc *segment, struct settings *settings) {
     }
     uint64_t deadline_ns = settings->deadline_ns;
     if (deadline_ns == 0)
-        deadline_ns = clock_mono_ns() + HANDSHAKE_NS;
+        deadline_ns = clock_mono_ns() + CONNECTION_PATIENCE_NS;
     struct protocol_hello hello;
     int socket;
     uint32_t pid;

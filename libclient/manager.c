@@ -8,8 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PATIENCE_NS UINT64_C(1000000000) /* for the answer, also with timeout_ms 0 */
-
 struct text {
     char *at;
     size_t bytes, room;
@@ -80,7 +78,7 @@ static int converse(const struct settings *settings, const char *request, struct
     uint64_t deadline_ns = settings->deadline_ns;
     int socket;
     if (deadline_ns == 0)
-        deadline_ns = clock_mono_ns() + PATIENCE_NS;
+        deadline_ns = clock_mono_ns() + CONNECTION_PATIENCE_NS;
     if (strlen(request) >= PROTOCOL_REQUEST_BYTES)
         return error_set(error, -EINVAL, "a request has at most %u characters",
                          PROTOCOL_REQUEST_BYTES - 1);

@@ -13,11 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE_NS UINT64_C(1000000000) /* for one part, also with timeout_ms 0 */
-#define PAUSE_NS    5000000
+#define PAUSE_NS 5000000
 
 static uint64_t patience(const struct settings *settings) {
-    uint64_t least = clock_mono_ns() + PATIENCE_NS;
+    uint64_t least = clock_mono_ns() + CONNECTION_PATIENCE_NS;
     return settings->deadline_ns > least ? settings->deadline_ns : least;
 }
 
@@ -152,7 +151,7 @@ static void take_bells(shmc *segment, const struct settings *settings, int socke
 int parts_open(shmc *segment, const struct settings *settings, uint64_t *bytes) {
     uint64_t deadline_ns = settings->deadline_ns;
     if (deadline_ns == 0)
-        deadline_ns = clock_mono_ns() + PATIENCE_NS;
+        deadline_ns = clock_mono_ns() + CONNECTION_PATIENCE_NS;
     struct protocol_hello hello;
     int socket, r = connection_open(&socket, settings, deadline_ns, &hello, segment->error);
     if (r < 0)

@@ -160,10 +160,10 @@ static void keep_silent(int client) {
 static void silence(void) {
     uint64_t before = now_ns();
     CHECK_IS(attach_to(keep_silent, 0), -ETIMEDOUT);
-    CHECK(now_ns() - before < UINT64_C(3000000000));
+    CHECK(now_ns() - before < UINT64_C(15000000000));
     before = now_ns();
     CHECK_IS(attach_to(keep_silent, 200), -ETIMEDOUT);
-    CHECK(now_ns() - before < UINT64_C(1000000000));
+    CHECK(now_ns() - before < UINT64_C(4500000000));
     CHECK_SAYS(error, "did not answer in the time given");
     /* The next try meets one that dies in the midst; the time runs out over it. */
     CHECK_IS(attach_to(hang_up, 100), -ENOTCONN);

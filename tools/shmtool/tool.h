@@ -16,7 +16,7 @@ enum { TOOL_OK = 0, TOOL_NO = 1, TOOL_USAGE = 2, TOOL_ABSENT = 3 };
 /* Of check, which monitoring systems understand. */
 enum { CHECK_OK = 0, CHECK_WARNING = 1, CHECK_CRITICAL = 2, CHECK_UNKNOWN = 3 };
 
-#define TOOL_MANAGER_MS 5000   /* a manager that takes longer to answer is as good as away */
+#define TOOL_MANAGER_MS 15000  /* longer than its keeper, or its watchdog, lets it wait */
 #define TOOL_SAVING_MS  600000 /* but it may have gigabytes to write */
 
 struct tool;
