@@ -63,9 +63,10 @@ static void look_at_manager(struct doctor *doctor) {
               "%s", error);
         return;
     }
-    found(doctor, FINE, "manager", "", "pid %lu serves key %s, generation %lu",
-          field_number(status, "manager", "pid"), field_text(status, "segment", "key"),
-          field_number(status, NULL, "generation"));
+    found(doctor, FINE, "manager", "", "pid %lu%s serves key %s, generation %lu",
+          field_number(status, "manager", "pid"),
+          shares_pids(status) ? "" : " (of another PID namespace)",
+          field_text(status, "segment", "key"), field_number(status, NULL, "generation"));
     if (strcmp(field_text(status, "table", "outcome"), "applied") != 0)
         found(doctor, WRONG, "table in force",
               "mend the row and shmtool reload, or go back: shmtool table revert",

@@ -36,4 +36,7 @@ void look_at_orphans(struct doctor *doctor);
 void look_at_table(struct doctor *doctor);
 void look_at_runtime(struct doctor *doctor);
 
+/* Whom the manager runs as, by his number here; false: there is no telling. */
+bool manager_uid(const struct doctor *doctor, uid_t *ret);
+
 #endif

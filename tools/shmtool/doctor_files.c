@@ -61,12 +61,10 @@ static bool of_service(const char *path) {
 
 /* Who, besides root, may own the table: the user of the manager that reads it. */
 static uid_t manager_user(const struct doctor *doctor) {
-    char path[64];
-    struct stat st;
+    uid_t uid;
     const struct passwd *account;
-    snprintf(path, sizeof path, "/proc/%lu", field_number(doctor->status, "manager", "pid"));
-    if (doctor->status && stat(path, &st) == 0)
-        return st.st_uid;
+    if (manager_uid(doctor, &uid))
+        return uid;
     if (!of_service(doctor->table_path))
         return geteuid();
     account = getpwnam(SERVICE_USER);
@@ -243,25 +241,52 @@ void look_at_table(struct doctor *doctor) {
 
 /* ---- the runtime directory */
 
-static int try_connect(const char *path) {
+static void socket_path(const struct doctor *doctor, char path[PATH_BYTES]) {
+    snprintf(path, PATH_BYTES, "%.4000s/%08x.sock", doctor->runtime_dir, doctor->key);
+}
+
+/* *owner is who listens there. */
+static int try_connect(const char *path, uid_t *owner) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ucred peer;
+    socklen_t bytes = sizeof peer;
     if (strlen(path) >= sizeof address.sun_path)
         return -ENAMETOOLONG;
     strcpy(address.sun_path, path);
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    int r = connect(fd, (const struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
+    int r = connect(fd, (const struct sockaddr *)&address, sizeof address) < 0 ||
+                    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) < 0
+                ? -errno
+                : 0;
     close(fd);
+    if (r == 0)
+        *owner = peer.uid;
     return r;
+}
+
+bool manager_uid(const struct doctor *doctor, uid_t *ret) {
+    char path[PATH_BYTES];
+    struct stat process;
+    if (!doctor->status)
+        return false;
+    snprintf(path, sizeof path, "/proc/%lu", field_number(doctor->status, "manager", "pid"));
+    if (shares_pids(doctor->status) && stat(path, &process) == 0) {
+        *ret = process.st_uid;
+        return true;
+    }
+    socket_path(doctor, path);
+    return try_connect(path, ret) == 0;
 }
 
 void look_at_runtime(struct doctor *doctor) {
     char path[PATH_BYTES];
+    uid_t owner;
     if (!look_at_directory(doctor, "runtime directory", doctor->runtime_dir, 0755))
         return;
-    snprintf(path, sizeof path, "%.4000s/%08x.sock", doctor->runtime_dir, doctor->key);
-    int r = try_connect(path);
+    socket_path(doctor, path);
+    int r = try_connect(path, &owner);
     if (r == -ECONNREFUSED && doctor->tool->fix && unlink(path) == 0)
         found(doctor, FIXED, "socket", "", "%s was left by a manager that is gone; it is removed",
               path);

@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define SYSTEM_UID_MAX 999 /* above it logind removes what a user leaves behind */
@@ -147,10 +146,8 @@ static bool of_memfds(const struct doctor *doctor) {
 
 /* As the manager decides it, where the kernel shows nothing; its own user may all. */
 static int manager_rights(const struct doctor *doctor, gid_t group) {
-    char path[32];
-    struct stat process;
-    snprintf(path, sizeof path, "/proc/%lu", field_number(doctor->status, "manager", "pid"));
-    if (in_group(group) || (stat(path, &process) == 0 && process.st_uid == geteuid()))
+    uid_t uid;
+    if (in_group(group) || (manager_uid(doctor, &uid) && uid == geteuid()))
         return 6;
     return strcmp(field_text(doctor->status, "segment", "mode"), "0664") == 0 ? 4 : 0;
 }

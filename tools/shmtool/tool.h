@@ -124,6 +124,9 @@ int ask(const struct tool *tool, const char *request, json_t **reply);
 int ask_quietly(const struct tool *tool, const char *request, json_t **reply, char *error,
                 size_t error_bytes);
 
+/* By its status: does the manager's pid mean the same process here? */
+bool shares_pids(const json_t *status);
+
 /* What a reload changed, and the generation now in force. */
 void print_reloaded(const json_t *reply);
 
