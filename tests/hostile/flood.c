@@ -17,7 +17,7 @@
 #define GREEDY    80 /* descriptors untaken; a user may have 64 */
 #define IN_FLIGHT 64
 #define UNREAD    40 /* peers that don't read */
-#define HANG_UP_S 8  /* the manager waits 5 */
+#define HANG_UP_S 30 /* the manager waits 5 */
 
 static int sockets[TOO_MANY];
 

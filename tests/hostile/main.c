@@ -16,7 +16,7 @@
 #define ANON_SLACK_KB  (SANITIZED ? 300000 : 4096) /* a sanitizer keeps what was freed */
 #define BLOCKS_SLACK   (1024 * 1024 / 512)
 #define TEXT_BYTES     512
-#define ATTACK_LIMIT_S 60
+#define ATTACK_LIMIT_S 150
 
 static const struct attack *const all[] = {memory_attacks, object_attacks,  own_attacks,
                                            lease_attacks,  request_attacks, message_attacks,

@@ -40,7 +40,7 @@ start_as_user() {
         --key "$SHMC_KEY" --state-dir "$work/state" --runtime-dir "$SHMC_RUNTIME_DIR" \
         --table "$SHM_TEST_TABLE" >>"$work/manager.log" 2>&1 &
     manager=$!
-    shmtool status --wait 10000 >/dev/null
+    shmtool status --wait 30000 >/dev/null
 }
 start_as_user
 cd /
@@ -56,7 +56,7 @@ sleep 300 >"$work/end" & # holds it open
 children+=("$!")
 "$hostile" hold-garbage <"$work/end" >"$work/garbage" &
 children+=("$!")
-await 10 grep -q holding "$work/garbage"
+await 30 grep -q holding "$work/garbage"
 on_sysv || ok "bytes that it doesn't know don't end the keeper" "$hostile" pester-keeper
 before=$(shmtool get temps | sha256sum)
 same() { [ "$(shmtool get temps | sha256sum)" = "$before" ]; }

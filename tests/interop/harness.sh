@@ -78,7 +78,7 @@ start_manager() {
     "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
         --runtime-dir "$SHMC_RUNTIME_DIR" >>"$work/manager.log" 2>&1 &
     manager=$!
-    shmtool status --wait 10000 >/dev/null
+    shmtool status --wait 30000 >/dev/null
 }
 
 # Reads SQL for the table, and applies it.
@@ -97,7 +97,7 @@ install_tree() {
 
 # The manager with this test's key and directories, where it shall end by itself.
 daemon() {
-    timeout -k 1 20 "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
+    timeout -k 1 60 "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
         --runtime-dir "$SHMC_RUNTIME_DIR" "$@"
 }
 

@@ -29,21 +29,21 @@ start_manager
 edit_table <<<"INSERT INTO section(name, owner, size, stale_ms) VALUES('temps', 'driver', 64, 1500);
     INSERT INTO section(name, owner, size, stale_ms) VALUES('silent', 'other', 64, 1);
     INSERT INTO section(name, owner, size, stale_ms) VALUES('slow', 'driver', 64, 600000);"
-ok "an edit is said" await 5 said "generation 2: .*'temps'"
+ok "an edit is said" await 30 said "generation 2: .*'temps'"
 for section in temps slow; do
     printf one | shmtool put "$section"
 done
 ok "a stale value is said, with its writer" \
-    await 10 said "'temps': stale; .*version 1, .*worker 'driver', which nobody holds"
-ok "how a worker ended, too" await 10 said "worker 'driver': process [0-9]+ (released|exited)"
+    await 30 said "'temps': stale; .*version 1, .*worker 'driver', which nobody holds"
+ok "how a worker ended, too" await 30 said "worker 'driver': process [0-9]+ (released|exited)"
 printf two | shmtool put temps
-ok "and that it is fresh again" await 10 said "'temps': fresh again, with version 2, after"
+ok "and that it is fresh again" await 30 said "'temps': fresh again, with version 2, after"
 shmtool run --worker driver -- sleep 60 &
 children+=($!)
-ok "a lease is said" await 10 said "worker 'driver' is process $! "
+ok "a lease is said" await 30 said "worker 'driver' is process $! "
 { kill -9 "$!" && wait "$!"; } 2>/dev/null || :
-ok "and the signal that ended it" await 10 said "worker 'driver': process $! (was killed by signal 9|ended)"
-ok "stale anew" await 10 said "'temps': stale; .*version 2,"
+ok "and the signal that ended it" await 30 said "worker 'driver': process $! (was killed by signal 9|ended)"
+ok "stale anew" await 30 said "'temps': stale; .*version 2,"
 ok "once each" times 1 "'temps': stale; .*version 1,"
 ok "what was never published isn't stale" times 0 "'silent': stale"
 ok "nor what is young enough" times 0 "'slow': stale"
@@ -51,13 +51,13 @@ ok "nor what is young enough" times 0 "'slow': stale"
 shmtool run --worker driver -- sleep 60 &
 held=$!
 children+=("$held")
-ok "a lease again" await 10 said "worker 'driver' is process $held "
+ok "a lease again" await 30 said "worker 'driver' is process $held "
 end_manager KILL
 ok "a killed one says nothing" times 0 "ended; segment"
 start_manager
 { kill -TERM "$held" && wait "$held"; } 2>/dev/null || :
 ok "the signal is known over a restart of the manager" \
-    await 10 said "worker 'driver': process $held (was killed by signal 15|ended)"
+    await 30 said "worker 'driver': process $held (was killed by signal 15|ended)"
 if said "was killed by signal 9"; then # this kernel tells
     ok "and not left out" said "process $held was killed by signal 15"
 fi
@@ -68,7 +68,7 @@ for _ in {1..9}; do
     shmtool run --worker nowhere -- true 2>/dev/null || :
 done
 refusals() { grep -c "was refused: the table has no worker 'no" "$log"; }
-ok "some refusals are said" await 5 refusals
+ok "some refusals are said" await 30 refusals
 ok "and not all of them" test "$(refusals)" -lt 10
 sqlite3 "$work/state/sections.db" "UPDATE section SET owner = 'driver2' WHERE name = 'temps'" >/dev/null
 shmtool reload >/dev/null 2>&1 || :

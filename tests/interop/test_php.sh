@@ -46,7 +46,7 @@ shmtool run --worker php -- cat "$work/go" >/dev/null &
 holder=$!
 children+=("$holder")
 held() { shmtool workers | grep -q '^php  *leased'; }
-ok "the lease is held meanwhile" await 5 held
+ok "the lease is held meanwhile" await 30 held
 claim() { ! shmtool put plain 2>"$work/error" </dev/null && grep -q "$holder" "$work/error"; }
 ok "and another claimant is told by whom" claim
 ok "the walk finds the holder too" walk
@@ -58,6 +58,6 @@ ok "a new generation is followed" walk
 "$work/worker" publish counter numbers 0 10240 &
 children+=($!)
 written() { php "$reader" get numbers; }
-await 10 written
+await 30 written
 ok "reads are whole under a writer at full speed" \
     php "$here/walk.php" "$SHMC_KEY" watch numbers 1000

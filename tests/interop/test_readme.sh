@@ -26,7 +26,7 @@ by_hand() {
     . "$work/by-hand" >"$work/by-hand.log" 2>"$work/manager.log" || { cat "$work/by-hand.log"; return 1; }
     manager=$!
     cd "$work"
-    shmtool status --wait 10000 >>by-hand.log
+    shmtool status --wait 30000 >>by-hand.log
 }
 ok "a manager runs by hand" by_hand
 ok "from what was installed" grep -qx "$HOME/shm/bin/shmtool" <(command -v shmtool)
@@ -52,12 +52,12 @@ ok "the first edit is as README shows it" replay console-1
 children+=($!)
 worker=$!
 attached() { grep -q '^temp-driver *leased' <(shmtool workers); }
-ok "the first worker attaches" await 10 attached
-ok "the second worker is told as README shows it" await 5 replay console-2
+ok "the first worker attaches" await 30 attached
+ok "the second worker is told as README shows it" await 30 replay console-2
 stdbuf -oL ./reader >reader.log 2>&1 &
 reader=$!
 children+=("$reader")
-ok "the reader reads" await 5 grep -q '^version [0-9]*: 2[0-9]\.[0-9], 21.0' reader.log
+ok "the reader reads" await 30 grep -q '^version [0-9]*: 2[0-9]\.[0-9], 21.0' reader.log
 { kill -9 "$worker" && wait "$worker"; } 2>/dev/null || :
 wait "$reader"
 ok "and says that the writer is gone" grep -q 'does its owner run? The writer is gone\.$' reader.log

@@ -25,7 +25,7 @@ static int attach(const char *worker, const char *name) {
     char error[256] = "";
     struct shmc_options options = {.size = sizeof options,
                                    .worker = worker,
-                                   .timeout_ms = 5000,
+                                   .timeout_ms = 30000,
                                    .error = error,
                                    .error_bytes = sizeof error};
     int result = shmc_attach(&segment, &options);

@@ -11,7 +11,7 @@ static shmc *attach(const char *worker) {
     char error[256] = "";
     struct shmc_options options = {.size = sizeof options,
                                    .worker = worker,
-                                   .timeout_ms = 5000,
+                                   .timeout_ms = 30000,
                                    .error = error,
                                    .error_bytes = sizeof error};
     shmc *segment = NULL;

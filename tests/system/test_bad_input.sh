@@ -99,7 +99,7 @@ scene() {
     shmtool run --worker keeper -- sleep 3600 &
     keeper=$!
     children+=("$keeper")
-    await 10 says 0 'leased' shmtool workers keeper
+    await 30 says 0 'leased' shmtool workers keeper
     before=$(fingerprint)
 }
 

@@ -18,7 +18,7 @@ start() {
     "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
         --runtime-dir "$SHMC_RUNTIME_DIR" --checkpoint-every "$every" >>"$work/manager.log" 2>&1 &
     manager=$!
-    shmtool status --wait 10000 >/dev/null
+    shmtool status --wait 30000 >/dev/null
 }
 # What a reboot takes: the segment with its bells, or the keeper, which ends without its socket.
 take_memory() {
@@ -52,7 +52,7 @@ value_is() { [ "$(shmtool get "$1" | tr -d '\0')" = "$2" ]; }
 field() { shmtool list "$1" --json | sed -nE "s/.*\"$2\": *\"?([a-z0-9]*).*/\1/p" | head -n 1; }
 field_is() { [ "$(field "$1" "$2")" = "$3" ]; }
 empty() { says 1 'nothing was published yet' shmtool get "$1"; }
-in_state() { sqlite3 -cmd '.timeout 5000' "$work/state/state.db" "$1"; }
+in_state() { sqlite3 -cmd '.timeout 30000' "$work/state/state.db" "$1"; }
 saved() { in_state 'SELECT count(*) FROM saved WHERE stage = 0'; }
 saved_temps() {
     [ "$(in_state "SELECT CAST(data AS TEXT) FROM chunk NATURAL JOIN saved
@@ -106,7 +106,7 @@ start
 ok 'killed: the newer value stays' value_is temps 2nd
 end_manager TERM
 ok 'without a manager there is none, at once' says 3 'no manager answers' \
-    timeout 20 shmtool checkpoint
+    timeout 60 shmtool checkpoint
 ok 'stopped: it was saved' saved_temps 2nd
 in_state "UPDATE chunk SET data = CAST('old' AS BLOB) WHERE data = CAST('2nd' AS BLOB)"
 start
@@ -223,7 +223,7 @@ every=1
 end_manager TERM
 start
 put temps 6th
-ok 'what changed is saved by itself' await 20 saved_temps 6th
+ok 'what changed is saved by itself' await 30 saved_temps 6th
 end_manager KILL
 take_memory
 new_boot_id
@@ -252,7 +252,7 @@ if [ -n "$mounts" ]; then
     end_manager TERM
     mkdir /mnt/state
     mount -t tmpfs -o size=30m none /mnt/state
-    cp "$work/state/"* /mnt/state/
+    cp -r "$work/state/." /mnt/state/
     mount --bind /mnt/state "$work/state"
     every=1
     start
@@ -265,8 +265,8 @@ if [ -n "$mounts" ]; then
     ok 'the journal, too' said "error: the checkpoint can't be written .*the disk is full"
     ok 'what was saved is' saved_temps 6th
     mount -o remount,size=100m /mnt/state
-    ok 'with room it is written by itself' await 20 saved_temps 7th
-    ok 'which is said' await 20 said 'the checkpoint could be written again'
+    ok 'with room it is written by itself' await 30 saved_temps 7th
+    ok 'which is said' await 30 said 'the checkpoint could be written again'
     ok 'in status' status_says 'checkpoint .*last saved'
     ok 'the disk was full more than once, and it was said once' \
         test "$(grep -c 'the disk is full' "$work/manager.log")" -eq 1

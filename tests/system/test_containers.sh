@@ -32,7 +32,7 @@ free() { shmtool workers driver | grep -q ' free '; }
 hold() { # COMMAND...
     "$@" shmtool run --worker driver -- sleep 300 2>"$work/hold" &
     holder=$!
-    await 10 worker_is ' leased ' || { cat "$work/hold"; return 1; }
+    await 30 worker_is ' leased ' || { cat "$work/hold"; return 1; }
 }
 # The first process below PID, and below that; they have no other children.
 lowest() {
@@ -85,7 +85,7 @@ with_manager() { # BACKEND COMMAND...: started by that
 again() { # COMMAND...: the manager, with what there is
     "$@" "${shm_manager[@]}" --state-dir "$work/state" >>"$journal" 2>&1 &
     manager=$!
-    shmtool status --wait 10000 >/dev/null
+    shmtool status --wait 30000 >/dev/null
 }
 
 # ---- memfd: workers and readers in containers, the manager outside
@@ -106,11 +106,11 @@ ok 'who wants its name outside is told by whom it is held' \
     says 1 "held by process $pid \(sleep\): end it" shmtool put temps
 ok 'and so in another container' says 1 "held by process $pid \(sleep\): end it" \
     container shmtool put temps
-container shmtool get --follow --count 1 --timeout 10000 brief >"$work/waited" 2>&1 &
+container shmtool get --follow --count 1 --timeout 30000 brief >"$work/waited" 2>&1 &
 waiting=$!
 kill -KILL "$pid"
-ok 'a kill -9 ends its lease' await 5 free
-ok 'and the journal says so' await 5 logged "worker 'driver': process $pid (was killed|ended)"
+ok 'a kill -9 ends its lease' await 30 free
+ok 'and the journal says so' await 30 logged "worker 'driver': process $pid (was killed|ended)"
 cut_off "$holder"
 printf two | shmtool put brief
 ok 'who waits in a container is woken by a publish outside' wait "$waiting"
@@ -125,16 +125,16 @@ for where in env container; do
     ok "$where: a worker publishes by a manager that can't see it" "$where" shmtool put temps <<<three
     ok "$where: and is read" value_is temps three
     ok "$where: the journal says what it was" \
-        await 5 logged "worker 'driver' is $anybody \(uid 0\)"
+        await 30 logged "worker 'driver' is $anybody \(uid 0\)"
     ok "$where: it holds its lease" hold "$where"
     ok "$where: without a pid" worker_is ' leased +- '
     ok "$where: who wants its name is told what is known" says 1 \
         "held by $anybody than the manager's \(uid 0\): end it there, or wait" shmtool put temps
     : >"$journal"
     kill -KILL "$(lowest "$holder")"
-    ok "$where: a kill -9 ends its lease" await 5 free
+    ok "$where: a kill -9 ends its lease" await 30 free
     ok "$where: and the journal says so" \
-        await 5 logged "worker 'driver': $anybody (was killed|ended)"
+        await 30 logged "worker 'driver': $anybody (was killed|ended)"
     cut_off "$holder"
 done
 printf four | shmtool put temps
@@ -172,7 +172,7 @@ chown -R 65533:65530 "$work/rootless"
     >"$work/rootless.log" 2>&1 &
 manager=$!
 ok 'a manager without root in a user namespace serves its own uid' \
-    says 0 'memfd' "${member[@]}" shmtool status --wait 10000
+    says 0 'memfd' "${member[@]}" shmtool status --wait 30000
 ok 'whose workers publish from outside' "${member[@]}" shmtool put temps <<<seven
 ok 'and another uid is told why it is refused' \
     says 1 "your uid has no number in the manager's user namespace: run the manager in the host's" \

@@ -127,7 +127,7 @@ ok 'a manager that is looked for in the wrong place' says 1 "note +segment: shmi
     env SHMC_RUNTIME_DIR="$work" shmtool doctor -S "$work/state"
 end_manager KILL
 ok 'no manager' says 1 'WRONG +manager: .*no manager answers' doctor
-ok 'a segment that goes on without one' await 10 says 1 'note +segment: shmid [0-9]+ is whole, and no manager serves it' doctor
+ok 'a segment that goes on without one' await 30 says 1 'note +segment: shmid [0-9]+ is whole, and no manager serves it' doctor
 poke 8 9 1
 ok 'another ABI' says 1 'WRONG +segment: shmid [0-9]+ is of ABI 9, and this program knows 1 \(header.abi\)' doctor
 ok 'is left to its manager' says 1 'do: use the version that made it' doctor --fix
@@ -146,7 +146,7 @@ ours=$SHMC_KEY
 segment=$(segment_id)
 export SHMC_KEY=0x4bad0004
 orphans() { { doctor "$@" || :; } | grep -E 'orphan|do: (ipcrm|shmtool doctor)'; }
-ok "a segment that another key's manager left" await 10 says 0 "note +orphan: segment $ours \(shmid $segment, 64 MiB\) has no manager" orphans
+ok "a segment that another key's manager left" await 30 says 0 "note +orphan: segment $ours \(shmid $segment, 64 MiB\) has no manager" orphans
 ok 'is not removed, as it has values' says 0 "do: ipcrm -m $segment" orphans --fix
 SHMC_KEY=$ours
 start_manager

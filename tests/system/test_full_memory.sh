@@ -49,7 +49,7 @@ group_end() {
         wait "$manager" 2>/dev/null
         manager=''
     fi
-    [ -z "$group" ] || await 10 rmdir "$group"
+    [ -z "$group" ] || await 30 rmdir "$group"
     (exit "$status")
     clean_up
 }
@@ -61,7 +61,7 @@ start_limited() {
         "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
         --runtime-dir "$SHMC_RUNTIME_DIR" >>"$work/manager.log" 2>&1 &
     manager=$!
-    shmtool status --wait 10000 >/dev/null
+    shmtool status --wait 30000 >/dev/null
 }
 
 # ---- what lives on
@@ -70,7 +70,7 @@ layout() { shmtool list | awk '{ print $1, $2, $3, $4 }'; }
 attached() {
     local answer
     echo "$1" >&"${talk[1]}"
-    read -r -t 10 answer <&"${talk[0]}"
+    read -r -t 30 answer <&"${talk[0]}"
     [ "$answer" = "$2" ]
 }
 # REFUSAL: the table as it is now is refused by that, and all is as it was.

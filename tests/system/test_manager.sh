@@ -37,7 +37,7 @@ ok 'the same after kill -9' value_is temps 'it stays'
 
 if on_sysv; then # elsewhere nobody can write there
     poke 0 0 4096
-    ok 'a header that was zeroed is mended' await 5 status_has '"repairs":[1-9]'
+    ok 'a header that was zeroed is mended' await 30 status_has '"repairs":[1-9]'
     ok 'and nothing is lost' value_is temps 'it stays'
     ok 'it said who was there' grep -q 'somebody wrote into the header' "$work/manager.log"
 
@@ -67,7 +67,7 @@ ok 'a bad table does not stop a start' status_has '"outcome":"rejected"'
 ok 'the last good one runs' value_is temps next
 sqlite3 "$db" "UPDATE section SET size = 1000, stale_ms = 60000 WHERE name = 'temps';"
 kill -HUP "$manager"
-ok 'SIGHUP applies it' await 5 status_has '"outcome":"applied"'
+ok 'SIGHUP applies it' await 30 status_has '"outcome":"applied"'
 
 ok '--check says what would change' says 0 '^0 change' daemon --check
 sqlite3 "$db" "INSERT INTO section(name, owner, size) VALUES ('big1', 'driver', 6000000), ('big2', 'driver', 6000000),
@@ -106,24 +106,24 @@ ok 'garbage ends its connection' "${client[@]}" 'recv($s, my $m, 65536, 0); send
 "${client[@]}" 'my @all = $s; my $path = $ARGV[0]; for (1 .. 300) { socket(my $t, PF_UNIX, SOCK_SEQPACKET, 0);
     connect($t, sockaddr_un($path)) or last; push @all, $t } print "full\n"; STDOUT->flush; sleep 60' >"$work/full" &
 children+=($!)
-await 10 grep -q full "$work/full"
+await 30 grep -q full "$work/full"
 if [ "$(id -u)" -eq 0 ]; then # a silent crowd of one uid leaves room for others
     chmod 755 "$work"
     ok 'a crowd of silent clients of one user leaves room for others' setpriv --reuid 65533 --clear-groups \
         "${client[@]}" 'recv($s, my $m, 65536, 0); die "refused: $m" unless length $m == 40'
 fi
 end_child "$!"
-ok 'and the manager serves on' await 10 shmtool plan
+ok 'and the manager serves on' await 30 shmtool plan
 
 # One that claims a worker and never takes the lease: it holds the name for a while, not for ever.
 "${client[@]}" 'my $m; recv($s, $m, 65536, 0); send($s, pack("LSSLl a64 LL", 0x43534d53, 1, 2, 88, 0, "driver", 0, 0), 0);
     print "claimed\n"; STDOUT->flush; sleep 60' >"$work/claimed" &
 silent=$!
 children+=("$silent")
-await 10 grep -q claimed "$work/claimed"
+await 30 grep -q claimed "$work/claimed"
 ok 'a lease that is not taken is told as such' says 1 'is being taken by process' \
     shmtool run --worker driver -- true
-ok 'and is void after some seconds' says 0 '' shmtool run --worker driver --wait 15000 -- true
+ok 'and is void after some seconds' says 0 '' shmtool run --worker driver --wait 30000 -- true
 end_child "$silent"
 
 # A lease that is taken back.
@@ -131,7 +131,7 @@ shmtool run --worker driver -- sleep 300 &
 holder=$!
 children+=("$holder")
 # Seen without a claim: whoever tries the name may have it before the holder does.
-await 10 says 0 ' leased ' shmtool workers driver
+await 30 says 0 ' leased ' shmtool workers driver
 ok 'a worker is held' says 1 "held by process $holder" shmtool run --worker driver -- true
 if on_sysv; then
     ok 'its lease is not taken back where its memory cannot be' says 1 "backend sysv can't take its memory" \
@@ -169,4 +169,4 @@ fi
 start_manager
 ok 'then it starts afresh' status_has '"outcome":"applied"'
 ! on_sysv || ipcrm -m "$(segment_id)"
-! on_sysv || ok 'an ipcrm behind its back is seen' await 5 status_has '"removed":true'
+! on_sysv || ok 'an ipcrm behind its back is seen' await 30 status_has '"removed":true'

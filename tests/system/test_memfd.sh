@@ -47,11 +47,11 @@ ok 'it outlives the manager' test "$(keeper_pid)" = "$first"
 ok '--check looks at what it keeps' says 0 '^0 change' daemon --check
 "$build/tests/system/memfd_parts" alone_waits >"$work/waits" &
 waiting=$!
-await 10 grep -q waiting "$work/waits"
+await 30 grep -q waiting "$work/waits"
 start_manager
 ok 'who attaches meanwhile waits for the next, and reads' wait "$waiting"
 kill -KILL "$first"
-ok 'a keeper that died is replaced' await 5 logged 'a new one holds'
+ok 'a keeper that died is replaced' await 30 logged 'a new one holds'
 second=$(keeper_pid)
 ok 'by another' test -n "$second" -a "$second" != "$first"
 end_manager TERM
@@ -98,7 +98,7 @@ if [ "$(id -u)" -eq 0 ]; then
         while (accept(my $c, $s)) { send($c, pack("LSSLlLLLLQ", 0x43534d53, 1, 1, 40, 0, 1, hex $key, $$, 2, 77), 0);
         recv($c, my $m, 65536, 0) }' "$work/open/${SHMC_KEY#0x}.sock" "$SHMC_KEY" >"$work/listens" &
     children+=($!)
-    await 10 grep -q listens "$work/listens"
+    await 30 grep -q listens "$work/listens"
     ok "another user's socket is not taken for the manager's" \
         says 3 'uid 65533.*neither root nor the owner' \
         shmtool --runtime-dir "$work/open" get temps
@@ -132,7 +132,7 @@ fi
 shmtool run --worker driver -- sleep 300 &
 holder=$!
 children+=("$holder")
-await 10 says 0 ' leased ' shmtool workers driver
+await 30 says 0 ' leased ' shmtool workers driver
 failed=0
 chmod 755 "$work"
 for case in $(for program in memfd_parts memfd_revoke memfd_keeper; do
@@ -164,7 +164,7 @@ ok 'destroy ends it' says 0 '' shmtool destroy --yes
 wait "$manager" 2>/dev/null || :
 manager=''
 gone() { ! keeper_pid && [ ! -e "$keeper" ]; }
-ok 'and the keeper' await 5 gone
+ok 'and the keeper' await 30 gone
 start_manager
 ok 'a new one begins empty' says 1 '' shmtool get temps
 exit $failed

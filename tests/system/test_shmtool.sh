@@ -105,7 +105,7 @@ start_manager() {
     "$shm_manager" --key "$SHMC_KEY" --state-dir "$work/state" --runtime-dir "$work/run" \
         >>"$work/manager.log" 2>&1 &
     manager=$!
-    shmtool status --wait 10000 >/dev/null
+    shmtool status --wait 30000 >/dev/null
 }
 
 start() { # COMMAND...; its pid in $child
@@ -227,13 +227,13 @@ values() {
 # Every version, in order, while another process publishes them.
 follow() {
     local i=0
-    shmtool get numbers -f -n 6 -t 10000 --json >"$work/followed" 2>&1 &
+    shmtool get numbers -f -n 6 -t 30000 --json >"$work/followed" 2>&1 &
     child=$!
     children[$child]=1
     while [ -d "/proc/$child" ] && [ "$i" -lt 500 ]; do
         i=$((i + 1))
         printf 'value %s' "$i" | shmtool put numbers
-        await 10 ahead "$i"
+        await 30 ahead "$i"
     done
     if wait "$child"; then code=0; else code=$?; fi
     unset "children[$child]"
@@ -252,18 +252,18 @@ leases() {
     local holder
     start shmtool run --worker counter -- sleep 600
     holder=$child
-    await 10 grep -q sleep "/proc/$holder/comm"
+    await 30 grep -q sleep "/proc/$holder/comm"
     check "workers tells who holds it" has "$holder" workers.0.pid shmtool workers counter --json
     expect "put when it is held names the holder" 1 "$holder" shmtool put numbers -i "$work/one"
     expect "run when it is held" 1 "$holder" shmtool run --worker counter -- true
     end KILL "$holder"
-    check "how it ended is known" await 10 has "killed by SIGKILL" workers.0.last_end \
+    check "how it ended is known" await 30 has "killed by SIGKILL" workers.0.last_end \
         shmtool workers counter --json
     start shmtool run --worker counter -- sleep 600
     holder=$child
-    await 10 grep -q sleep "/proc/$holder/comm"
-    start shmtool put numbers -i "$work/one" --wait 20000
-    check "put --wait waits" await 10 has 1 clients.waiting shmtool status --json
+    await 30 grep -q sleep "/proc/$holder/comm"
+    start shmtool put numbers -i "$work/one" --wait 30000
+    check "put --wait waits" await 30 has 1 clients.waiting shmtool status --json
     end KILL "$holder"
     if wait "$child"; then code=0; else code=$?; fi
     unset "children[$child]"
@@ -286,18 +286,18 @@ demo_workers() {
     system=$child
     start "$workers/watcher" --memory 100
     watcher=$child
-    check "the system worker publishes" shmtool get system -t 10000 -f -n 3
+    check "the system worker publishes" shmtool get system -t 30000 -f -n 3
     check "this very machine" has "$(hostname)" host shmtool get system
-    check "the watcher publishes" shmtool get alerts -t 10000
+    check "the watcher publishes" shmtool get alerts -t 30000
     alerted() { shmtool get alerts | grep -q "\"kind\":\"$1\""; }
-    check "it derives alerts" await 10 alerted memory
+    check "it derives alerts" await 30 alerted memory
     expect "list --rates" 0 '^system .* [1-9][0-9]*\.[0-9]$' shmtool list --rates 0.5 system
     expect "format is checked at open" 1 'notes' "$workers/system" --worker scribe --section notes
     end KILL "$system"
-    check "the watcher says that the writer is gone" await 10 alerted source
+    check "the watcher says that the writer is gone" await 30 alerted source
     start "$workers/system" --hz 50
     system=$child
-    check "a successor goes on" await 10 sh -c '! shmtool get alerts | grep -q "\"kind\":\"source\""'
+    check "a successor goes on" await 30 sh -c '! shmtool get alerts | grep -q "\"kind\":\"source\""'
     end TERM "$system"
     check "system ends cleanly" test "$ended" -eq 0
     end INT "$watcher"

@@ -96,7 +96,7 @@ diff_and_revert() {
 waiting() {
     sql "UPDATE section SET stale_ms = 50000 WHERE name = 'temps'"
     expect "history --wait of an open edit" 1 'not decided yet' shmtool history --wait 1
-    shmtool history --wait 10000 1 >"$work/waited" &
+    shmtool history --wait 30000 1 >"$work/waited" &
     local waiter=$!
     children+=("$waiter")
     shmtool reload >/dev/null
@@ -104,7 +104,7 @@ waiting() {
     ok "with that edit" grep -q 'applied' "$work/waited"
     sql "UPDATE section SET size = 1 WHERE name = 'temps'"
     shmtool reload >/dev/null 2>&1 || :
-    expect "history --wait of a rejected one" 1 'rejected' shmtool history --wait 5000
+    expect "history --wait of a rejected one" 1 'rejected' shmtool history --wait 30000
     expect "revert of a rejected table" 0 'is in force' shmtool table revert --reload
 }
 
@@ -229,9 +229,9 @@ moved_table() {
         echo "UPDATE section SET stale_ms = $i WHERE name = 'temps';"
         echo "INSERT INTO section(name, owner, size) VALUES('more$i', 'driver', 64);"
     done >&9
-    ok "an editor has it open" await 10 test -s "$db-wal"
+    ok "an editor has it open" await 30 test -s "$db-wal"
     written() { sql "SELECT name FROM section" | grep -qx more40; }
-    ok "and has written" await 10 written
+    ok "and has written" await 30 written
     { kill -9 "$editor" && wait "$editor"; } 2>/dev/null || :
     exec 9>&-
     mv "$work/moved.db" "$db"

@@ -25,7 +25,7 @@ ok "no instance by itself" is_enabled shm-manager@.service disabled
 ok "the socket starts" inside systemctl start shm-manager.socket
 ok "what it starts with its first client" says 0 'generation' as plant shmtool status
 ok "is the service" active shm-manager.service
-ok "with a status line" await 5 status_line 'generation 1; 0 sections; 0 of 0 workers attached'
+ok "with a status line" await 30 status_line 'generation 1; 0 sections; 0 of 0 workers attached'
 owners() {
     [ "$(inside stat -c '%U:%G %a' /var/lib/shm-manager "$table" /var/lib/shm-manager/state \
         /run/shm-manager /run/shm-manager/53484d31.sock | tr '\n' ' ')" = "root:shm-manager 2750 \
@@ -42,20 +42,20 @@ ok "and is in force" says 0 'kept40' as plant shmtool list
 ok "which the status line says" status_line 'generation 2; 44 sections; 0 of 5 workers attached'
 ok "sections are filled" load fill
 load_begin
-ok "and says who is attached" await 5 status_line '[34] of 5 workers attached'
+ok "and says who is attached" await 30 status_line '[34] of 5 workers attached'
 sums >"$work/before"
 ok "there is something to sum" [ "$(wc -l <"$work/before")" -eq 40 ]
 pid=$(main_pid shm-manager)
 sql "UPDATE section SET owner = 'another' WHERE name = 'load1'"
 ok "a bad table makes the reload fail" says 1 'failed|Failed' inside systemctl reload shm-manager
-ok "the journal says why" await 5 journal_says shm-manager "shmtool reload: section 'load1': .*|table rejected: section 'load1'"
+ok "the journal says why" await 30 journal_says shm-manager "shmtool reload: section 'load1': .*|table rejected: section 'load1'"
 ok "so does the status line" status_line "generation 2; .*table rejected: section 'load1'"
 ok "the service runs on" active shm-manager
 ok "as the same process" [ "$(main_pid shm-manager)" = "$pid" ]
 ok "and nothing changed" diff "$work/before" <(sums)
 ok "who runs a bad table can restart" inside systemctl restart shm-manager
 ok "and finds the last good one in force" diff "$work/before" <(sums)
-ok "with the reason still there" await 5 status_line "table rejected: section 'load1'"
+ok "with the reason still there" await 30 status_line "table rejected: section 'load1'"
 inside shmtool table revert --yes >/dev/null 2>&1 || sql "UPDATE section SET owner = 'load1' WHERE name = 'load1'"
 ok "a mended table is reloaded" inside systemctl reload shm-manager
 ok "and the status line is good again" says 1 '' status_line rejected

@@ -51,4 +51,4 @@ running() { grep -lqs "SHM_BOX=$box" /proc/[0-9]*/environ; }
 ok "and processes" running
 { kill -KILL "$child" && wait "$child"; } 2>/dev/null || :
 gone() { ! running && [ ! -e "$box" ] && ! listed; }
-ok "all of it is gone when its test is killed" await 20 gone
+ok "all of it is gone when its test is killed" await 30 gone

@@ -12,7 +12,7 @@ values() { load sums | sed -E 's/ at [0-9]+ incarnation [0-9]+//'; }
 came_back() { # WHAT
     values >"$work/after"
     ok "$1: every byte of what persists is there" diff "$work/before" "$work/after"
-    ok "and said" await 5 journal_says shm-manager '40 section\(s\) restored from the checkpoint'
+    ok "and said" await 30 journal_says shm-manager '40 section\(s\) restored from the checkpoint'
     bytes=$((bytes + $(sed 's/.*: \([0-9]*\) bytes .*/\1/' "$work/after" | awk '{ n += $1 } END { print n }')))
 }
 bytes=0
@@ -31,11 +31,11 @@ ok "there is something to sum" [ "$(wc -l <"$work/before")" -eq 40 ]
 
 box_down
 box_up
-ok "the service starts with the machine" await 10 active shm-manager
+ok "the service starts with the machine" await 30 active shm-manager
 came_back "shut down and up"
 box_cut
 box_up
-ok "the service starts with the machine" await 10 active shm-manager
+ok "the service starts with the machine" await 30 active shm-manager
 came_back "the power cut"
 
 sql "UPDATE segment SET backend = 'memfd'"
@@ -45,7 +45,7 @@ ok "which has it" says 0 'kernel \(memfd\)' as plant shmtool status
 came_back "from sysv to memfd"
 box_down
 box_up
-ok "the service starts with the machine" await 10 active shm-manager
+ok "the service starts with the machine" await 30 active shm-manager
 came_back "memfd shut down and up"
 ok "the hardened service saves as asked" says 0 '^0 section\(s\) saved .*, 40 had not changed' \
     inside shmtool checkpoint

@@ -40,7 +40,7 @@ inside systemctl kill --kill-who=main --signal=KILL "$(unit)"
 ok "one is killed, and comes back" await 90 follows "$(unit)" "$pid"
 inside sqlite3 /var/lib/shm-manager/0000beef/sections.db "UPDATE section SET owner = 'x' WHERE name = 'load1'"
 ok "one refuses its table" says 1 '' inside systemctl reload "$(unit)"
-ok "and says why" await 5 journal_says "$(unit)" "section 'load1'"
+ok "and says why" await 30 journal_says "$(unit)" "section 'load1'"
 ok "the others apply theirs" inside systemctl reload shm-manager.service shm-manager@0000cafe.service
 ok "one stops" inside systemctl stop "$(unit).socket" "$(unit).service"
 ok "the others are as they were" \
@@ -77,13 +77,13 @@ ok "it reloads" inside systemctl reload shm-manager@plant
 # ---- mistakes
 ok "a name without them fails" says 1 '' start shm-manager@mistake
 ok "and says what is missing" \
-    await 10 journal_says shm-manager@mistake '0xmistake: a key is a number'
+    await 30 journal_says shm-manager@mistake '0xmistake: a key is a number'
 inside systemctl stop shm-manager@mistake.socket shm-manager@mistake.service
 ok "a key that isn't of eight digits is served" start shm-manager@77
-ok "though not through its socket, which is said" await 5 journal_says shm-manager@77 \
+ok "though not through its socket, which is said" await 30 journal_says shm-manager@77 \
     'systemd passed a socket that is not /run/shm-manager/00000077.sock'
 ok "a key twice is refused" says 1 '' inside systemctl start shm-manager@000000aa.service
-ok "naming who has it" await 5 journal_says shm-manager@000000aa \
+ok "naming who has it" await 30 journal_says shm-manager@000000aa \
     "key 0x000000aa is served already, by the manager with pid $(main_pid shm-manager@plant)"
 inside systemctl stop shm-manager@000000aa.socket shm-manager@000000aa.service
 
@@ -104,12 +104,12 @@ ok "workers start as units" \
     inside systemctl enable --quiet --now shm-worker@temp-driver shm-worker@valve-driver
 leased() { as plant shmtool workers "$1" | grep -q "leased *$(main_pid "shm-worker@$1") "; }
 for worker in temp-driver valve-driver; do
-    ok "$worker holds its lease" await 10 leased $worker
+    ok "$worker holds its lease" await 30 leased $worker
 done
 pid=$(main_pid shm-worker@temp-driver)
 inside systemctl kill --signal=KILL shm-worker@temp-driver
 ok "one is killed, and comes back" await 90 follows shm-worker@temp-driver "$pid"
-ok "with its lease" await 10 leased temp-driver
+ok "with its lease" await 30 leased temp-driver
 pid=$(main_pid shm-worker@valve-driver)
 inside systemctl stop shm-manager.socket shm-manager.service
 ok "workers outlast the manager" [ "$(main_pid shm-worker@valve-driver)" = "$pid" ]

@@ -72,7 +72,7 @@ inside systemctl restart shm-manager
 pid=$(main_pid shm-manager)
 inside kill -STOP "$pid"
 ok "the watchdog ends a manager that was stopped" await 90 follows shm-manager "$pid"
-ok "and says so" await 5 journal_says shm-manager 'Watchdog timeout'
+ok "and says so" await 30 journal_says shm-manager 'Watchdog timeout'
 same "the watchdog"
 
 # ---- stop and start
@@ -109,7 +109,7 @@ places() { sed 's/ incarnation.*//' "$1"; }
 for how in box_down box_cut; do
     $how
     box_up
-    ok "$how: the service starts with the machine" await 10 active shm-manager
+    ok "$how: the service starts with the machine" await 30 active shm-manager
     load fill
     sums >"$work/after"
     ok "the same layout, from the same table" diff <(places "$work/before") <(places "$work/after")

@@ -49,7 +49,7 @@ ok "and start again" inside systemctl start shm-manager.socket shm-manager.servi
 ok "with every byte" diff "$work/before" <(sums)
 gone() { ! active shm-keeper.service; }
 ok "destroy ends it" inside shmtool destroy --yes
-ok "and the keeper" await 10 gone
+ok "and the keeper" await 30 gone
 ok "which can be asked for again" inside systemctl start shm-manager.socket shm-manager.service
 ok "for a new segment" says 0 'kept40' as plant shmtool list
 box_down

@@ -37,7 +37,7 @@ torture=$!
 children+=("$torture")
 edits=0
 while kill -0 "$torture" 2>/dev/null; do
-    sqlite3 -cmd '.timeout 5000' "$work/state/sections.db" \
+    sqlite3 -cmd '.timeout 30000' "$work/state/sections.db" \
         "UPDATE section SET persist = 1 - persist" 2>>"$work/manager.log" && edits=$((edits + 1))
     sleep 0.2
 done

@@ -92,11 +92,11 @@ fine 'and the other' value_is a 'was b'
 shmtool run --worker driver -- sleep 3600 &
 holder=$!
 children+=("$holder")
-await 10 says 0 'leased' shmtool workers driver
+await 30 says 0 'leased' shmtool workers driver
 sql "$swap"
 bad 'not while they are held' 1 "section '[ab]': it can't be renamed to '[ab]' while worker 'driver' holds its lease" shmtool reload
 end_child "$holder"
-await 10 says 0 'free' shmtool workers driver
+await 30 says 0 'free' shmtool workers driver
 fine 'but when their holder has gone' says 0 '' shmtool reload
 fine 'back where they were' value_is a 'was a'
 generation() { shmtool status --json | sed -n 's/.*"generation": \([0-9]*\),/\1/p'; }

@@ -82,7 +82,7 @@ locked() { # FILE SQL: another process has it for itself
     children+=("$locker")
     exec 7>"$work/locker"
     printf '%s;\nSELECT "locked";\n' "$2" >&7
-    await 10 grep -q '^locked' "$work/locked"
+    await 30 grep -q '^locked' "$work/locked"
 }
 unlocked() { # not by closing its input, which a manager may have inherited
     exec 7>&-
@@ -112,7 +112,7 @@ if root; then
     chmod 600 "$work/theirs/sections.db"
     chown 65533 "$work/theirs"
     bad 'by its mode' 1 'readable for uid 65533' \
-        as_nobody timeout 20 "$build/daemon/shm-manager" --check --table "$work/theirs/sections.db"
+        as_nobody timeout 60 "$build/daemon/shm-manager" --check --table "$work/theirs/sections.db"
     bad 'for shmtool' 1 'readable for uid 65533|Permission denied' \
         as_nobody "$build/tools/shmtool" table dump --table "$work/theirs/sections.db"
 fi

@@ -10,7 +10,7 @@ flip() { # OFFSET...: a byte of each, to its contrary; twice is as before
 # A reader gives the value, or one line and an error.
 value_or_line() {
     local code=0 out
-    out=$(timeout 20 shmtool get temps 2>&1) || code=$?
+    out=$(timeout 60 shmtool get temps 2>&1) || code=$?
     [ "$code" -eq 0 ] && [ "$out" = 'it stays' ] && return
     [ "$code" -ge 1 ] && [ "$code" -le 3 ] && [ "$(wc -l <<<"$out")" -eq 1 ] && [ -n "$out" ] && return
     echo "gave $code: $out" >&2
@@ -72,7 +72,7 @@ was=$(repairs)
 more_repairs() { [ "$(repairs)" -gt "$was" ]; }
 # shellcheck disable=SC2046 # one word for each offset
 flip $(seq 0 37 4095)
-fine 'under a running manager, which mends them' await 10 more_repairs
+fine 'under a running manager, which mends them' await 30 more_repairs
 fine 'and says so' grep -q 'somebody wrote into the header' "$work/manager.log"
 
 kind 'another ABI'
@@ -90,14 +90,14 @@ second() { # COMMAND...
     env SHMC_KEY=0x4bad0101 SHMC_RUNTIME_DIR="$work/second" "$@"
 }
 second_daemon() {
-    timeout -k 1 20 "$build/daemon/shm-manager" --key 0x4bad0101 --state-dir "$work/second" --runtime-dir "$work/second"
+    timeout -k 1 60 "$build/daemon/shm-manager" --key 0x4bad0101 --state-dir "$work/second" --runtime-dir "$work/second"
 }
 start_second() {
     "$build/daemon/shm-manager" --key 0x4bad0101 --state-dir "$work/second" --runtime-dir "$work/second" \
         >>"$work/second.log" 2>&1 &
     second_pid=$!
     children+=("$second_pid")
-    second shmtool status --wait 10000 >/dev/null
+    second shmtool status --wait 30000 >/dev/null
 }
 end_second() { # SIGNAL
     { kill "-$1" "$second_pid" && wait "$second_pid"; } 2>/dev/null || :
@@ -131,7 +131,7 @@ if root; then
     remove_second
 fi
 wrong_state() { # the right key with the wrong directory
-    timeout -k 1 20 "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/wrong" --runtime-dir "$SHMC_RUNTIME_DIR"
+    timeout -k 1 60 "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/wrong" --runtime-dir "$SHMC_RUNTIME_DIR"
 }
 end_manager TERM
 for try in first second; do
@@ -157,7 +157,7 @@ printf 'theirs' | second shmtool put other
 remove_second
 bad 'a reader' 3 'no shared memory|there is no' second shmtool get other
 removed() { second shmtool status --json | grep -q '"removed": true'; }
-fine 'is seen' await 10 removed
+fine 'is seen' await 30 removed
 fine 'and said' grep -q 'somebody removed the segment 0x4bad0101 (ipcrm)' "$work/second.log"
 bad 'a worker' 3 'ipcrm|no shared memory|there is no' second shmtool run --worker driver -- true
 end_second TERM

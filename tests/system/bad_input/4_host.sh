@@ -6,9 +6,9 @@
 kind 'no permission'
 if root; then
     bad 'for the runtime directory' 1 "$work/run2: can't be made: Permission denied" \
-        as_nobody timeout 20 "$build/daemon/shm-manager" --key 0x4bad0001 --state-dir "$work/theirs" --runtime-dir "$work/run2"
+        as_nobody timeout 60 "$build/daemon/shm-manager" --key 0x4bad0001 --state-dir "$work/theirs" --runtime-dir "$work/run2"
     bad 'for the state directory' 1 "state2: can't be made: Permission denied|Permission denied" \
-        as_nobody timeout 20 "$build/daemon/shm-manager" --key 0x4bad0001 --state-dir "$work/state2" --runtime-dir "$work/theirs"
+        as_nobody timeout 60 "$build/daemon/shm-manager" --key 0x4bad0001 --state-dir "$work/state2" --runtime-dir "$work/theirs"
     bad 'for a reader outside the group' 1 'uid 65533 may not read it; become a member of its group' as_nobody shmtool list
     bad 'for a worker' 1 'uid 65533 may not write it; become a member of its group' as_nobody shmtool run --worker driver -- true
     bad 'for who may not manage' 1 'takes root, the manager|not permitted' as_nobody shmtool reload
@@ -58,7 +58,7 @@ if [ -n "${SHM_TEST_MOUNTS-}" ]; then
     mkdir "$work/state/third"
     fill
     bad 'for a first start' 1 "state.db can't be used: the disk is full: make room" \
-        timeout -k 1 20 "$build/daemon/shm-manager" --key 0x4bad0102 --state-dir "$work/state/third" --runtime-dir "$work/second"
+        timeout -k 1 60 "$build/daemon/shm-manager" --key 0x4bad0102 --state-dir "$work/state/third" --runtime-dir "$work/second"
     rm "$work/state/filler"
 else
     left_out 'it takes root to mount a small disk'
@@ -70,7 +70,7 @@ bad_limit() { # WHO OPTION VALUE STATUS REGEX COMMAND...
     shift 5
     bad "$name" "$status" "$regex" limited "$option" "$value" "$@"
 }
-fresh=(timeout -k 1 20 "$build/daemon/shm-manager" --key 0x4bad0103 --state-dir "$work/second" --runtime-dir "$work/second")
+fresh=(timeout -k 1 60 "$build/daemon/shm-manager" --key 0x4bad0103 --state-dir "$work/second" --runtime-dir "$work/second")
 bad_limit 'a manager' -n 8 1 'shm-manager: error: .*(Too many open files|too many open files|unable to open)' "${fresh[@]}"
 bad_limit 'a manager' -n 12 1 'error: .*(raise LimitNOFILE|Too many open files)' "${fresh[@]}"
 bad_limit 'a manager' -f 0 1 'the disk fails, or may not be written so far \(dmesg, quota, ulimit -f\)' "${fresh[@]}" \
@@ -95,9 +95,9 @@ if root; then
         --state-dir "$work/theirs" --runtime-dir "$work/theirs" >"$work/locking.log" 2>&1 &
     second_pid=$!
     children+=("$second_pid")
-    fine 'a manager that may lock no memory rejects such a table' await 10 \
+    fine 'a manager that may lock no memory rejects such a table' await 30 \
         grep -q 'locked into memory.*raise LimitMEMLOCK, or set segment.lock_memory to 0' "$work/locking.log"
-    fine 'and serves' await 10 grep -q 'serving key 0x4bad0104' "$work/locking.log"
+    fine 'and serves' await 30 grep -q 'serving key 0x4bad0104' "$work/locking.log"
     end_second TERM
     ipcrm -M 0x4bad0104
 fi
@@ -106,14 +106,14 @@ bash -c 'ulimit -n 32 && exec "$@"' - "$build/daemon/shm-manager" --key 0x4bad01
     >>"$work/second.log" 2>&1 &
 second_pid=$!
 children+=("$second_pid")
-second shmtool status --wait 10000 >/dev/null
+second shmtool status --wait 30000 >/dev/null
 rm -f "$work/crowd"
 perl -MSocket -MIO::Handle -e 'my $path = shift; my @all; for (1 .. 60) { socket(my $t, PF_UNIX, SOCK_SEQPACKET, 0);
     connect($t, sockaddr_un($path)) or last; push @all, $t } print "full\n"; STDOUT->flush; sleep 60' \
     "$work/second/4bad0101.sock" >"$work/crowd" &
 crowd=$!
 children+=("$crowd")
-await 10 grep -q full "$work/crowd"
+await 30 grep -q full "$work/crowd"
 bad 'a manager out of descriptors' 3 'no descriptor left for another connection: try again, or raise its LimitNOFILE' second shmtool plan
 fine 'which it says once' test "$(grep -c 'no descriptor is left' "$work/second.log")" -eq 1
 end_child "$crowd"

@@ -31,7 +31,7 @@ for seed in 1 2 3; do
 done
 fine 'the manager answers as before' says 0 '' shmtool plan
 few_descriptors() { [ "$(descriptors)" -le "$((was + 1))" ]; }
-fine 'and has no more descriptors open' await 10 few_descriptors
+fine 'and has no more descriptors open' await 30 few_descriptors
 for bytes in 0 1 4 19 20 87 89 65536; do
     fine "a message of $bytes bytes" "${client[@]}" "my \$m; recv(\$s, \$m, 65536, 0); send(\$s, 'x' x $bytes, 0)"
 done
@@ -41,10 +41,10 @@ kind 'stopped processes'
 kill -STOP "$manager"
 fine 'readers read while the manager is stopped' value_is temps 'it stays'
 bad 'a claim gives up at its deadline' 3 'the manager did not answer in the time given' \
-    timeout 20 shmtool run --worker driver --wait 300 -- true
-bad 'a question too' 3 'the manager did not answer in the time given' timeout 20 shmtool plan
+    timeout 60 shmtool run --worker driver --wait 300 -- true
+bad 'a question too' 3 'the manager did not answer in the time given' timeout 60 shmtool plan
 kill -CONT "$manager"
-fine 'and is answered afterwards' says 0 '' shmtool run --worker driver --wait 10000 -- true
+fine 'and is answered afterwards' says 0 '' shmtool run --worker driver --wait 30000 -- true
 kill -STOP "$keeper"
 bad 'a stopped worker keeps its name' 1 "held by process $keeper" shmtool run --worker keeper -- true
 fine 'and holds up no edit' says 0 '' shmtool reload
@@ -58,10 +58,10 @@ half=$!
 children+=("$half")
 # Not before it has claimed: whoever asks takes the name for a moment.
 is_stopped() { [ "$(ps -o state= -p "$half")" = T ]; }
-await 10 is_stopped
-await 10 says 1 'is being taken by process' shmtool run --worker driver -- true
+await 30 is_stopped
+await 30 says 1 'is being taken by process' shmtool run --worker driver -- true
 bad 'one that was stopped amid its claim' 1 "is being taken by process $half" shmtool run --worker driver -- true
-fine 'loses it' says 0 '' shmtool run --worker driver --wait 15000 -- true
+fine 'loses it' says 0 '' shmtool run --worker driver --wait 30000 -- true
 kill -KILL "$half"
 
 kind 'clock jumps'
@@ -73,7 +73,7 @@ start_jumping() {
     "${jumping[@]}" "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" --runtime-dir "$SHMC_RUNTIME_DIR" \
         >>"$work/manager.log" 2>&1 &
     manager=$!
-    shmtool status --wait 10000 >/dev/null
+    shmtool status --wait 30000 >/dev/null
 }
 start_jumping
 sql "INSERT INTO section(name, owner, size, stale_ms) VALUES('clocked', 'driver', 64, 600000)"
@@ -102,12 +102,12 @@ if root && unshare --time --monotonic 1000000 --boottime 1000000 true 2>/dev/nul
     unshare --time --monotonic 1000000 --boottime 1000000 "$build/daemon/shm-manager" --key "$SHMC_KEY" \
         --state-dir "$work/state" --runtime-dir "$SHMC_RUNTIME_DIR" >>"$work/manager.log" 2>&1 &
     manager=$!
-    shmtool status --wait 10000 >/dev/null
+    shmtool status --wait 30000 >/dev/null
     # Before Linux 6.3 it would be its children only.
     fine 'a manager in another time namespace' test "$(readlink "/proc/$manager/ns/time")" != "$(readlink /proc/self/ns/time)"
     fine 'leaves values be' value_is temps 'it stays'
     bad 'whose workers are known' 1 'shmtool run: worker .keeper.' shmtool run --worker keeper -- true
-    fine 'grants' says 0 '' shmtool run --worker driver --wait 5000 -- true
+    fine 'grants' says 0 '' shmtool run --worker driver --wait 30000 -- true
     fine 'a reader in another one' says 0 'it stays' unshare --time --monotonic 1000000 shmtool get temps
     end_manager TERM
 fi
