@@ -20,9 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATIENCE_S 5 /* it answers at once, on a machine that lets it run; less than the watchdog  \
-                      */
-#define LISTENER 3   /* where the keeper expects its socket */
+#define PATIENCE_S 5 /* it answers at once where it is let run; less than the watchdog */
+#define LISTENER   3 /* where the keeper expects its socket */
 
 static int make_address(struct keeping *k, const char *runtime_dir, uint32_t key,
                         struct sockaddr_un *address) {
