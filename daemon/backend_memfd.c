@@ -13,6 +13,7 @@
 #include "state_db.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -246,8 +247,32 @@ static int arenas(const struct attempt *a) {
 
 /* ---- all the rest */
 
+/* Which segment is served, for those whose own has nobody left who could tell them in its header.
+ */
+static int link_path(const struct memory *memory, char path[PATH_MAX]) {
+    int n = snprintf(path, PATH_MAX, "%s/%08x.segment", memory->runtime_dir, memory->key);
+    return n < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+static void set_link(const struct memory *memory) {
+    char path[PATH_MAX], fresh[PATH_MAX + 8], now[32], before[32];
+    int r = link_path(memory, path);
+    snprintf(now, sizeof now, "%016llx", (unsigned long long)memory->segment_id);
+    ssize_t n = r < 0 ? 0 : readlink(path, before, sizeof before);
+    if (n == (ssize_t)strlen(now) && memcmp(before, now, strlen(now)) == 0)
+        return;
+    snprintf(fresh, sizeof fresh, "%s.new", path);
+    if (r == 0)
+        unlink(fresh); /* of a manager that was killed in here */
+    if (r < 0 || symlink(now, fresh) < 0 || rename(fresh, path) < 0)
+        journal(LOG_WARNING, JOURNAL_TROUBLE,
+                "%s: can't be made: %s; who is attached to an earlier segment won't be told", path,
+                strerror(r < 0 ? -r : errno));
+}
+
 static void revealed(const struct segment *s, struct state_db *state) {
     state_db_remember(state, "memfd", (int64_t)s->memory->segment_id);
+    set_link(s->memory);
 }
 
 static int refuse_lock(char *error, size_t error_bytes) {
@@ -349,6 +374,9 @@ static int share(const struct segment *s, enum segment_part part, const struct s
 }
 
 static int remove_all(struct segment *s) {
+    char path[PATH_MAX];
+    if (link_path(s->memory, path) == 0)
+        unlink(path);
     return keeping_ask(&s->memory->keeper, KEEPER_FORGET, &(struct keeper_message){0}, -1, NULL);
 }
 

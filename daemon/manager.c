@@ -194,8 +194,8 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
     look_at_segment(m);
     if (m->segment.removed && !removed)
         journal(LOG_ERR, JOURNAL_REMOVED,
-                "somebody removed the segment 0x%08x (ipcrm): who is attached goes on with the old "
-                "memory; restart the manager and the workers to have a new one",
+                "somebody removed the segment 0x%08x (ipcrm): who is attached is told so (-EIDRM); "
+                "restart the manager to have a new one",
                 m->key);
     manager_notify_status(m);
     sd_event_source_set_time(source, usec + MANAGER_TICK_MS * UINT64_C(1000));

@@ -64,7 +64,7 @@ void error_keep(struct error *error, const shmc_section *section);
 
 /* What `state` points to.  In a child it is wiped to 0 by the kernel (MADV_WIPEONFORK), so that one
  * load tells a child from its parent. */
-enum handle_state { HANDLE_FORKED = 0, HANDLE_ALIVE = 1, HANDLE_DETACHED = 2 };
+enum handle_state { HANDLE_FORKED = 0, HANDLE_ALIVE = 1, HANDLE_DETACHED = 2, HANDLE_LEFT = 3 };
 
 #define BELLS_KEPT 8
 
@@ -131,6 +131,7 @@ struct shmc {
     struct writer *writers;
     struct event *event;
     struct error *error;
+    uint64_t asked_ns;   /* left.c */
     uint32_t references; /* the attachment, and each section object */
 };
 
@@ -161,6 +162,8 @@ struct shmc_section {
     uint64_t spin_ns;
     struct watch *watch; /* shmc_fd() */
     struct note note;
+    uint32_t calls_left, pace; /* left.c */
+    uint64_t looked_ns;
 };
 
 /* An attach's options, read and checked. */
@@ -190,10 +193,13 @@ static inline enum handle_state handle_state(const shmc *segment) {
     return (enum handle_state)__atomic_load_n(segment->state, __ATOMIC_RELAXED);
 }
 
-/* 0, -ECHILD or -EBADF. */
+/* 0, -ECHILD, -EBADF, or -EIDRM. */
 static inline int handle_usable(const shmc *segment) {
     enum handle_state state = handle_state(segment);
-    return state == HANDLE_ALIVE ? 0 : state == HANDLE_FORKED ? -ECHILD : -EBADF;
+    return state == HANDLE_ALIVE    ? 0
+           : state == HANDLE_FORKED ? -ECHILD
+           : state == HANDLE_LEFT   ? -EIDRM
+                                    : -EBADF;
 }
 
 static inline uint64_t deadline_after(int timeout_ms) {
@@ -285,6 +291,20 @@ static inline bool standing_holds(const shmc *segment) {
            lease_word(s->worker_epoch, SHM_LEASE_LEASED);
 }
 
+/* ---- left.c */
+
+/* Was the segment left behind?  Then it becomes HANDLE_LEFT. */
+__attribute__((noinline, cold)) void left_look(shmc_section *section);
+
+/* In a call whose handle is usable; the next one sees what was found. */
+static inline void left_pace(shmc_section *section) {
+    uint32_t left = __atomic_load_n(&section->calls_left, __ATOMIC_RELAXED); /* threads share it */
+    if (left == 0)
+        left_look(section);
+    else
+        __atomic_store_n(&section->calls_left, left - 1, __ATOMIC_RELAXED);
+}
+
 /* ---- section.c */
 
 /* Looks the section up again; -EBADMSG leaves an earlier binding in place. */
@@ -302,6 +322,7 @@ static inline int section_ready(shmc_section *section, enum shmc_kind kind) {
     int r = handle_usable(segment);
     if (r < 0)
         return r;
+    left_pace(section);
     if (!section_settled(section) || !section->bound ||
         directory_state(&segment->directory) == SHM_STATE_REPLACED) {
         r = section_resolve(section);

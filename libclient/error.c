@@ -108,6 +108,9 @@ const char *shmc_last_error(const shmc *segment) {
         return "this attachment is the parent process's; a child attaches for itself";
     case HANDLE_DETACHED:
         return "this attachment was detached; attach anew";
+    case HANDLE_LEFT:
+        return "the segment was removed or replaced while no manager served it; detach and attach "
+               "anew";
     default:
         settle(segment->error, NULL);
         return segment->error->text;

@@ -21,8 +21,10 @@ __attribute__((noinline, cold)) static int make_ready(shmc_section *section) {
 
 static inline int ready_to_publish(shmc_section *section) {
     if (section_is_ours(section, SHMC_SNAPSHOT) && section->writer != NULL &&
-        !__atomic_load_n(&section->writer->late, __ATOMIC_RELAXED))
+        !__atomic_load_n(&section->writer->late, __ATOMIC_RELAXED)) {
+        left_pace(section);
         return 0;
+    }
     return make_ready(section);
 }
 

@@ -76,8 +76,8 @@ static void look_at_manager(struct doctor *doctor) {
         found(doctor, REMARK, "table in force", "shmtool diff; shmtool reload",
               "it was edited since, and that is not applied");
     if (field_true(status, "segment", "removed"))
-        found(doctor, WRONG, "segment", "restart the manager, then the workers",
-              "somebody removed it (ipcrm); who is attached goes on with the old memory");
+        found(doctor, WRONG, "segment", "restart the manager",
+              "somebody removed it (ipcrm); who is attached is told so, and nobody new can come");
     if (field_number(status, "counters", "repairs") > 0)
         found(doctor, REMARK, "header", "journalctl -u shm-manager names who was near",
               "somebody wrote into it %lu times since the manager started; it was mended",
