@@ -31,7 +31,9 @@ static uint64_t random_id(void) {
 static int open_image(const struct attempt *a) {
     struct segment *s = a->segment;
     int r = image_open(&s->image, s->base, s->bytes);
-    return r < 0 ? FAIL(r, "no address space for the segment's shadow (%llu bytes)",
+    return r < 0 ? FAIL(r,
+                        "no address space for the segment's shadow (%llu bytes): raise RLIMIT_AS "
+                        "(ulimit -v, LimitAS=), or lower segment.size",
                         (unsigned long long)s->bytes)
                  : 0;
 }
