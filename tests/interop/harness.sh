@@ -19,7 +19,7 @@ mkdir "$work/state" "$work/run"
 SHMC_KEY=$(printf '0x%08x' $((0x40000000 | RANDOM << 15 | RANDOM)))
 export SHMC_KEY SHMC_RUNTIME_DIR=$work/run
 PATH=$build/tools:$PATH
-children=() manager=''
+children=() manager='' failed=0
 
 clean_up() {
     local status=$? child
@@ -109,6 +109,18 @@ says() {
     [ "$code" -eq "$status" ] && grep -Eq -e "$regex" <<<"$out" && return
     echo "gave $code (not $status), or no /$regex/ in: $out" >&2
     return 1
+}
+
+# NAME STATUS REGEX COMMAND...: a case behind which the script goes on; it ends with $failed.
+expect() {
+    local name=$1
+    shift
+    if says "$@"; then
+        echo "ok $name"
+    else
+        echo "not ok $name (it was: ${*:3})"
+        failed=1
+    fi
 }
 
 end_manager() { # SIGNAL

@@ -3,87 +3,26 @@
 #
 # Every verb of shmtool, on a live manager and without one: what it prints, what it changes, and its
 # exit status.  Usage: test_shmtool.sh BUILD-DIRECTORY
-set -eu
-if [ "$(id -u)" -eq 0 ] && [ -z "${SHM_TEST_ALONE-}" ] && unshare --ipc true 2>/dev/null; then
-    SHM_TEST_ALONE=1 exec unshare --ipc "$0" "$@"
-fi
-
-build=$(cd "$1" && pwd)
+# shellcheck source=tests/interop/harness.sh
+. "$(dirname "$0")/../interop/harness.sh"
 shm_manager=$build/daemon/shm-manager
 workers=$build/tools/workers
-PATH=$build/tools:$PATH
 unset SHMC_LEASE SHM_STATE_DIR
-work=$(mktemp -d "${TMPDIR:-/tmp}/shmtool-test.XXXXXX")
-SHMC_KEY=$(printf '0x%08x' $((0x40000000 | RANDOM << 15 | RANDOM)))
-export SHMC_KEY SHMC_RUNTIME_DIR=$work/run
 db=$work/state/sections.db
-mkdir "$work/state" "$work/run"
-manager='' failed=0
-declare -A children=()
 
 end() { # SIGNAL PID; its status in $ended
     ended=0
     { kill "-$1" "$2" && wait "$2"; } 2>/dev/null || ended=$?
-    unset "children[$2]"
-}
-
-clean_up() {
-    local status=$? pid
-    trap - EXIT
-    for pid in "${!children[@]}"; do
-        end KILL "$pid"
-    done
-    if [ -n "$manager" ]; then
-        shmtool destroy --yes >/dev/null 2>&1 || kill "$manager" 2>/dev/null || :
-        { wait "$manager"; } 2>/dev/null || :
-    fi
-    if [ "$status" -ne 0 ] || [ "$failed" -ne 0 ]; then
-        sed 's/^/manager: /' "$work/manager.log" || :
-        sed 's/^/workers: /' "$work/child.log" || :
-        status=1
-    fi
-    rm -rf "$work"
-    exit "$status"
-}
-trap clean_up EXIT
-
-await() { # SECONDS COMMAND...: looks every 20 ms
-    local end=$((SECONDS + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ "$SECONDS" -lt "$end" ] || return 1
-        sleep 0.02
-    done
-}
-
-verdict() { # NAME TRUE-OR-FALSE DETAIL
-    if [ "$2" = true ]; then
-        echo "ok $1"
-    else
-        echo "not ok $1: $3"
-        failed=1
-    fi
-}
-
-# NAME STATUS REGEX COMMAND...: the exit status, and a line that stdout or stderr must have.
-expect() {
-    local name=$1 status=$2 regex=$3 out code=0
-    shift 3
-    out=$("$@" 2>&1 </dev/null | tr -d '\0'; exit "${PIPESTATUS[0]}") || code=$?
-    if [ "$code" -eq "$status" ] && grep -Eq -e "$regex" <<<"$out"; then
-        verdict "$name" true
-    else
-        verdict "$name" false "'$*' gave $code (not $status), and no /$regex/ in: ${out:0:500}"
-    fi
 }
 
 check() { # NAME COMMAND...
     local name=$1
     shift
     if "$@" >/dev/null 2>&1; then
-        verdict "$name" true
+        echo "ok $name"
     else
-        verdict "$name" false "$*"
+        echo "not ok $name (it was: $*)"
+        failed=1
     fi
 }
 
@@ -101,17 +40,10 @@ has() { # VALUE PATH COMMAND...
     [ "$(field "$@")" = "$value" ]
 }
 
-start_manager() {
-    "$shm_manager" --key "$SHMC_KEY" --state-dir "$work/state" --runtime-dir "$work/run" \
-        >>"$work/manager.log" 2>&1 &
-    manager=$!
-    shmtool status --wait 30000 >/dev/null
-}
-
 start() { # COMMAND...; its pid in $child
     "$@" >>"$work/child.log" 2>&1 &
     child=$!
-    children[$child]=1
+    children+=("$child")
 }
 
 command_line() {
@@ -229,14 +161,13 @@ follow() {
     local i=0
     shmtool get numbers -f -n 6 -t 30000 --json >"$work/followed" 2>&1 &
     child=$!
-    children[$child]=1
+    children+=("$child")
     while [ -d "/proc/$child" ] && [ "$i" -lt 500 ]; do
         i=$((i + 1))
         printf 'value %s' "$i" | shmtool put numbers
         await 30 ahead "$i"
     done
     if wait "$child"; then code=0; else code=$?; fi
-    unset "children[$child]"
     check "get --follow ends after --count" test "$code" -eq 0
     check "having told of every version in order" php -r '
         foreach (file($argv[1]) as $line) $values[] = json_decode($line);
@@ -266,7 +197,6 @@ leases() {
     check "put --wait waits" await 30 has 1 clients.waiting shmtool status --json
     end KILL "$holder"
     if wait "$child"; then code=0; else code=$?; fi
-    unset "children[$child]"
     check "put --wait has its turn" test "$code" -eq 0
     expect "no such worker" 1 . shmtool run --worker nobody -- true
     expect "run gives the command's status" 7 . shmtool run --worker counter -- sh -c 'echo .; exit 7'
@@ -305,11 +235,17 @@ demo_workers() {
 }
 
 without_manager() {
-    end KILL "$manager"
-    expect "status without its manager" 0 'readers and workers go on' shmtool status
+    end_manager KILL
+    if on_sysv; then
+        expect "status without its manager" 0 'readers and workers go on' shmtool status
+        expect "get without a manager" 0 '^inside$' shmtool get numbers
+        check "list without a manager" shmtool list
+    else
+        expect "status without its manager" 3 'no manager answers' shmtool status
+        expect "get without a manager" 3 'no manager answers' shmtool get numbers
+        expect "list without a manager" 3 'no manager answers' shmtool list
+    fi
     expect "status --wait without one" 3 . shmtool status --wait 10
-    expect "get without a manager" 0 '^inside$' shmtool get numbers
-    check "list without a manager" shmtool list
     expect "reload without a manager" 3 . shmtool reload
     expect "put without a manager" 3 . shmtool put numbers -i "$work/one"
     expect "history from the database" 0 'applied' shmtool history --state-dir "$work/state"
@@ -339,4 +275,5 @@ leases
 demo_workers
 without_manager
 destroy
+[ "$failed" -eq 0 ] || sed 's/^/workers: /' "$work/child.log"
 exit "$failed"

@@ -7,27 +7,10 @@
 . "$(dirname "$0")/../interop/harness.sh"
 unset SHMC_LEASE SHM_STATE_DIR VISUAL EDITOR NO_COLOR
 db=$work/state/sections.db
-failed=0
 on_sysv && head=1 || head=2 # lines of a dump before its workers: the segment's row, if it isn't default
 
-# NAME STATUS REGEX COMMAND...: the exit status, and a line that stdout or stderr must have.
-expect() {
-    local name=$1 status=$2 regex=$3 out code=0
-    shift 3
-    out=$("$@" 2>&1 </dev/null) || code=$?
-    if [ "$code" -eq "$status" ] && grep -Eq -e "$regex" <<<"$out"; then
-        echo "ok $name"
-    else
-        echo "not ok $name: '$*' gave $code (not $status), and no /$regex/ in: ${out:0:600}"
-        failed=1
-    fi
-}
 sql() { sqlite3 "$db" "$@"; }
 id_of() { sql "SELECT id FROM section WHERE name = '$1'"; }
-kill_manager() {
-    { kill -9 "$manager" && wait "$manager"; } 2>/dev/null || :
-    manager=''
-}
 
 prepare() {
     start_manager
@@ -172,7 +155,7 @@ monitoring() {
     expect "no segment: unknown" 3 '^SHM UNKNOWN - ' shmtool check --key 0x7ffffff1
     expect "a wrong option: unknown" 3 'unknown option' shmtool check --frob
     expect "a wrong condition: unknown" 3 'is none of' shmtool check --warning frob
-    kill_manager
+    end_manager KILL
     expect "no manager is critical" 2 'CRITICAL - no manager answers' shmtool check notes
     start_manager
 }
@@ -203,7 +186,7 @@ doctoring() {
     sql "CREATE TRIGGER evil AFTER INSERT ON section BEGIN SELECT 1; END"
     expect "a planted trigger" 1 "WRONG +table: .*'evil'" shmtool doctor
     sql "DROP TRIGGER evil"
-    kill_manager
+    end_manager KILL
     expect "a left socket" 1 'WRONG +socket: .*nobody listens' shmtool doctor -S "$work/state"
     expect "is removed by --fix" 1 'fixed +socket:' shmtool doctor --fix -S "$work/state"
     expect "a missing directory" 1 'does not exist' shmtool doctor -S "$work/none"
