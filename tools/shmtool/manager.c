@@ -5,6 +5,7 @@
  */
 #include "tool.h"
 
+#include "core/futex.h"
 #include "state_db.h"
 
 #include <errno.h>
@@ -99,6 +100,21 @@ int ask(const struct tool *tool, const char *request, json_t **reply) {
         code = fail(tool, r == -EPERM || r == -EINVAL ? TOOL_NO : TOOL_ABSENT, "%s", error);
     json_decref(*reply);
     return code;
+}
+
+int wait_left(const struct tool *tool, uint64_t since_ns) {
+    if (tool->wait_ms < 0)
+        return -1;
+    uint64_t took_ms = (clock_mono_ns() - since_ns) / 1000000;
+    return took_ms < (uint64_t)tool->wait_ms ? tool->wait_ms - (int)took_ms : 0;
+}
+
+bool wait_more(const struct tool *tool, uint64_t since_ns) {
+    static const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+    if (wait_left(tool, since_ns) == 0)
+        return false;
+    nanosleep(&pause, NULL);
+    return true;
 }
 
 static const json_t *field(const json_t *object, const char *group, const char *name) {
@@ -247,24 +263,20 @@ static void print_history(const json_t *reply) {
 /* An edit is decided once the manager has read the table as it is now.  Nothing tells when that
  * happens, so it is asked again and again. */
 static int wait_decided(const struct tool *tool) {
-    static const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
-    long left_ms = tool->wait_ms;
-    for (;;) {
-        json_t *reply;
-        int code = ask(tool, "status", &reply);
-        bool open = code == TOOL_OK && field_true(reply, "table", "differs");
-        if (code == TOOL_OK)
-            json_decref(reply);
-        if (!open)
-            return code;
-        if (left_ms == 0)
-            return fail(tool, TOOL_NO,
-                        "the last edit is not decided yet; apply it with: shmtool "
-                        "reload");
-        nanosleep(&pause, NULL);
-        if (left_ms > 0)
-            left_ms = left_ms > PAUSE_MS ? left_ms - PAUSE_MS : 0;
-    }
+    const uint64_t since_ns = clock_mono_ns();
+    char error[512];
+    json_t *reply;
+    int r;
+    bool open;
+    do {
+        r = ask_quietly(tool, "status", &reply, error, sizeof error);
+        open = r == 0 && field_true(reply, "table", "differs");
+        json_decref(reply);
+    } while ((open || r == -ENOTCONN) && wait_more(tool, since_ns));
+    if (open)
+        return fail(tool, TOOL_NO,
+                    "the last edit is not decided yet; apply it with: shmtool reload");
+    return r < 0 ? fail(tool, TOOL_ABSENT, "%s", error) : TOOL_OK;
 }
 
 /* With --wait: was the newest edit applied? */

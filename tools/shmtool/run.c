@@ -6,6 +6,8 @@
  */
 #include "tool.h"
 
+#include "core/futex.h"
+
 #include <errno.h>
 #include <fnmatch.h>
 #include <stdlib.h>
@@ -36,7 +38,7 @@ static int choose_worker(const struct tool *tool, char name[SHMC_NAME_BYTES]) {
     const struct shmc_worker_info *chosen = NULL;
     shmc *segment;
     size_t n;
-    int code = attach(tool, NULL, 0, 0, &segment);
+    int code = attach(tool, NULL, 0, tool->wait_ms, &segment);
     if (code != TOOL_OK)
         return code;
     if (shmc_workers(segment, &workers, &n) < 0) {
@@ -67,12 +69,13 @@ int verb_run(const struct tool *tool) {
     char name[SHMC_NAME_BYTES];
     int code = TOOL_OK;
     const char *worker = tool->worker;
+    const uint64_t since_ns = clock_mono_ns();
     if (is_pattern(worker)) {
         code = choose_worker(tool, name);
         worker = name;
     }
     if (code == TOOL_OK)
-        code = attach(tool, worker, SHMC_LEASE_FD, tool->wait_ms, &segment);
+        code = attach(tool, worker, SHMC_LEASE_FD, wait_left(tool, since_ns), &segment);
     if (code != TOOL_OK)
         return code;
     int r = pass_on(tool, segment);

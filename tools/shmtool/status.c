@@ -4,13 +4,12 @@
  */
 #include "tool.h"
 
+#include "core/futex.h"
+
 #include <errno.h>
 #include <shm-manager/layout.h>
 #include <stdarg.h>
 #include <string.h>
-#include <time.h>
-
-#define PAUSE_MS 20
 
 __attribute__((format(printf, 3, 4))) static void line(const char *title, enum paint paint,
                                                        const char *format, ...) {
@@ -141,16 +140,12 @@ static int status_of_segment(const struct tool *tool, const char *error) {
 
 /* Nothing tells when a manager begins to serve, so it is asked again and again. */
 static int ask_until(const struct tool *tool, json_t **reply, char *error, size_t error_bytes) {
-    static const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
-    long left_ms = tool->wait_ms;
+    const uint64_t since_ns = clock_mono_ns();
     for (;;) {
         int r = ask_quietly(tool, "status", reply, error, error_bytes);
-        if (r != -ENOTCONN || left_ms == 0)
+        if (r != -ENOTCONN || !wait_more(tool, since_ns))
             return r;
         json_decref(*reply);
-        nanosleep(&pause, NULL);
-        if (left_ms > 0)
-            left_ms = left_ms > PAUSE_MS ? left_ms - PAUSE_MS : 0;
     }
 }
 

@@ -124,6 +124,11 @@ int ask(const struct tool *tool, const char *request, json_t **reply);
 int ask_quietly(const struct tool *tool, const char *request, json_t **reply, char *error,
                 size_t error_bytes);
 
+/* What is left of --wait, when it began then: -1: no end.  wait_more() lets a moment of it pass;
+ * false: there is none left. */
+int wait_left(const struct tool *tool, uint64_t since_ns);
+bool wait_more(const struct tool *tool, uint64_t since_ns);
+
 /* By its status: does the manager's pid mean the same process here? */
 bool shares_pids(const json_t *status);
 

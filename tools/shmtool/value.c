@@ -4,6 +4,8 @@
  */
 #include "tool.h"
 
+#include "core/futex.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -364,7 +366,9 @@ int verb_put(const struct tool *tool) {
     shmc *segment;
     char *data = NULL;
     size_t length = 0;
+    const uint64_t since_ns = clock_mono_ns();
     int code = look_up(tool, name, &info);
+    const int left_ms = wait_left(tool, since_ns); /* the input may take its time */
     name = info.name;
     if (code == TOOL_OK)
         code = read_input(tool, info.size, &data, &length);
@@ -374,7 +378,7 @@ int verb_put(const struct tool *tool) {
                     "make it anew, larger: shmtool table rm %s, shmtool table add",
                     name, info.size, name);
     if (code == TOOL_OK)
-        code = attach(tool, info.owner, 0, tool->wait_ms, &segment);
+        code = attach(tool, info.owner, 0, left_ms, &segment);
     if (code == TOOL_OK) {
         code = put_value(tool, segment, name, data, length);
         shmc_detach(segment);
