@@ -6,6 +6,7 @@
 #define SHM_TESTS_DIRECTORY_FIXTURE_H
 
 #include "core/crc32c.h"
+#include "core/directory.h"
 #include "core/image.h"
 #include "core/plan.h"
 #include "unit.h"
@@ -64,6 +65,17 @@ static inline void setup(struct fixture *f) {
     add(f, "camera", "grabber", 20000);
     add(f, "alerts", "driver", 100);
     publish(f);
+}
+
+static inline void open_directory(const struct fixture *f, struct directory *d) {
+    const char *field;
+    ck_assert_int_eq(directory_open(d, f->memory, BYTES, &field), 0);
+}
+
+/* As a reader finds it. */
+static inline void reveal(struct fixture *f, struct directory *d) {
+    image_reveal(&f->image);
+    open_directory(f, d);
 }
 
 static inline void teardown(struct fixture *f) {

@@ -16,8 +16,7 @@ START_TEST(it_is_not_there_before_it_is_revealed) {
     const char *field;
     setup(&f);
     ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), -EAGAIN);
-    image_reveal(&f.image);
-    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), 0);
+    reveal(&f, &d);
     teardown(&f);
 }
 END_TEST
@@ -29,8 +28,7 @@ START_TEST(names_are_found_and_misses_are_misses) {
     const char *field;
     uint64_t generation;
     setup(&f);
-    image_reveal(&f.image);
-    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), 0);
+    reveal(&f, &d);
     for (size_t i = 0; i < f.table.sections_n; i++) {
         const struct table_section *row = &f.table.sections[i];
         ck_assert_int_eq(directory_find(&d, row->name, &s, &generation, &field), 0);
@@ -53,7 +51,7 @@ START_TEST(what_was_published_is_loaded_again) {
     image_reveal(&f.image);
     add(&f, "more", "late", 5000);
     publish(&f);
-    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), 0);
+    open_directory(&f, &d);
     ck_assert_int_eq(directory_load(&d, &found, &field), 0);
     char error[256];
     ck_assert_msg(layout_check(&found, error, sizeof error) == 0, "%s", error);
@@ -78,8 +76,7 @@ START_TEST(no_flipped_bit_gives_a_wrong_answer) {
     const char *field;
     uint64_t generation, where;
     setup(&f);
-    image_reveal(&f.image);
-    ck_assert_int_eq(directory_open(&clean, f.memory, BYTES, &field), 0);
+    reveal(&f, &clean);
     ck_assert_int_eq(directory_find(&clean, "temps", &right, &generation, &field), 0);
     const struct shm_directory_place *place = &f.layout.directories[f.layout.generation & 1];
     const uint64_t ranges[][2] = {{0, sizeof(struct shm_header)},
@@ -124,7 +121,7 @@ START_TEST(zeroes_over_everything_are_mended) {
     memset(f.memory, 0, f.layout.arena_start);
     ck_assert_uint_gt(image_repair(&f.image, &where), 0);
     ck_assert_uint_eq(image_repair(&f.image, &where), 0);
-    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), 0);
+    open_directory(&f, &d);
     ck_assert_int_eq(directory_find(&d, "camera", &s, &generation, &field), 0);
     struct shm_worker found;
     ck_assert_int_eq(directory_worker(&d, 0, &found), 0);
@@ -143,7 +140,7 @@ START_TEST(an_adopted_image_goes_on_like_the_one_before) {
     image_reveal(&f.image);
     image_close(&f.image); /* the manager dies */
     layout_clear(&f.layout);
-    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), 0);
+    open_directory(&f, &d);
     ck_assert_int_eq(directory_load(&d, &f.layout, &field), 0);
     ck_assert_int_eq(image_open(&f.image, f.memory, BYTES), 0);
     image_adopt(&f.image, &d, &f.layout);
@@ -165,13 +162,12 @@ END_TEST
 START_TEST(an_adopted_image_has_the_attachments) {
     struct fixture f;
     struct directory d;
-    const char *field;
     uint64_t where;
     setup(&f);
     image_reveal(&f.image);
     const struct shm_attachment given = {.word = lease_word(3, SHM_LEASE_LEASED), .pid = 4711};
     image_attachment(&f.image, 7, &given);
-    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), 0);
+    open_directory(&f, &d);
     image_close(&f.image);
     ck_assert_int_eq(image_open(&f.image, f.memory, BYTES), 0);
     image_adopt(&f.image, &d, &f.layout);
@@ -198,7 +194,7 @@ START_TEST(a_forged_idle_directory_is_not_followed) {
     struct shm_directory *head = (void *)(f.memory + idle->offset);
     head->arenas_used = UINT32_MAX;
     head->crc = CRC32C_OF((const struct shm_directory *)head);
-    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), 0);
+    open_directory(&f, &d);
     image_close(&f.image);
     ck_assert_int_eq(image_open(&f.image, f.memory, BYTES), 0);
     image_adopt(&f.image, &d, &f.layout);

@@ -123,10 +123,8 @@ static const struct damage *const arenas[] = {&arena_odd, &arena_bytes_odd, &are
 #define N(array) (sizeof(array) / sizeof *(array))
 
 static void begin(struct fixture *f, struct directory *d) {
-    const char *field;
     setup(f);
-    image_reveal(&f->image);
-    ck_assert_int_eq(directory_open(d, f->memory, BYTES, &field), 0);
+    reveal(f, d);
 }
 
 static struct victim begin_damaged(struct fixture *f, struct directory *d,
@@ -338,8 +336,7 @@ START_TEST(a_miss_among_many) {
         add(&f, name, "driver", 64);
     }
     publish(&f);
-    image_reveal(&f.image);
-    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), 0);
+    reveal(&f, &d);
     ck_assert_int_eq(directory_find(&d, "s399", &s, &generation, &field), 0);
     ck_assert_int_eq(directory_find(&d, "s400", &s, &generation, &field), -ENOENT);
     const struct victim v = victim_of(&f);

@@ -52,12 +52,10 @@ static void flip(struct fixture *f) {
 
 static struct directory begin(void) {
     struct directory d;
-    const char *field;
     watched = NULL;
     setup(&fixture);
     flip(&fixture);
-    image_reveal(&fixture.image);
-    ck_assert_int_eq(directory_open(&d, fixture.memory, BYTES, &field), 0);
+    reveal(&fixture, &d);
     return d;
 }
 
