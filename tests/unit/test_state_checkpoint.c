@@ -5,40 +5,10 @@
  */
 #include "core/crc32c.h"
 #include "state_checkpoint.h"
+#include "state_fixture.h"
 #include "state_parts.h"
-#include "temp_dir.h"
-#include "unit.h"
 
 #include <errno.h>
-#include <string.h>
-
-static struct state_db *db;
-static const char *path;
-
-static void open_db(void) {
-    char error[512] = "";
-    ck_assert_msg(state_db_open(&db, path, error, sizeof error) == 0, "%s", error);
-    ck_assert_str_eq(error, "");
-}
-
-static void begin(const char *name) {
-    path = strdup(temp_path(name));
-    open_db();
-}
-
-static void end(void) {
-    state_db_close(db);
-    free((void *)(uintptr_t)path);
-}
-
-/* As somebody else. */
-static void with_sql(const char *sql) {
-    sqlite3 *other;
-    ck_assert_int_eq(sqlite3_open(path, &other), SQLITE_OK);
-    ck_assert_msg(sqlite3_exec(other, sql, NULL, NULL, NULL) == SQLITE_OK, "%s: %s", sql,
-                  sqlite3_errmsg(other));
-    sqlite3_close(other);
-}
 
 static void stage(uint64_t section_id, const char *text, size_t piece) {
     const size_t bytes = strlen(text);
@@ -119,7 +89,7 @@ static int count_whole(const struct saved_value *value, int64_t id, bool intact,
 }
 
 START_TEST(what_is_staged_counts_with_the_flip) {
-    begin("flip.db");
+    begin_db("flip.db");
     ck_assert_str_eq(saved(), "");
     ck_assert_uint_eq(state_saved_when(db), 0);
     stage(2, "second", 100);
@@ -131,17 +101,16 @@ START_TEST(what_is_staged_counts_with_the_flip) {
     stage(1, "", 1);
     stage(3, "third", 5);
     ck_assert_str_eq(saved(), "1:first 2:second ");
-    state_db_close(db);
-    open_db();
+    reopen();
     ck_assert_str_eq(saved(), "1:first 2:second ");
     flip(12);
     ck_assert_str_eq(saved(), "1: 2:second 3:third ");
-    end();
+    end_db();
 }
 END_TEST
 
 START_TEST(what_is_not_needed_goes) {
-    begin("sweep.db");
+    begin_db("sweep.db");
     stage(1, "first", 1);
     flip(1);
     stage(1, "1st", 1);
@@ -168,7 +137,7 @@ START_TEST(what_is_not_needed_goes) {
     ck_assert_int_eq(state_save_forget(db, 1), 0);
     ck_assert_int_eq(state_save_end(db, 0), 0);
     ck_assert_str_eq(saved(), "");
-    end();
+    end_db();
 }
 END_TEST
 
@@ -199,7 +168,7 @@ START_TEST(damage_is_noticed) {
     };
     for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
         char sql[200];
-        begin("damage.db");
+        begin_db("damage.db");
         stage(1, "first", 3);
         stage(2, "second", 3);
         flip(1);
@@ -208,13 +177,13 @@ START_TEST(damage_is_noticed) {
         with_sql(sql);
         ck_assert_msg(strcmp(saved(), damages[i].found) == 0, "%s: %s", sql, found);
         unlink(path);
-        end();
+        end_db();
     }
 }
 END_TEST
 
 START_TEST(an_older_database_is_upgraded) {
-    begin("old.db");
+    begin_db("old.db");
     ck_assert_int_eq(state_db_remember(db, "shmid", 5), 0);
     state_db_close(db);
     with_sql("DROP TABLE saved; DROP TABLE chunk; PRAGMA user_version = 1");
@@ -222,10 +191,9 @@ START_TEST(an_older_database_is_upgraded) {
     ck_assert_int_eq(state_db_recall(db, "shmid", 0), 5);
     stage(1, "first", 3);
     flip(1);
-    state_db_close(db);
-    open_db();
+    reopen();
     ck_assert_str_eq(saved(), "1:first ");
-    end();
+    end_db();
 }
 END_TEST
 
@@ -234,7 +202,7 @@ END_TEST
 START_TEST(out_of_a_damaged_file_comes_what_is_whole) {
     static char texts[30][3000];
     unsigned set_aside = 0, all = 0, some = 0;
-    begin("salvage.db");
+    begin_db("salvage.db");
     for (unsigned i = 0; i < 30; i++) {
         memset(texts[i], 'a' + (int)i % 26, 50 + i * 90);
         stage(i + 1, texts[i], 1000);
@@ -272,12 +240,12 @@ START_TEST(out_of_a_damaged_file_comes_what_is_whole) {
     ck_assert_msg(set_aside == pages && some * 4 > pages * 3 && all >= 2, "%u pages: %u, %u, %u",
                   pages, set_aside, some, all);
     db = NULL;
-    end();
+    end_db();
 }
 END_TEST
 
 START_TEST(what_cannot_be_written_fails) {
-    begin("fail.db");
+    begin_db("fail.db");
     stage(1, "first", 3);
     flip(1);
     ck_assert_int_eq(state_save_begin(db), 0);
@@ -290,7 +258,7 @@ START_TEST(what_cannot_be_written_fails) {
     ck_assert_int_lt(state_save_id(db), 0);
     ck_assert_int_lt(state_save_sweep(db, 1), 0);
     ck_assert_int_lt(state_save_chunk(db, 1, 0, "x", 1), 0);
-    end();
+    end_db();
 }
 END_TEST
 

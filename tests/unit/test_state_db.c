@@ -4,33 +4,16 @@
  * the generation that runs.
  */
 #include "plan_fixture.h"
-#include "state_db.h"
-#include "temp_dir.h"
+#include "state_fixture.h"
 
 #include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <sys/wait.h>
-
-static struct state_db *db;
-static const char *path;
-
-static void open_db(void) {
-    char error[512] = "";
-    ck_assert_msg(state_db_open(&db, path, error, sizeof error) == 0, "%s", error);
-    ck_assert_str_eq(error, "");
-}
-
-static void reopen(void) {
-    state_db_close(db);
-    open_db();
-}
 
 /* A segment and a table to begin with, and an empty state.db of this test's name. */
 static void begin(const char *name) {
-    path = strdup(temp_path(name));
-    open_db();
+    begin_db(name);
     start(4 * MIB);
     worker("web")->instances = 3;
     strcpy(worker("alpha")->user, "www-data");
@@ -49,8 +32,7 @@ static void begin(const char *name) {
 }
 
 static void end(void) {
-    state_db_close(db);
-    free((void *)(uintptr_t)path);
+    end_db();
     stop();
 }
 
@@ -294,14 +276,6 @@ START_TEST(history_has_a_limit) {
 END_TEST
 
 /* ---- damage */
-
-static void with_sql(const char *sql) {
-    sqlite3 *other = NULL;
-    char *text = NULL;
-    ck_assert_int_eq(sqlite3_open(path, &other), SQLITE_OK);
-    ck_assert_msg(sqlite3_exec(other, sql, NULL, NULL, &text) == SQLITE_OK, "%s", text);
-    sqlite3_close(other);
-}
 
 static void overwrite(off_t from, off_t bytes) {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
