@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# shmtool's --wait across a restart of the manager.  Under memfd nobody attaches without one.
+# shmtool's --wait across a restart of the manager, and what check says meanwhile.  Under memfd nobody
+# attaches without one.
 # Usage: test_shmtool_waits.sh BUILD-DIRECTORY
 export SHM_TEST_BACKEND=${SHM_TEST_BACKEND-memfd}
 # shellcheck source=tests/interop/harness.sh
@@ -41,4 +42,10 @@ ok 'and has the answer' grep -q '^manager .*pid' "$work/out"
 end_manager TERM
 ok 'what waits for nobody ends' says 3 'no manager answers' shmtool history --wait 50
 ok 'as status does' says 3 'no manager answers' shmtool status --wait 50
+if ! on_sysv; then
+    ok 'check says what is known' says 2 \
+        "^SHM CRITICAL - no manager serves key $SHMC_KEY; what .*\.keeper holds stays: start it" shmtool check
+    ok 'as JSON, too' says 2 '"text": "no manager serves key' shmtool check --json
+    ok 'which is unknown to whom that is nothing' says 3 '^SHM UNKNOWN - ' shmtool check --ignore manager
+fi
 start_manager

@@ -216,6 +216,28 @@ static void print_check(const struct check *check) {
            check->segment.generation);
 }
 
+/* Without a manager nobody sees a segment of memfds, but that there is none is known. */
+static int judge_absence(struct check *check, int result, const char *error) {
+    char path[PATH_BYTES];
+    const bool kept = result == -ENOENT && keeper_there(check->tool, path);
+    if (check->levels[MANAGER] != CHECK_OK && (kept || result == -ENOTCONN)) {
+        count(check, MANAGER, "", "");
+        if (kept)
+            snprintf(check->manager, sizeof check->manager,
+                     "no manager serves key 0x%08x; what %.300s holds stays: start it (systemctl "
+                     "start shm-manager)",
+                     chosen_key(check->tool), path);
+        else
+            snprintf(check->manager, sizeof check->manager, "%s", error);
+        print_check(check);
+        return check->state;
+    }
+    if (check->tool->json)
+        return fail(check->tool, CHECK_UNKNOWN, "%s", error);
+    printf("SHM UNKNOWN - %s\n", error);
+    return CHECK_UNKNOWN;
+}
+
 int verb_check(const struct tool *tool) {
     struct check check = {.tool = tool};
     char error[512];
@@ -225,19 +247,8 @@ int verb_check(const struct tool *tool) {
         return code;
     int r = attach_quietly(tool, &segment, error, sizeof error);
     plain(error);
-    /* Where only a manager lets anybody in, that says what it says where readers still come. */
-    if (r == -ENOTCONN && check.levels[MANAGER] != CHECK_OK) {
-        count(&check, MANAGER, "", "");
-        snprintf(check.manager, sizeof check.manager, "%s", error);
-        print_check(&check);
-        return check.state;
-    }
-    if (r < 0) {
-        if (tool->json)
-            return fail(tool, CHECK_UNKNOWN, "%s", error);
-        printf("SHM UNKNOWN - %s\n", error);
-        return CHECK_UNKNOWN;
-    }
+    if (r < 0)
+        return judge_absence(&check, r, error);
     code = judge_sections(&check, segment);
     shmc_detach(segment);
     if (code == CHECK_OK) {

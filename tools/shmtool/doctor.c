@@ -6,7 +6,6 @@
 #include "doctor.h"
 
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char *const finding_names[] = {"ok", "note", "WRONG", "fixed"};
@@ -35,19 +34,6 @@ void found(struct doctor *doctor, enum finding finding, const char *topic, const
                                         *remedy ? json_text(remedy) : json_null()));
     else
         print_finding(finding, topic, remedy, text);
-}
-
-/* As the library chooses them. */
-static void take_settings(struct doctor *doctor) {
-    const char *key = getenv("SHMC_KEY"), *dir = getenv("SHMC_RUNTIME_DIR");
-    doctor->key = doctor->tool->key;
-    if (doctor->key == 0 && key)
-        doctor->key = (uint32_t)strtoul(key, NULL, 0);
-    if (doctor->key == 0)
-        doctor->key = SHM_DEFAULT_KEY;
-    doctor->runtime_dir = doctor->tool->runtime_dir ? doctor->tool->runtime_dir
-                          : dir && *dir             ? dir
-                                                    : SHM_RUNTIME_DIR;
 }
 
 static void look_at_manager(struct doctor *doctor) {
@@ -85,8 +71,10 @@ static void look_at_manager(struct doctor *doctor) {
 }
 
 int verb_doctor(const struct tool *tool) {
-    struct doctor doctor = {.tool = tool, .findings = json_array()};
-    take_settings(&doctor);
+    struct doctor doctor = {.tool = tool,
+                            .key = chosen_key(tool),
+                            .runtime_dir = chosen_runtime_dir(tool),
+                            .findings = json_array()};
     look_at_manager(&doctor);
     int code = table_path(tool, doctor.table_path);
     if (code == TOOL_OK) {

@@ -255,8 +255,7 @@ static void look_at_parts(struct doctor *doctor) {
 /* Whom it doesn't let in may not know either what it holds. */
 static bool look_at_keeper(struct doctor *doctor) {
     char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%.4000s/%08x.keeper", doctor->runtime_dir, doctor->key);
-    if (doctor->table.backend != SHM_BACKEND_MEMFD || access(path, F_OK) != 0)
+    if (doctor->table.backend != SHM_BACKEND_MEMFD || !keeper_there(doctor->tool, path))
         return false;
     found(doctor, REMARK, "segment", "start the manager: it adopts it with all values",
           "no manager serves it; what %s holds stays, and only who is attached goes on", path);

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <shm-manager/layout.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -18,6 +19,24 @@
 #include <unistd.h>
 
 #define PAUSE_MS 20
+
+uint32_t chosen_key(const struct tool *tool) {
+    const char *text = getenv("SHMC_KEY");
+    uint32_t key = tool->key;
+    if (key == 0 && text)
+        key = (uint32_t)strtoul(text, NULL, 0);
+    return key == 0 ? SHM_DEFAULT_KEY : key;
+}
+
+const char *chosen_runtime_dir(const struct tool *tool) {
+    const char *dir = getenv("SHMC_RUNTIME_DIR");
+    return tool->runtime_dir ? tool->runtime_dir : dir && *dir ? dir : SHM_RUNTIME_DIR;
+}
+
+bool keeper_there(const struct tool *tool, char path[PATH_BYTES]) {
+    snprintf(path, PATH_BYTES, "%.4000s/%08x.keeper", chosen_runtime_dir(tool), chosen_key(tool));
+    return access(path, F_OK) == 0;
+}
 
 static struct shmc_options options_for(const struct tool *tool, char *error, size_t error_bytes) {
     return (struct shmc_options){

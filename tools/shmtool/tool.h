@@ -109,7 +109,16 @@ const char *text_ago(char text[TEXT_BYTES], uint64_t real_ns);
 bool is_plain_text(const void *data, size_t bytes);
 void print_hex(const void *data, size_t bytes);
 
+#define PATH_BYTES 4096
+
 /* ---- manager.c: attaching and asking */
+
+/* As the library chooses them. */
+uint32_t chosen_key(const struct tool *tool);
+const char *chosen_runtime_dir(const struct tool *tool);
+
+/* Is the socket of a keeper at `path`, which may hold a segment of memfds? */
+bool keeper_there(const struct tool *tool, char path[PATH_BYTES]);
 
 /* Attaches as `worker` (NULL: a reader).  TOOL_OK, or an exit code with the reason said. */
 int attach(const struct tool *tool, const char *worker, uint32_t flags, int timeout_ms, shmc **ret);
@@ -142,7 +151,6 @@ uint64_t field_number(const json_t *object, const char *group, const char *name)
 bool field_true(const json_t *object, const char *group, const char *name);
 
 /* ---- table.c: where the databases are */
-#define PATH_BYTES 4096
 int table_path(const struct tool *tool, char path[PATH_BYTES]);
 int state_path(const struct tool *tool, char path[PATH_BYTES]);
 
