@@ -7,23 +7,17 @@
 #include "core/crc32c.h"
 #include "core/layout.h"
 #include "core/plan.h"
+#include "fuzz_file.h"
 #include "fuzz_segment.h"
 #include "state_checkpoint.h"
 
 #include <dirent.h>
 #include <jansson.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define IMAGE_MAX (1u << 20)
-
-static char path[PATH_MAX], journal[PATH_MAX + 16];
-static uint8_t right[IMAGE_MAX], image[IMAGE_MAX];
-static size_t image_bytes;
-static struct target targets[3];
-static struct victim victim;
+static struct fuzz_file file;
 static struct table table;
 
 /* A value of two chunks. */
@@ -50,7 +44,7 @@ static int save(struct state_db *db) {
 
 /* Damaged or not, it stays within the room that it says it needs. */
 static int take_saved(const struct saved_value *value, int64_t id, bool intact, void *where) {
-    uint8_t *room = value->bytes > IMAGE_MAX ? NULL : malloc(value->bytes + 1);
+    uint8_t *room = value->bytes > FILE_MAX ? NULL : malloc(value->bytes + 1);
     if (room != NULL && state_saved_data(where, id, value, room) == 0 && intact)
         MUST(crc32c(room, value->bytes) == value->data_crc);
     free(room);
@@ -65,9 +59,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     int64_t edit;
     segment_make();
     segment_table(&table);
-    snprintf(path, sizeof path, "%s/state.db", fuzz_directory());
-    snprintf(journal, sizeof journal, "%s-journal", path);
-    MUST(state_db_open(&db, path, error, sizeof error) == 0);
+    file_name(&file, "state.db", "-journal");
+    MUST(state_db_open(&db, file.path, error, sizeof error) == 0);
     MUST(state_db_intend(db, "uid 0", "everything", &segment_layout, &table, &edit) == 0);
     MUST(state_db_done(db, edit) == 0);
     MUST(state_db_remember(db, "shmid", 5) == 0);
@@ -75,14 +68,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     table.sections[0].stale_ms = 100;
     MUST(state_db_intend(db, "uid 0", "more", &segment_layout, &table, &edit) == 0);
     state_db_close(db);
-    image_bytes = fuzz_read(path, right, sizeof right);
-    MUST(image_bytes > 4096 && image_bytes < IMAGE_MAX);
-    memcpy(image, right, image_bytes);
-    targets[0] = (struct target){0, 100};
-    targets[1] = (struct target){100, 3996};
-    targets[2] = (struct target){0, image_bytes};
-    victim = (struct victim){
-        .memory = image, .right = right, .targets = targets, .targets_n = 3, .fixes = false};
+    file_keep(&file);
     return 0;
 }
 
@@ -126,20 +112,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     struct input input = {data, data + bytes};
     struct state_db *db = NULL;
     char error[512] = "";
-    uint32_t mode = take_below(&input, 4);
-    if (mode == 0) {
-        size_t kept = take_below(&input, 65536), left = (size_t)(input.end - input.at);
-        fuzz_write(path, right, kept < image_bytes ? kept : image_bytes);
-        if (kept == 0)
-            fuzz_write(path, input.at, left);
-        else
-            fuzz_write(journal, input.at, left);
-    } else {
-        damage_begin(&victim, &input);
-        fuzz_write(path, image, image_bytes);
-        damage_end();
-    }
-    int r = state_db_open(&db, path, error, sizeof error);
+    if (take_below(&input, 4) == 0)
+        file_any(&file, &input);
+    else
+        file_damaged(&file, &input);
+    int r = state_db_open(&db, file.path, error, sizeof error);
     MUST(one_line(error));
     MUST(r == 0 || error[0] != '\0');
     if (r == 0) {

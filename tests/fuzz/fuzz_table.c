@@ -3,21 +3,14 @@
  * sections.db with any bytes, or with rows that no shell would take: opening and loading it ends
  * with a table that table_check() likes, or with one line.
  */
-#include "fuzz.h"
+#include "fuzz_file.h"
 #include "table_db.h"
 
-#include <limits.h>
 #include <sqlite3.h>
-#include <string.h>
 #include <unistd.h>
 
-#define IMAGE_MAX (1u << 20)
-
-static char path[PATH_MAX], wal[PATH_MAX + 8], shm[PATH_MAX + 8];
-static uint8_t right[IMAGE_MAX], image[IMAGE_MAX];
-static size_t image_bytes;
-static struct target targets[3];
-static struct victim victim;
+static struct fuzz_file file;
+static char shm[PATH_MAX + 8];
 
 static void run_sql(sqlite3 *sql, const char *text) {
     MUST(sqlite3_exec(sql, text, NULL, NULL, NULL) == SQLITE_OK);
@@ -28,23 +21,15 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argv;
     char error[512];
     sqlite3 *sql;
-    snprintf(path, sizeof path, "%s/sections.db", fuzz_directory());
-    snprintf(wal, sizeof wal, "%s-wal", path);
-    snprintf(shm, sizeof shm, "%s-shm", path);
-    MUST(table_db_create(path, error, sizeof error) == 0);
-    MUST(sqlite3_open(path, &sql) == SQLITE_OK);
+    file_name(&file, "sections.db", "-wal");
+    snprintf(shm, sizeof shm, "%s/sections.db-shm", fuzz_directory());
+    MUST(table_db_create(file.path, error, sizeof error) == 0);
+    MUST(sqlite3_open(file.path, &sql) == SQLITE_OK);
     run_sql(sql, "PRAGMA journal_mode = DELETE");
     run_sql(sql, "INSERT INTO section(name, owner, size) VALUES('temps', 'driver', 1000),"
                  "('camera', 'grabber', 70000)");
     sqlite3_close(sql);
-    image_bytes = fuzz_read(path, right, sizeof right);
-    MUST(image_bytes > 4096 && image_bytes < IMAGE_MAX);
-    memcpy(image, right, image_bytes);
-    targets[0] = (struct target){0, 100};
-    targets[1] = (struct target){100, 3996};
-    targets[2] = (struct target){0, image_bytes};
-    victim = (struct victim){
-        .memory = image, .right = right, .targets = targets, .targets_n = 3, .fixes = false};
+    file_keep(&file);
     return 0;
 }
 
@@ -52,7 +37,7 @@ static void load(void) {
     struct table_db *db = NULL;
     struct table table;
     char error[512] = "";
-    int r = table_db_open(&db, path, error, sizeof error);
+    int r = table_db_open(&db, file.path, error, sizeof error);
     MUST(r == 0 || (error[0] != '\0' && one_line(error)));
     if (r < 0)
         return;
@@ -103,7 +88,7 @@ static void write_rows(struct input *input) {
         "segment SET mode",     "segment SET group_name", "segment SET lock_memory",
         "worker SET may_create"};
     sqlite3 *sql;
-    MUST(sqlite3_open(path, &sql) == SQLITE_OK);
+    MUST(sqlite3_open(file.path, &sql) == SQLITE_OK);
     sqlite3_db_config(sql, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
     sqlite3_exec(sql,
                  "PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF;"
@@ -128,23 +113,16 @@ static void write_rows(struct input *input) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     struct input input = {data, data + bytes};
     uint32_t mode = take_below(&input, 4);
-    if (mode == 0) { /* any file, or the beginning of a right one, and anything as its log */
-        size_t kept = take_below(&input, 65536);
-        fuzz_write(path, right, kept < image_bytes ? kept : image_bytes);
-        if (kept == 0)
-            fuzz_write(path, input.at, (size_t)(input.end - input.at));
-        else
-            fuzz_write(wal, input.at, (size_t)(input.end - input.at));
+    if (mode == 0) {
+        file_any(&file, &input);
     } else if (mode == 1) {
-        fuzz_write(path, right, image_bytes);
+        file_right(&file);
         write_rows(&input);
     } else {
-        damage_begin(&victim, &input);
-        fuzz_write(path, image, image_bytes);
-        damage_end();
+        file_damaged(&file, &input);
     }
     load();
-    unlink(wal);
+    unlink(file.log);
     unlink(shm);
     return 0;
 }
