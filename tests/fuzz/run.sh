@@ -26,12 +26,17 @@ mkdir "$work/new" "$work/tmp"
 wrap=()
 setarch -R true 2>/dev/null && wrap=(setarch -R)
 artifacts=$PWD/fuzz-$name-
-status=0
-TMPDIR=$work/tmp ASAN_OPTIONS=detect_stack_use_after_return=1:allocator_may_return_null=1 \
-    "${wrap[@]}" "$fuzzer" -max_total_time="$seconds" -seed="$seed" -timeout=20 -rss_limit_mb=2048 \
-    -max_len=4096 -print_funcs=0 -print_final_stats=1 -artifact_prefix="$artifacts" "$work/new" "$corpus" \
-    >"$work/log" 2>&1 || status=$?
-executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log")
+status=0 executions=0
+fuzz() { # SECONDS
+    TMPDIR=$work/tmp ASAN_OPTIONS=detect_stack_use_after_return=1:allocator_may_return_null=1 \
+        "${wrap[@]}" "$fuzzer" -max_total_time="$1" -seed="$seed" -timeout=60 -rss_limit_mb=2048 \
+        -max_len=4096 -print_funcs=0 -print_final_stats=1 -artifact_prefix="$artifacts" \
+        "$work/new" "$corpus" >"$work/log" 2>&1 || status=$?
+    executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log")
+}
+fuzz "$seconds"
+# A machine that stalls gets another chance.
+[ "$status" -ne 0 ] || [ "${executions:-0}" -ge 50 ] || fuzz 60
 echo "figure: fuzz.$name.executions ${executions:-0} executions"
 if [ "$status" -ne 0 ]; then
     tail -n 60 "$work/log"
