@@ -2,6 +2,7 @@
  *
  * Talking to the manager, and finding things in the segment, without the library.
  */
+#include "answer.h"
 #include "core/directory.h"
 #include "core/sysv.h"
 #include "hostile.h"
@@ -82,14 +83,7 @@ int fetch(const struct protocol_map *wanted, uint64_t *bytes) {
     send_as(socket, &m, PROTOCOL_MAP, sizeof m.map);
     take_message(socket, &m, &fd);
     close(socket);
-    if (m.head.type == PROTOCOL_REFUSED) {
-        CHECK(fd < 0 && m.head.result < 0 && m.refused.text[0] != '\0');
-        return m.head.result;
-    }
-    CHECK(m.head.type == PROTOCOL_PART && fd >= 0);
-    if (bytes != NULL)
-        *bytes = m.map.bytes;
-    return fd;
+    return answer_part(&m, fd, bytes);
 }
 
 uint8_t *attach_all(bool writable) {

@@ -4,9 +4,8 @@
  * of a case says who must run it: `own` the manager's user, `reader` and `trusted` another user
  * in the segment's group (and in that of section 'secret'), `outsider` one in neither.
  */
-#include "cases.h"
+#include "answer.h"
 #include "core/packet.h"
-#include "core/protocol.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -44,14 +43,7 @@ static int answer(int socket, uint64_t *bytes) {
     union protocol_message m;
     int fd = -1;
     CHECK(packet_receive(socket, &m, sizeof m, &fd, 0) > 0);
-    if (m.head.type == PROTOCOL_REFUSED) {
-        CHECK(fd < 0 && m.head.result < 0 && m.refused.text[0] != '\0');
-        return m.head.result;
-    }
-    CHECK(m.head.type == PROTOCOL_PART && fd >= 0);
-    if (bytes != NULL)
-        *bytes = m.map.bytes;
-    return fd;
+    return answer_part(&m, fd, bytes);
 }
 
 static int fetch(const struct protocol_map *wanted, uint64_t *bytes) {
