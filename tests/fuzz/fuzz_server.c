@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A live manager in this process, and clients that say anything in any order: every answer is a
- * message of the protocol, and when they have gone the manager holds nothing of theirs.
+ * message of the protocol, and when they have gone the manager holds nothing of theirs.  With
+ * SHM_TEST_BACKEND=memfd it has memory to hand out.
  */
 #include "fuzz.h"
 #include "manager.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <sqlite3.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,6 +23,7 @@ static struct manager manager;
 static struct sockaddr_un address;
 static int clients[CLIENTS] = {-1, -1, -1};
 static struct protocol_grant granted[CLIENTS]; /* attachment 0 = nothing */
+static bool of_memfds;
 
 /* What the journal's lines are written to. */
 static ssize_t look_at_lines(void *cookie, const char *text, size_t bytes) {
@@ -42,12 +46,12 @@ static void fill_table(const char *path) {
     MUST(sqlite3_exec(sql,
                       "UPDATE segment SET size = 1048576;"
                       "INSERT INTO section(name, owner, size) VALUES('temps', 'driver', 100),"
-                      "('camera', 'grabber', 100);"
-                      "UPDATE worker SET instances = 2, user = '12345' WHERE name = 'grabber';"
+                      "('camera', 'grabber#1', 100);"
+                      "UPDATE worker SET user = '12345' WHERE name = 'grabber';"
                       "INSERT INTO worker(name, instances) VALUES('web', 2)",
-                      NULL, NULL, NULL) == SQLITE_OK ||
-         sqlite3_exec(sql, "INSERT INTO section(name, owner, size) VALUES('temps', 'driver', 100)",
                       NULL, NULL, NULL) == SQLITE_OK);
+    MUST(!of_memfds ||
+         sqlite3_exec(sql, "UPDATE segment SET backend = 'memfd'", NULL, NULL, NULL) == SQLITE_OK);
     sqlite3_close(sql);
 }
 
@@ -65,10 +69,13 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     snprintf(config.runtime_dir, sizeof config.runtime_dir, "%s", directory);
     snprintf(config.table, sizeof config.table, "%s/sections.db", directory);
     snprintf(config.state, sizeof config.state, "%s/state.db", directory);
+    of_memfds =
+        getenv("SHM_TEST_BACKEND") != NULL && strcmp(getenv("SHM_TEST_BACKEND"), "sysv") != 0;
     fill_table(config.table);
     stderr = fopencookie(NULL, "w", (cookie_io_functions_t){.write = look_at_lines});
     MUST(stderr != NULL && setvbuf(stderr, NULL, _IOLBF, 0) == 0);
     MUST(manager_start(&manager, &config) == 0);
+    MUST(manager.verdict.outcome == VERDICT_APPLIED); /* or it would have nothing to give */
     atexit(end_manager);
     MUST(protocol_address(&address, directory, config.key) == 0);
     return 0;
@@ -94,7 +101,19 @@ static void call(int i) {
     MUST(connect(clients[i], (const struct sockaddr *)&address, sizeof address) == 0);
 }
 
-/* Takes what came: it must be well formed, and a lease comes with a grant alone. */
+/* A part's descriptor allows what its message says, and only a worker's own arena is to be written.
+ */
+static void look_at_part(const struct protocol_map *map, int fd) {
+    bool held = false;
+    for (int i = 0; i < CLIENTS; i++)
+        held |= granted[i].attachment != 0 && granted[i].attachment == map->attachment;
+    MUST(of_memfds && map->part >= PROTOCOL_PART_HEADER && map->part <= PROTOCOL_PART_ARENA);
+    MUST((fcntl(fd, F_GETFL) & O_ACCMODE) == (map->writable != 0 ? O_RDWR : O_RDONLY));
+    MUST(map->part != PROTOCOL_PART_HEADER || map->writable == 0);
+    MUST(map->part != PROTOCOL_PART_ARENA || map->writable == 0 || held);
+}
+
+/* Takes what came: it must be well formed, and a descriptor comes with a grant or a part alone. */
 static void hear(int i, bool keep_lease, int *lease) {
     union protocol_message m;
     for (int n = 0; n < 20; n++) {
@@ -103,18 +122,30 @@ static void hear(int i, bool keep_lease, int *lease) {
         MUST(r == 0 || r == -EAGAIN || r == -ECONNRESET);
         if (r < 0)
             return;
-        MUST((fd >= 0) == (m.head.type == PROTOCOL_GRANT));
+        MUST((fd >= 0) == (m.head.type == PROTOCOL_GRANT || m.head.type == PROTOCOL_PART));
+        if (m.head.type == PROTOCOL_PART)
+            look_at_part(&m.map, fd);
         if (m.head.type == PROTOCOL_GRANT) {
             granted[i] = m.grant;
-            MUST(strcmp(m.grant.worker, "grabber") != 0 || getuid() == 0);
+            MUST(strncmp(m.grant.worker, "grabber", 7) != 0 || getuid() == 0);
         }
         MUST(m.head.type != PROTOCOL_REFUSED ||
              (m.head.result < 0 && m.refused.text[0] != '\0' && one_line(m.refused.text)));
-        if (fd >= 0 && keep_lease && *lease < 0)
+        if (m.head.type == PROTOCOL_GRANT && keep_lease && *lease < 0)
             *lease = fd;
         else if (fd >= 0)
             close(fd);
     }
+}
+
+static void choose_arena(struct input *input, int i, struct protocol_map *map) {
+    const struct layout *layout = &manager.layout;
+    map->index = take_below(input, layout->arenas_used + 1);
+    map->incarnation =
+        map->index < layout->arenas_used ? layout->arenas[map->index].incarnation : take(input, 1);
+    map->writable = take_below(input, 2);
+    map->attachment = granted[i].attachment;
+    map->attachment_epoch = granted[i].attachment_epoch;
 }
 
 static size_t make_message(struct input *input, int i, union protocol_message *m) {
@@ -127,6 +158,10 @@ static size_t make_message(struct input *input, int i, union protocol_message *m
     size_t bytes = sizeof m->head;
     uint32_t kind = take_below(input, 8);
     enum protocol_type type = (enum protocol_type)take_below(input, PROTOCOL_PART + 2);
+    if (of_memfds && kind == 6) {
+        kind = 7;
+        type = PROTOCOL_MAP;
+    }
     if (kind < 3) {
         type = PROTOCOL_CLAIM;
         bytes = sizeof m->claim;
@@ -141,9 +176,11 @@ static size_t make_message(struct input *input, int i, union protocol_message *m
         type = PROTOCOL_REQUEST;
         bytes = sizeof m->request;
         strcpy(m->request.text, verbs[take_below(input, 11)]);
-    } else if (type == PROTOCOL_MAP) { /* this segment has no parts */
+    } else if (type == PROTOCOL_MAP) {
         bytes = sizeof m->map;
         m->map.part = take_below(input, 5);
+        if (of_memfds)
+            choose_arena(input, i, &m->map);
     } else {
         bytes = take_below(input, sizeof(struct protocol_refused) + 1);
     }
@@ -172,6 +209,8 @@ static void part(int *lease) {
     leases_rescan(&manager);
     MUST(manager.server.clients == NULL && manager.server.clients_n == 0);
     MUST(manager.leases.first == NULL);
+    handout_look(&manager);
+    MUST(manager.debts == NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {

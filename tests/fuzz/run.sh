@@ -8,6 +8,7 @@ set -euo pipefail
 name=$1 fuzzer=$2
 [ -x "$fuzzer" ] || { echo "skipped: no clang with libFuzzer (libclang-rt-14-dev)"; exit 77; }
 corpus=$(cd "$(dirname "$0")" && pwd)/corpus/$name
+name=$name${SHM_TEST_BACKEND:+_$SHM_TEST_BACKEND}
 
 if [ "$(id -u)" -eq 0 ] && [ -z "${SHM_TEST_ALONE-}" ] && unshare --ipc true 2>/dev/null; then
     SHM_TEST_ALONE=1 exec unshare --ipc "$0" "$@"
