@@ -84,6 +84,17 @@ static void runtime_directory(void) {
     REFUSED(mknod(path, S_IFIFO | 0666, 0), EACCES);
 }
 
+/* The link by which those who are attached notice that another segment is served. */
+static void pretend_successor(void) {
+    char path[256], fresh[264];
+    snprintf(path, sizeof path, "%s", beside_socket(".segment"));
+    snprintf(fresh, sizeof fresh, "%s.new", path);
+    REFUSED(unlink(path), on_memfd() ? EACCES : ENOENT);
+    REFUSED(symlink("0000000000000001", path), on_memfd() ? EEXIST : EACCES);
+    REFUSED(symlink("0000000000000001", fresh), EACCES);
+    REFUSED(rename(beside_socket(".sock"), path), EACCES);
+}
+
 /* To be there in the manager's stead, or before the next. */
 static void listen_in_its_place(void) {
     struct sockaddr_un address;
@@ -211,6 +222,7 @@ const struct attack host_attacks[] = {{"ptrace", READER, DENIED, trace},
                                       {"steal_descriptors", READER, DENIED, steal_descriptors},
                                       {"limits_of_others", READER, DENIED, limits},
                                       {"runtime_directory", READER, DENIED, runtime_directory},
+                                      {"pretend_successor", READER, DENIED, pretend_successor},
                                       {"listen_in_its_place", READER, DENIED, listen_in_its_place},
                                       {"databases", WORKER, DENIED, tables},
                                       {"plant_a_trigger", WORKER, DENIED, plant_trigger},
