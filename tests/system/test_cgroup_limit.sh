@@ -50,7 +50,7 @@ refused() {
     ok "$on: $1: the manager lives on" kill -0 "$manager"
     ok "$on: $1: with the layout before" diff "$work/layout" <(layout)
     ok "$on: $1: a worker publishes" attached publish published
-    ok "$on: $1: a reader reads" attached 'read temps' 'read alive'
+    ok "$on: $1: a reader reads" await 30 attached 'read temps' 'read alive'
 }
 
 for on in sysv memfd; do

@@ -26,7 +26,7 @@ gives() { # LINE ANSWER
     [ "$answer" = "$2" ] || { echo "$1 gave: $answer"; return 1; }
 }
 # The manager's pulse may be behind for a moment on a machine that stood still.
-goes_on() { gives publish published && await 20 gives 'read temps' 'read alive'; }
+goes_on() { gives publish published && await 30 gives 'read temps' 'read alive'; }
 stays() { [ "$(shmtool get kept)" = persistent ] && [ "$(version_of kept)" -eq "${1-1}" ]; }
 value_is() { [ "$(shmtool get "$1")" = "$2" ]; }
 # Who holds the listening socket.
@@ -100,8 +100,8 @@ ok 'also of what persists' test "$(version_of gone)" -eq 0
 
 is_told() { gives "$1" "$2" >/dev/null; }
 told() { # CASE
-    ok "$1: the writer is told" await 20 is_told publish EIDRM
-    ok "$1: and the reader" await 20 is_told 'read temps' 'EIDRM unknown'
+    ok "$1: the writer is told" await 30 is_told publish EIDRM
+    ok "$1: and the reader" await 30 is_told 'read temps' 'EIDRM unknown'
     ok "$1: again and again" gives publish EIDRM
     ok "$1: both end" detach_all
 }
@@ -128,7 +128,7 @@ if on_sysv; then
 else
     kill -KILL "$(keeper_pid)"
     ok 'the keeper is killed: who is attached goes on' goes_on
-    ok 'as ever' await 10 new_keeper
+    ok 'as ever' await 30 new_keeper
     ok 'with what persists' stays
     kill -STOP "$manager" # or it would start another keeper
     kill -KILL "$(keeper_pid)"

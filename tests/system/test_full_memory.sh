@@ -82,7 +82,7 @@ refused() {
     ok "$backend: $case: the manager lives on" kill -0 "$pid"
     ok "$backend: $case: with the layout before" diff "$work/layout" <(layout)
     ok "$backend: $case: a worker publishes" attached publish published
-    ok "$backend: $case: a reader reads" attached 'read temps' 'read alive'
+    ok "$backend: $case: a reader reads" await 30 attached 'read temps' 'read alive'
 }
 
 # A table with two small sections, in a segment of so many bytes, and somebody attached.

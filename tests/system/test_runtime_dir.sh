@@ -20,7 +20,7 @@ hold() {
     shmtool run --worker driver -- bash -c "$commands" &
     holder=$!
     children+=("$holder")
-    ok "$on: somebody is the worker" await 20 leased
+    ok "$on: somebody is the worker" await 30 leased
 }
 leased() { says 0 "driver +leased +$holder " shmtool workers driver; }
 let_go() {
@@ -70,7 +70,7 @@ for on in sysv memfd; do
     hold gives-up
     end_manager KILL
     : >"$work/told"
-    await 10 test -e "$work/gave-up"
+    await 30 test -e "$work/gave-up"
     if on_sysv; then
         start_in "$work/wrong"
         ok "$on: who gave its lease up and lives keeps nobody from another directory" \

@@ -38,12 +38,12 @@ came_back() { # CASE
 begin_attached() {
     coproc ATTACHED { as plant attached; }
     attached=$ATTACHED_PID
-    await 20 gives publish published
+    await 30 gives publish published
 }
 gives() { # LINE ANSWER
     local answer=''
     echo "$1" >&"${ATTACHED[1]}"
-    read -r -t 20 answer <&"${ATTACHED[0]}"
+    read -r -t 30 answer <&"${ATTACHED[0]}"
     [ "$answer" = "$2" ] || { echo "$1 gave: $answer"; return 1; }
 }
 notices_nothing() { # CASE
@@ -108,7 +108,7 @@ notices_nothing "start"
 if memfd; then
     keeper=$(main_pid shm-keeper)
     inside kill -KILL "$keeper"
-    ok "the keeper is killed: another holds the memory" await 60 follows shm-keeper "$keeper"
+    ok "the keeper is killed: another holds the memory" await 90 follows shm-keeper "$keeper"
     notices_nothing "the keeper is killed"
     ok "the keeper is killed: all stays" stay
     case="manager and keeper at once"
@@ -126,7 +126,7 @@ else
     inside ipcrm -M 0x53484d31
     inside kill -KILL "$pid"
 fi
-ok "$case: the manager comes again" await 60 follows shm-manager "$pid"
+ok "$case: the manager comes again" await 90 follows shm-manager "$pid"
 ok "$case: and serves" serves
 came_back "$case"
 is_told "$case"
@@ -160,7 +160,7 @@ fill
 ok "what persists is saved" inside shmtool checkpoint
 box_cut
 box_up
-ok "power cut: it starts by itself" await 60 active shm-manager
+ok "power cut: it starts by itself" await 90 active shm-manager
 came_back "power cut"
 fill
 
@@ -196,7 +196,7 @@ remove_files
 inside rm -r /var/lib/shm-manager /run/shm-manager
 ok "purge: nothing is left to start" is_removed
 ok "purge: no memory is left" says 1 '' inside sh -c 'ipcs -m | grep -E "^0x[0-9a-f]+ .* shm-mana"'
-ok "purge: nor a keeper" await 20 keeper_is inactive
+ok "purge: nor a keeper" await 30 keeper_is inactive
 install_all
 ok "purge: installed and enabled again" enable
 ok "purge: it begins with an empty table" says 0 'generation 1; 0 sections' \
