@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define PATIENCE_S 5 /* it answers at once where it is let run; less than the watchdog */
+#define TRIES      3 /* of one that hangs up */
 #define LISTENER   3 /* where the keeper expects its socket */
 
 static int make_address(struct keeping *k, const char *runtime_dir, uint32_t key,
@@ -46,6 +47,40 @@ static int check_peer(const struct keeping *k, char *error, size_t error_bytes) 
     return -EPERM;
 }
 
+static int connect_to(struct keeping *k, const struct sockaddr_un *address) {
+    const struct timeval patience = {.tv_sec = PATIENCE_S};
+    k->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (k->fd < 0)
+        return -errno;
+    setsockopt(k->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(k->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    return connect(k->fd, (const struct sockaddr *)address, sizeof *address) < 0 ? -errno : 0;
+}
+
+/* One that is about to end still has connections made, and hangs up: -EPIPE. */
+static int await_answer(const struct keeping *k) {
+    struct keeper_message behind_all = {.position = UINT32_MAX};
+    int fd = -1;
+    int r = keeping_ask(k, KEEPER_GET, &behind_all, -1, &fd);
+    if (fd >= 0)
+        close(fd);
+    return r == -ENOENT ? 0 : r;
+}
+
+static int try_find(struct keeping *k, const struct sockaddr_un *address, char *error,
+                    size_t error_bytes) {
+    int r = connect_to(k, address);
+    if (r == 0) {
+        r = check_peer(k, error, error_bytes);
+        if (r < 0)
+            return r;
+        r = await_answer(k);
+    }
+    if (r < 0)
+        snprintf(error, error_bytes, "%s: the keeper can't be reached: %s", k->path, strerror(-r));
+    return r;
+}
+
 int keeping_find(struct keeping *ret, const char *runtime_dir, uint32_t key, char *error,
                  size_t error_bytes) {
     struct sockaddr_un address;
@@ -56,21 +91,12 @@ int keeping_find(struct keeping *ret, const char *runtime_dir, uint32_t key, cha
                  runtime_dir);
         return r;
     }
-    k.fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    const struct timeval patience = {.tv_sec = PATIENCE_S};
-    if (k.fd < 0)
-        r = -errno;
-    else {
-        setsockopt(k.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-        setsockopt(k.fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-        r = connect(k.fd, (const struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
+    r = -EPIPE;
+    for (int try = 0; r == -EPIPE && try < TRIES; try++) {
+        r = try_find(&k, &address, error, error_bytes);
+        if (r < 0)
+            keeping_close(&k);
     }
-    if (r == 0)
-        r = check_peer(&k, error, error_bytes);
-    else
-        snprintf(error, error_bytes, "%s: the keeper can't be reached: %s", k.path, strerror(-r));
-    if (r < 0 && k.fd >= 0)
-        close(k.fd);
     if (r == 0)
         *ret = k;
     return r == -ECONNREFUSED ? -ENOENT : r;
