@@ -229,6 +229,7 @@ int shmc_attach(shmc **ret, const struct shmc_options *options) {
         return r;
     }
     segment->error->text[0] = '\0'; /* of tries that failed on the way */
+    segment->parts.deadline_ns = 0;
     *ret = segment;
     return 0;
 }

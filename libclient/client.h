@@ -97,6 +97,7 @@ struct parts {
     void *spare; /* a second mapping of the header's object; NULL: it is System V's */
     uint64_t bytes;
     uint64_t bells_bytes;
+    uint64_t deadline_ns; /* of the attach; 0 when it is over */
     uint32_t key;
     char runtime_dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 };

@@ -163,6 +163,7 @@ int parts_open(shmc *segment, const struct settings *settings, uint64_t *bytes) 
         r = take_header(segment, settings, socket, deadline_ns);
     if (r == 0) {
         segment->parts.key = settings->key;
+        segment->parts.deadline_ns = settings->deadline_ns;
         strcpy(segment->parts.runtime_dir, settings->runtime_dir); /* it fitted an address */
         segment->id = -1;
         *bytes = segment->parts.bytes;
@@ -235,7 +236,8 @@ static int map_arena(shmc *segment, const struct shm_arena *arena, uint32_t inde
 /* One part of a running segment; the manager may be on its way back. */
 static int fetch(shmc *segment, struct protocol_map *map, int *fd) {
     const struct settings settings = {.key = segment->parts.key,
-                                      .runtime_dir = segment->parts.runtime_dir};
+                                      .runtime_dir = segment->parts.runtime_dir,
+                                      .deadline_ns = segment->parts.deadline_ns};
     uint64_t deadline_ns = patience(&settings);
     struct protocol_hello hello;
     int socket, r;
