@@ -248,6 +248,8 @@ static int remove_both(struct segment *s) {
 }
 
 static void detach(struct segment *s) {
+    if (s->removed) /* nobody can find its bells any more */
+        sysv_remove(s->bell_id);
     sysv_detach(s->bells);
     sysv_detach(s->base);
 }

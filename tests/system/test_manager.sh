@@ -168,5 +168,13 @@ if on_sysv; then
 fi
 start_manager
 ok 'then it starts afresh' status_has '"outcome":"applied"'
-! on_sysv || ipcrm -m "$(segment_id)"
-! on_sysv || ok 'an ipcrm behind its back is seen' await 30 status_has '"removed":true'
+if on_sysv; then
+    bells=$(perl -e 'shmread(shmget(hex shift, 0, 0), my $id, 140, 4) or die; print unpack("L", $id) - 1' \
+        "$SHMC_KEY")
+    has_bells() { awk -v id="$bells" '$2 == id { n = 1 } END { exit !n }' /proc/sysvipc/shm; }
+    ok 'a segment has its doorbells' has_bells
+    ipcrm -m "$(segment_id)"
+    ok 'an ipcrm behind its back is seen' await 30 status_has '"removed":true'
+    end_manager TERM
+    ok 'its doorbells go with the manager' says 1 '' has_bells
+fi
