@@ -23,9 +23,7 @@ start() {
 # What a reboot takes: the segment with its bells, or the keeper, which ends without its socket.
 take_memory() {
     if on_sysv; then
-        perl -e 'my $id = shmget(hex shift, 0, 0) // exit;
-                 shmread($id, my $bells, 140, 4) and $bells = unpack("V", $bells);
-                 shmctl($_, 0, 0) for $id, $bells ? $bells - 1 : ()' "$SHMC_KEY"
+        remove_segment "$SHMC_KEY"
     else
         rm -rf "${SHMC_RUNTIME_DIR:?}"/*
     fi

@@ -21,11 +21,6 @@ daemon_command=("$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work
     --runtime-dir "$SHMC_RUNTIME_DIR" --checkpoint-every 0)
 calls='trace=pwrite64,pread64,fdatasync,unlink,openat,fcntl,ftruncate,shmget,shmat,mmap,close'
 
-take_memory() {
-    perl -e 'my $id = shmget(hex shift, 0, 0) // exit;
-             shmread($id, my $bells, 140, 4) and $bells = unpack("V", $bells);
-             shmctl($_, 0, 0) for $id, $bells ? $bells - 1 : ()' "$SHMC_KEY"
-}
 values() { echo "$(shmtool get a) $(shmtool get b)"; }
 put_both() {
     for section in a b; do printf '%s-%s' "$1" "$section" | shmtool put "$section"; done
@@ -56,7 +51,7 @@ end_traced() {
 setting() { # 1st is saved
     rm -rf "$work/state"
     cp -r "$work/kept" "$work/state"
-    take_memory
+    remove_segment "$SHMC_KEY"
 }
 save() { # STRACE-OPTIONS...
     setting
@@ -73,7 +68,7 @@ check_save() {
     found=$(values 2>/dev/null || :)
     [ "$found" = '2nd-a 2nd-b' ] || { echo "$1: in memory is: $found"; return 1; }
     end_manager KILL
-    take_memory
+    remove_segment "$SHMC_KEY"
     start_manager
     found=$(values 2>/dev/null || :)
     end_manager TERM

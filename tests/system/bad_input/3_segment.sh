@@ -102,7 +102,7 @@ start_second() {
 end_second() { # SIGNAL
     { kill "-$1" "$second_pid" && wait "$second_pid"; } 2>/dev/null || :
 }
-remove_second() { ipcrm -M 0x4bad0101; }
+remove_second() { remove_segment 0x4bad0101; }
 mkdir "$work/second"
 start_second
 sqlite3 "$work/second/sections.db" "INSERT INTO section(name, owner, size) VALUES('other', 'driver', 64)"
@@ -154,7 +154,7 @@ kind 'ipcrm'
 rm -rf "$work/second/state.db"
 start_second
 printf 'theirs' | second shmtool put other
-remove_second
+ipcrm -M 0x4bad0101
 bad 'a reader' 3 'no shared memory|there is no' second shmtool get other
 removed() { second shmtool status --json | grep -q '"removed": true'; }
 fine 'is seen' await 30 removed

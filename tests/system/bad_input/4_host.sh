@@ -90,7 +90,7 @@ if ! sanitized; then # whose shadow takes more address space than that by itself
     bad_limit 'a worker' -v 60000 3 'no address space for all of it; raise RLIMIT_AS \(ulimit -v\)' shmtool run --worker driver -- true
     bad_limit 'a worker' -n 4 3 'no descriptor free to take it with; raise RLIMIT_NOFILE' shmtool run --worker driver -- true
 fi
-ipcrm -M 0x4bad0103 2>/dev/null || :
+remove_segment 0x4bad0103
 ipcrm -S 0x4bad0103 2>/dev/null || :
 shmtool get temps >"$work/value"
 bad_limit 'a reader that writes a file' -f 0 1 'File too large|too large' shmtool get -o "$work/value" temps
@@ -108,7 +108,8 @@ if root; then
         grep -q 'locked into memory.*raise LimitMEMLOCK, or set segment.lock_memory to 0' "$work/locking.log"
     fine 'and serves' await 30 grep -q 'serving key 0x4bad0104' "$work/locking.log"
     end_second TERM
-    ipcrm -M 0x4bad0104
+    remove_segment 0x4bad0104
+    ipcrm -S 0x4bad0104
 fi
 # Out of descriptors while it runs, it says so at once, to everybody, and doesn't spin.
 bash -c 'ulimit -n 32 && exec "$@"' - "$build/daemon/shm-manager" --key 0x4bad0101 --state-dir "$work/second" --runtime-dir "$work/second" \
