@@ -110,45 +110,68 @@ static int write_some(struct manager *m, uint64_t *budget) {
     return 0;
 }
 
-/* ---- rows whose section is gone, or not to be saved any more */
+/* ---- rows whose section is gone, is not to be saved any more, or has another name */
 
 struct pruning {
+    struct manager *manager;
     struct checkpoint_places places;
-    uint64_t *ids;
-    size_t n;
+    struct saved_value *orphans, *renamed;
+    size_t orphans_n, renamed_n;
 };
 
-static int note_orphan(const struct saved_value *value, int64_t id, bool intact, void *where) {
-    (void)id;
-    (void)intact;
-    struct pruning *p = where;
-    if (checkpoint_place(&p->places, value->section_id) != SHM_NONE)
-        return 0;
-    uint64_t *ids = reallocarray(p->ids, p->n + 1, sizeof *ids);
-    if (ids == NULL)
+static int note(struct saved_value **values, size_t *n, const struct saved_value *value) {
+    struct saved_value *more = reallocarray(*values, *n + 1, sizeof *more);
+    if (more == NULL)
         return -ENOMEM;
-    p->ids = ids;
-    p->ids[p->n++] = value->section_id;
+    *values = more;
+    more[(*n)++] = *value;
     return 0;
+}
+
+/* A value whose section was renamed is that section's: by its name a restore knows it. */
+static int look_at_row(const struct saved_value *value, int64_t id, bool intact, void *where) {
+    (void)id;
+    struct pruning *p = where;
+    const struct layout *layout = &p->manager->layout;
+    const uint32_t slot = checkpoint_place(&p->places, value->section_id);
+    if (slot == SHM_NONE)
+        return note(&p->orphans, &p->orphans_n, value);
+    if (!intact || strcmp(value->name, layout->sections[slot].name) == 0)
+        return 0;
+    const struct checkpoint_mark *mark = checkpoint_mark(&p->manager->checkpoint, layout, slot);
+    if (mark == NULL)
+        return -ENOMEM;
+    return mark->known ? note(&p->renamed, &p->renamed_n, value) : 0;
+}
+
+static int rename_row(const struct pruning *p, struct saved_value *value) {
+    const uint32_t slot = checkpoint_place(&p->places, value->section_id);
+    const char *name = p->manager->layout.sections[slot].name;
+    memset(value->name, 0, sizeof value->name); /* all of it is summed */
+    memcpy(value->name, name, strnlen(name, sizeof value->name - 1));
+    return state_save_rename(p->manager->state, value);
 }
 
 /* Within the last transaction, or alone.  A run for some sections leaves the others alone. */
 static int prune(struct manager *m, bool *open) {
     struct checkpoint_run *run = &m->checkpoint.run;
-    struct pruning p = {0};
+    struct pruning p = {.manager = m};
     if (run->glob[0] != '\0' || m->checkpoint.pruned_gen == m->layout.generation)
         return 0;
     int r = checkpoint_places_sort(&p.places, &m->layout);
     if (r == 0)
-        r = state_saved_each(m->state, note_orphan, &p);
-    if (r == 0 && p.n > 0 && !*open) {
+        r = state_saved_each(m->state, look_at_row, &p);
+    if (r == 0 && p.orphans_n + p.renamed_n > 0 && !*open) {
         r = state_save_begin(m->state);
         *open = r == 0;
     }
-    for (size_t i = 0; r == 0 && i < p.n; i++)
-        r = state_save_forget(m->state, p.ids[i]);
-    run->forgotten += (unsigned)p.n;
-    free(p.ids);
+    for (size_t i = 0; r == 0 && i < p.orphans_n; i++)
+        r = state_save_forget(m->state, p.orphans[i].section_id);
+    for (size_t i = 0; r == 0 && i < p.renamed_n; i++)
+        r = rename_row(&p, &p.renamed[i]);
+    run->forgotten += (unsigned)p.orphans_n;
+    free(p.orphans);
+    free(p.renamed);
     free(p.places.at);
     return r;
 }

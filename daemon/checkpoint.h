@@ -61,7 +61,7 @@ struct checkpoint {
     bool dirty;          /* chunks that nothing refers to may be left */
     char error[400];     /* of the last attempt; "" = none */
     unsigned restored, refused;
-    char why[CHECKPOINT_REFUSED_MAX][300]; /* of the first refused */
+    char why[CHECKPOINT_REFUSED_MAX][400]; /* of the first refused */
 };
 
 /* Is a section of that kind and state saved? */

@@ -62,13 +62,15 @@ uint32_t checkpoint_place(const struct checkpoint_places *places, uint64_t secti
 struct restoring {
     struct manager *manager;
     const struct layout *layout;
+    struct layout before; /* what ran last, once it was looked for */
+    bool looked;
     struct checkpoint_places places;
     uint8_t boot_id[16];
 };
 
 __attribute__((format(printf, 3, 4))) static void refuse(struct checkpoint *c, const char *name,
                                                          const char *format, ...) {
-    char why[200];
+    char why[256];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(why, sizeof why, format, arguments);
@@ -79,10 +81,29 @@ __attribute__((format(printf, 3, 4))) static void refuse(struct checkpoint *c, c
     c->refused++;
 }
 
+/* Was it given its name while a manager ran, and not saved since?  In a table that was made anew
+ * the ids begin again. */
+static bool was_renamed(struct restoring *restoring, const struct shm_section *section,
+                        const struct saved_value *v) {
+    struct layout *before = &restoring->before;
+    if (!restoring->looked && state_db_placement(restoring->manager->state, before) < 0)
+        *before = (struct layout){0};
+    restoring->looked = true;
+    const uint32_t slot = layout_section_by_id(before, v->section_id);
+    return slot != SHM_NONE && before->sections[slot].incarnation == v->incarnation &&
+           strcmp(before->sections[slot].name, section->name) == 0;
+}
+
 /* Is it still the section that it was saved of?  Says why not. */
-static bool fits(struct checkpoint *c, const struct shm_section *section,
+static bool fits(struct restoring *restoring, const struct shm_section *section,
                  const struct saved_value *v) {
-    if (v->kind != section->kind)
+    struct checkpoint *c = &restoring->manager->checkpoint;
+    if (strcmp(v->name, section->name) != 0 && !was_renamed(restoring, section, v))
+        refuse(c, section->name,
+               "what was saved is of section '%s', which had its id (%llu) then: if that is this "
+               "one, name it so again, and begin anew (shmtool destroy, and a start)",
+               v->name, (unsigned long long)v->section_id);
+    else if (v->kind != section->kind)
         refuse(c, section->name, "what was saved is of another kind (%s)",
                table_word(TABLE_KINDS, v->kind) == NULL ? "?" : table_word(TABLE_KINDS, v->kind));
     else if (strcmp(v->format, section->format) != 0)
@@ -112,13 +133,13 @@ static int load(struct checkpoint *c, struct state_db *state, const struct shm_s
     return r;
 }
 
-static void restore_one(const struct restoring *restoring, const struct shm_section *section,
+static void restore_one(struct restoring *restoring, const struct shm_section *section,
                         const struct saved_value *v, int64_t id, struct checkpoint_mark *mark) {
     struct manager *m = restoring->manager;
     struct snapshot snapshot;
     const char *field;
     void *memory = (uint8_t *)m->segment.base + section->ctl_off;
-    if (!fits(&m->checkpoint, section, v))
+    if (!fits(restoring, section, v))
         return;
     if (section->kind == SHM_KIND_SNAPSHOT) {
         if (snapshot_bind(&snapshot, memory, section, NULL, &field) < 0) {
@@ -142,7 +163,7 @@ static void restore_one(const struct restoring *restoring, const struct shm_sect
 }
 
 static int restore_row(const struct saved_value *value, int64_t id, bool intact, void *where) {
-    const struct restoring *restoring = where;
+    struct restoring *restoring = where;
     struct checkpoint *c = &restoring->manager->checkpoint;
     const uint32_t slot = checkpoint_place(&restoring->places, value->section_id);
     if (slot == SHM_NONE) { /* no such section, or not marked any more */
@@ -176,6 +197,7 @@ void checkpoint_restore(struct manager *m, const struct layout *layout) {
         ready = r < 0;
     }
     free(restoring.places.at);
+    layout_clear(&restoring.before);
     if (r < 0)
         refuse(c, "*", "what was saved can't be read from state.db: %s", strerror(-r));
 }

@@ -89,6 +89,11 @@ int state_save_forget(struct state_db *db, uint64_t section_id) {
                      (int64_t)section_id);
 }
 
+int state_save_rename(struct state_db *db, const struct saved_value *v) {
+    return state_run(db, "UPDATE saved SET name = ?, crc = ? WHERE stage = 0 AND section_id = ?",
+                     "tii", v->name, (int64_t)crc32c(v, sizeof *v), (int64_t)v->section_id);
+}
+
 int state_save_drop(struct state_db *db) {
     return state_run(db, "DELETE FROM saved WHERE stage = 1", "");
 }

@@ -46,6 +46,9 @@ int state_save_value(struct state_db *db, int64_t id, const struct saved_value *
 int state_save_flip(struct state_db *db, uint64_t real_ns);
 int state_save_forget(struct state_db *db, uint64_t section_id);
 
+/* The section has another name: `value` as it is saved, but for that. */
+int state_save_rename(struct state_db *db, const struct saved_value *value);
+
 /* What was staged and never came to a flip. */
 int state_save_drop(struct state_db *db);
 
