@@ -36,7 +36,7 @@ remove_unfound() {
         my $bells = pack("L", 0);
         $named{unpack("L", $bells) - 1} = 1 if $key && shmread($id, $bells, 140, 4);
         push @private, $id if $key eq "0" && ($bytes == 4096 || $bytes == 1052672) &&
-            $attached eq "0" && $uid eq $> && !-e "/proc/$maker";
+            $attached eq "0" && $uid eq $> && $maker && !-e "/proc/$maker";
         END { shmctl($_, 0, 0) for grep { !$named{$_} } @private }' /proc/sysvipc/shm
 }
 

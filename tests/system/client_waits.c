@@ -9,6 +9,10 @@
 #include <sys/epoll.h>
 #include <sys/time.h>
 
+#define TRIES    10 /* for what a machine that stalls can spoil */
+#define WOKEN_NS UINT64_C(60000000)
+#define STALE_NS UINT64_C(150000000) /* of section `quick` */
+
 static shmc *writer, *reader;
 static shmc_section *out, *in;
 static char buffer[4096];
@@ -67,11 +71,10 @@ static void next_gives_each_once(void) {
     tear_down();
 }
 
-static void next_wakes(void) {
+/* Of ten wake-ups. */
+static uint64_t worst_wake_up(void) {
     pthread_t thread;
     uint64_t worst = 0;
-    set_up("temps");
-    publish(1);
     for (int i = 0; i < 10; i++) {
         while (shmc_next(in, buffer, sizeof buffer, 0, NULL) >= 0)
             ;
@@ -80,9 +83,20 @@ static void next_wakes(void) {
         worst = value.age_ns > worst ? value.age_ns : worst;
         pthread_join(thread, NULL);
     }
-    /* A sleeper that nobody woke would look again after 100 ms. */
+    return worst;
+}
+
+static void next_wakes(void) {
+    pthread_t thread;
+    set_up("temps");
+    publish(1);
+    /* A sleeper that nobody woke would look again after 100 ms.  A machine that let us wait gets
+     * another chance. */
+    uint64_t worst = worst_wake_up();
+    for (int i = 0; worst >= WOKEN_NS && i < TRIES; i++)
+        worst = worst_wake_up();
     printf("figure: wait.wake_up_worst %.2f ms\n", (double)worst / 1e6);
-    CHECK(worst < 60000000);
+    CHECK(worst < WOKEN_NS);
     CHECK_IS(shmc_set_spin(in, 200), 0);
     CHECK(pthread_create(&thread, NULL, publish_later, out) == 0);
     CHECK_IS(shmc_next(in, buffer, sizeof buffer, PATIENCE_MS, &value), 5);
@@ -90,23 +104,31 @@ static void next_wakes(void) {
     tear_down();
 }
 
+/* Publishes, and takes it before it is stale. */
+static void next_is_fresh(int timeout_ms) {
+    for (int i = 0;; i++) {
+        const uint64_t before = now_ns();
+        publish(1);
+        const ssize_t n = shmc_next(in, buffer, sizeof buffer, timeout_ms, &value);
+        if (n == sizeof(int) && !value.stale)
+            return;
+        CHECK(now_ns() - before >= STALE_NS && i < TRIES); /* else the machine stalled */
+    }
+}
+
 static void stale_is_said_once(void) {
-    set_up("quick"); /* stale_ms 150 */
-    publish(1);
-    CHECK_IS(shmc_next(in, buffer, sizeof buffer, PATIENCE_MS, &value), sizeof(int));
-    CHECK(!value.stale);
+    set_up("quick");
+    next_is_fresh(PATIENCE_MS);
     CHECK_IS(shmc_next(in, buffer, sizeof buffer, PATIENCE_MS, &value), -ETIME);
     CHECK(value.stale && value.version > 0);
-    CHECK(value.age_ns >= 150000000 && value.age_ns < UINT64_C(5000000000));
+    CHECK(value.age_ns >= STALE_NS && value.age_ns < PATIENCE_MS * UINT64_C(1000000));
     CHECK_SAYS(shmc_last_error(reader), "older than the 150 ms of its stale_ms");
     CHECK_IS(shmc_next(in, buffer, sizeof buffer, 20, &value), -ETIMEDOUT);
     CHECK(value.stale);
     CHECK_IS(shmc_read(in, buffer, sizeof buffer, &value), sizeof(int));
     CHECK(value.stale);
     CHECK_IS(shmc_next(in, buffer, sizeof buffer, 0, &value), -EAGAIN);
-    publish(1);
-    CHECK_IS(shmc_next(in, buffer, sizeof buffer, 0, &value), sizeof(int));
-    CHECK(!value.stale);
+    next_is_fresh(0);
     CHECK_IS(shmc_next(in, buffer, sizeof buffer, -1, &value), -ETIME);
     tear_down();
 }
@@ -182,11 +204,17 @@ static void any_of_several_wakes(void) {
     CHECK_IS(shmc_wait_any(all, 3, 0), -EAGAIN);
     CHECK_IS(shmc_wait_any(all, 3, 20), -ETIMEDOUT);
     CHECK_IS(shmc_wait_any(all, 0, 20), -EINVAL);
-    uint64_t before = now_ns();
-    CHECK(pthread_create(&thread, NULL, publish_later, second) == 0);
-    CHECK_IS(shmc_wait_any(all, 3, PATIENCE_MS), 1);
-    CHECK(now_ns() - before < 90000000); /* woken, and not by the bound */
-    pthread_join(thread, NULL);
+    for (int i = 0;; i++) { /* woken, and not by the bound */
+        const uint64_t before = now_ns();
+        CHECK(pthread_create(&thread, NULL, publish_later, second) == 0);
+        CHECK_IS(shmc_wait_any(all, 3, PATIENCE_MS), 1);
+        const bool woken = now_ns() - before < 90000000;
+        pthread_join(thread, NULL);
+        if (woken)
+            break;
+        CHECK(i < TRIES); /* the machine may stall */
+        CHECK_IS(shmc_read(all[1], buffer, sizeof buffer, NULL), 5);
+    }
     CHECK_IS(shmc_wait_any(all, 3, 0), 1); /* until it was read */
     CHECK_IS(shmc_read(all[1], buffer, sizeof buffer, NULL), 5);
     CHECK_IS(shmc_wait_any(all, 3, 0), -EAGAIN);
@@ -225,9 +253,15 @@ static bool readable(int fd, int timeout_ms) {
     return poll(&wait, 1, timeout_ms) == 1;
 }
 
-static void drain(shmc_section *section) {
-    while (shmc_next(section, buffer, sizeof buffer, 0, NULL) >= 0)
+static int take_all(shmc_section *section) {
+    ssize_t n;
+    while ((n = shmc_next(section, buffer, sizeof buffer, 0, NULL)) >= 0)
         ;
+    return (int)n;
+}
+
+static void drain(shmc_section *section) {
+    CHECK_IS(take_all(section), -EAGAIN);
     CHECK_IS(shmc_next(section, buffer, sizeof buffer, 0, NULL), -EAGAIN);
 }
 
@@ -259,10 +293,18 @@ static void descriptor_tells_of_staleness_and_removal(void) {
     set_up("quick");
     shmc_section *brief = open_section(reader, "brief");
     publish(1);
-    int fd = shmc_fd(in), fd2 = shmc_fd(brief);
+    int fd = shmc_fd(in), fd2 = shmc_fd(brief), left = -ETIME;
     CHECK(fd >= 0 && fd2 >= 0 && fd != fd2);
-    CHECK(readable(fd, PATIENCE_MS));
-    drain(in);
+    for (int i = 0; left != -EAGAIN; i++) {
+        const uint64_t before = now_ns();
+        publish(1);
+        CHECK(readable(fd, PATIENCE_MS));
+        left = take_all(in);
+        if (left == -ETIME) /* said already: the machine stalled */
+            CHECK(now_ns() - before >= STALE_NS && i < TRIES);
+        else
+            CHECK_IS(left, -EAGAIN);
+    }
     CHECK(readable(fd, PATIENCE_MS));
     CHECK_IS(shmc_next(in, buffer, sizeof buffer, 0, NULL), -ETIME);
     drain(in);

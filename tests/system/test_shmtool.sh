@@ -221,7 +221,8 @@ demo_workers() {
     check "the watcher publishes" shmtool get alerts -t 30000
     alerted() { shmtool get alerts | grep -q "\"kind\":\"$1\""; }
     check "it derives alerts" await 30 alerted memory
-    expect "list --rates" 0 '^system .* [1-9][0-9]*\.[0-9]$' shmtool list --rates 0.5 system
+    expect "list --rates" 0 '' await 30 \
+        says 0 '^system .* [1-9][0-9]*\.[0-9]$' shmtool list --rates 0.5 system
     expect "format is checked at open" 1 'notes' "$workers/system" --worker scribe --section notes
     end KILL "$system"
     check "the watcher says that the writer is gone" await 30 alerted source

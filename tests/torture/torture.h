@@ -16,7 +16,7 @@
 #define SECTIONS    4u
 #define LARGEST     (UINT64_C(256) << 10)
 #define LIVES_KEPT  4096u /* of a section's last versions it is known who published them */
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 60000
 
 /* Of one section, by its writer.  `begun` is stored before a publish and `done` behind it, so that
  * at any time done <= the newest version <= begun, whoever was killed where. */

@@ -53,7 +53,7 @@ static void *sleep_for_next(void *argument) {
     struct snapshot_reader reader;
     int *result = argument;
     snapshot_reader_init(&reader, &fixture.snapshot);
-    const uint64_t deadline = clock_mono_ns() + 10 * SECOND;
+    const uint64_t deadline = clock_mono_ns() + 30 * SECOND;
     do
         *result = snapshot_wait(&reader, 1, deadline, 0);
     while (*result == -ETIMEDOUT && clock_mono_ns() < deadline);
