@@ -29,7 +29,7 @@ start_below() {
     "${in_cgroup[@]}" "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
         --runtime-dir "$SHMC_RUNTIME_DIR" >>"$work/manager.log" 2>&1 &
     manager=$!
-    shmtool status --wait 10000 >/dev/null
+    shmtool status --wait 30000 >/dev/null
     tree=/proc/$manager/root/sys/fs/cgroup
 }
 limit() { # CGROUP MAX CURRENT

@@ -33,7 +33,7 @@ if can_trace; then
         --runtime-dir "$SHMC_RUNTIME_DIR" >>"$work/manager.log" 2>&1 &
     manager=$!
     ok 'who comes while the machine has no descriptor is served when it has' \
-        await 60 shmtool status --wait 10000
+        await 90 shmtool status --wait 30000
     ok 'it was tried again' test "$(failed_accepts)" -eq 12
     ok 'with pauses between' test "$(seconds_of_them)" -ge 1
     ok 'and said once' test "$(grep -c 'no connection can be taken' "$work/manager.log")" -eq 1
@@ -62,7 +62,7 @@ SQL
 start_manager
 shmtool run --worker driver -- sleep 3600 &
 children+=("$!")
-await 20 says 0 ' leased ' shmtool workers driver
+await 30 says 0 ' leased ' shmtool workers driver
 
 # To wait for a worker has no end, so that only room that is made lets another in.
 waits_in_crowds() { # UID

@@ -18,7 +18,7 @@ perl -MSocket -MIO::Handle -e '
     unlink $ARGV[0];' "$keeper" >"$work/ending" &
 ending=$!
 children=("$ending")
-await 20 grep -q listening "$work/ending"
+await 30 grep -q listening "$work/ending"
 start_manager
 ok 'the one that ended was met' wait "$ending"
 children=()

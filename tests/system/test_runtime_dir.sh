@@ -28,7 +28,7 @@ let_go() {
 }
 refused() { # REGEX DIRECTORY [STATE-DIRECTORY]
     says 1 "worker 'driver' is held by process $holder \(uid $(id -u)\), whose lease is in $1" \
-        timeout -k 1 20 "$build/daemon/shm-manager" --key "$SHMC_KEY" \
+        timeout -k 1 60 "$build/daemon/shm-manager" --key "$SHMC_KEY" \
         --state-dir "${3-$work/state}" --runtime-dir "$2"
 }
 start_in() { # RUNTIME-DIRECTORY

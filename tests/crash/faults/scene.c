@@ -183,7 +183,7 @@ void scene_edit(struct scene *s) {
     snprintf(text, sizeof text, "UPDATE section SET stale_ms = %u WHERE name = 'cam'",
              1000 + ++s->edits);
     if (sqlite3_open_v2(path, &sql, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK ||
-        sqlite3_busy_timeout(sql, 2000) != SQLITE_OK ||
+        sqlite3_busy_timeout(sql, 30000) != SQLITE_OK ||
         sqlite3_exec(sql, text, NULL, NULL, NULL) != SQLITE_OK)
         scene_violation(s, "the table can't be edited", sqlite3_errmsg(sql));
     sqlite3_close(sql);
