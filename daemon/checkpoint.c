@@ -239,12 +239,23 @@ static void fail(struct manager *m, int result) {
     c->run = (struct checkpoint_run){0};
 }
 
+/* True: there is more of it.  Where it can't be done, on a full disk say, it is left for later: the
+ * checkpoint doesn't depend on it. */
+static bool shrink(struct manager *m) {
+    int r = state_save_begin(m->state), more = 0;
+    if (r == 0)
+        r = more = state_save_shrink(m->state, m->checkpoint.step_bytes);
+    return state_save_end(m->state, r < 0 ? r : 0) == 0 && more > 0;
+}
+
 static void succeed(struct manager *m) {
     struct checkpoint *c = &m->checkpoint;
     struct checkpoint_run *run = &c->run;
     settle_marks(c, true);
-    if (run->staged || run->forgotten > 0)
+    if (run->staged || run->forgotten > 0) {
         c->saved_ns = state_saved_when(m->state);
+        c->dirty = c->dirty || shrink(m);
+    }
     if (run->glob[0] == '\0')
         c->pruned_gen = m->layout.generation;
     if (c->error[0] != '\0' && run->unread == 0)
@@ -266,7 +277,7 @@ static int clear_away(struct manager *m) {
     if (r == 0)
         r = more = state_save_sweep(m->state, m->checkpoint.step_bytes);
     r = state_save_end(m->state, r < 0 ? r : 0);
-    return r < 0 ? r : more;
+    return r < 0 ? r : more || shrink(m);
 }
 
 /* The last transaction: with it all that was staged counts.  Mostly what it replaced goes in it,

@@ -14,7 +14,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define PAGE 4096u
+#define PAGE        4096u
+#define SPARE_PAGES 256 /* kept free beside as many as are in use, which the next values take */
 
 _Static_assert(sizeof(struct saved_value) == 2 * SHM_NAME_BYTES + 72, "saved_value has padding");
 
@@ -118,6 +119,21 @@ int state_save_sweep(struct state_db *db, uint64_t bytes) {
     sqlite3_finalize(remove);
     sqlite3_finalize(s);
     return r < 0 ? r : step == SQLITE_ROW;
+}
+
+/* Files of an earlier version can't be made smaller in steps, and stay as they are. */
+int state_save_shrink(struct state_db *db, uint64_t bytes) {
+    char sql[64];
+    const int64_t unused = state_number(db, "PRAGMA freelist_count", NULL, 0);
+    const int64_t used = state_number(db, "PRAGMA page_count", NULL, 0) - unused;
+    const int64_t extra = unused - used - SPARE_PAGES;
+    const int64_t now = extra < (int64_t)(bytes / PAGE) ? extra : (int64_t)(bytes / PAGE);
+    if (extra <= 0 || state_number(db, "PRAGMA auto_vacuum", NULL, 0) != STATE_VACUUM_IN_STEPS)
+        return 0;
+    snprintf(sql, sizeof sql, "PRAGMA incremental_vacuum(%lld)", (long long)now);
+    if (now > 0 && sqlite3_exec(db->sql, sql, NULL, NULL, NULL) != SQLITE_OK)
+        return state_error(db);
+    return extra > now;
 }
 
 /* ---- what is saved */

@@ -56,6 +56,9 @@ int state_save_drop(struct state_db *db);
  * there may be more of them. */
 int state_save_sweep(struct state_db *db, uint64_t bytes);
 
+/* Makes the file smaller when most of it is unused, by up to so many bytes.  1: there is more. */
+int state_save_shrink(struct state_db *db, uint64_t bytes);
+
 /* ---- what is saved */
 
 /* Each value in force, in the order of sections; `intact`: its row agrees with its checksum.  Stops

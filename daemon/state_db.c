@@ -120,6 +120,9 @@ int state_finish(const struct state_db *db, int r) {
 
 static int make_schema(const struct state_db *db) {
     char sql[160];
+    snprintf(sql, sizeof sql, "PRAGMA auto_vacuum = %d", STATE_VACUUM_IN_STEPS);
+    if (sqlite3_exec(db->sql, sql, NULL, NULL, NULL) != SQLITE_OK) /* before there is a page */
+        return state_error(db);
     snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
              APPLICATION_ID, SCHEMA);
     int r = state_begin(db);

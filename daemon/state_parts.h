@@ -19,6 +19,8 @@ struct state_db {
 extern const char state_items_schema[];
 extern const char state_checkpoint_schema[];
 
+#define STATE_VACUUM_IN_STEPS 2 /* PRAGMA auto_vacuum */
+
 /* Prepares a statement and binds its parameters: `types` has a letter for each, i (int64_t), t
  * (const char *; NULL allowed), b (const void *, int bytes).  NULL: an error, which
  * sqlite3_errcode() tells. */

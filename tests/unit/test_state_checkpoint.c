@@ -9,6 +9,7 @@
 #include "state_parts.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 
 static void stage(uint64_t section_id, const char *text, size_t piece) {
     const size_t bytes = strlen(text);
@@ -262,6 +263,59 @@ START_TEST(what_cannot_be_written_fails) {
 }
 END_TEST
 
+/* A transaction of its own each. */
+static unsigned shrink(uint64_t bytes) {
+    unsigned steps = 0;
+    for (int more = 1; more == 1; steps++) {
+        ck_assert_int_eq(state_save_begin(db), 0);
+        more = state_save_shrink(db, bytes);
+        ck_assert_int_ge(more, 0);
+        ck_assert_int_eq(state_save_end(db, 0), 0);
+    }
+    return steps;
+}
+
+START_TEST(room_that_is_not_used_is_given_back) {
+    const size_t bytes = (size_t)8 << 20, piece = (size_t)1 << 20;
+    struct stat file;
+    char *text = malloc(bytes + 1);
+    ck_assert_ptr_nonnull(text);
+    memset(text, 'x', bytes);
+    text[bytes] = '\0';
+    begin_db("shrink.db");
+    stage(1, "small", 5);
+    stage(2, text, piece);
+    flip(1);
+    ck_assert_uint_eq(shrink(piece), 1); /* all is used */
+    ck_assert_int_eq(state_save_begin(db), 0);
+    ck_assert_int_eq(state_save_forget(db, 2), 0);
+    ck_assert_int_eq(state_save_sweep(db, 2 * bytes), 0);
+    ck_assert_int_eq(state_save_end(db, 0), 0);
+    ck_assert(stat(path, &file) == 0 && file.st_size > (off_t)bytes);
+    unsigned steps = shrink(piece);
+    ck_assert_uint_ge(steps, 7);
+    ck_assert_uint_le(steps, 9);
+    ck_assert(stat(path, &file) == 0 && file.st_size < (off_t)(2 * piece));
+    ck_assert_str_eq(saved(), "1:small ");
+    stage(2, text, piece); /* what was given back is had again */
+    flip(2);
+    ck_assert_uint_eq(shrink(piece), 1);
+    ck_assert_int_eq(count_chunks(), 9);
+    end_db();
+    free(text);
+}
+END_TEST
+
+START_TEST(a_file_of_an_earlier_version_stays_as_large) {
+    begin_db("old.db");
+    with_sql("PRAGMA auto_vacuum = NONE; VACUUM; CREATE TABLE t(x); "
+             "INSERT INTO t VALUES(zeroblob(8000000)); DROP TABLE t");
+    ck_assert_uint_eq(shrink(1), 1);
+    end_db();
+}
+END_TEST
+
 UNIT_MAIN("state_checkpoint", what_is_staged_counts_with_the_flip, what_is_not_needed_goes,
           damage_is_noticed, an_older_database_is_upgraded,
-          out_of_a_damaged_file_comes_what_is_whole, what_cannot_be_written_fails)
+          out_of_a_damaged_file_comes_what_is_whole, what_cannot_be_written_fails,
+          room_that_is_not_used_is_given_back, a_file_of_an_earlier_version_stays_as_large)
