@@ -40,6 +40,10 @@ remove_unfound() {
         END { shmctl($_, 0, 0) for grep { !$named{$_} } @private }' /proc/sysvipc/shm
 }
 
+show_log() {
+    [ ! -e "$work/manager.log" ] || sed 's/^/manager: /' "$work/manager.log"
+}
+
 clean_up() {
     local status=$? child
     trap - EXIT
@@ -58,9 +62,7 @@ clean_up() {
         echo "not ok nothing of System V is left behind"
         status=1
     fi
-    if [ "$status" -ne 0 ] && [ -e "$work/manager.log" ]; then
-        sed 's/^/manager: /' "$work/manager.log"
-    fi
+    [ "$status" -eq 0 ] || [ "$status" -eq 77 ] || show_log
     rm -rf "$work"
     exit "$status"
 }

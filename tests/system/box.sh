@@ -88,6 +88,12 @@ as() { # USER COMMAND...
     inside setpriv --reuid "$user" --regid "$user" --init-groups "$@"
 }
 
+# What a failure leaves to read.
+show_log() {
+    [ -z "${box_pid-}" ] ||
+        inside timeout 30 journalctl --no-pager -b -n 100 -o short-monotonic SYSLOG_IDENTIFIER=shm-manager + _PID=1 || :
+}
+
 box_up() {
     local state='' end=$((SECONDS + 60))
     rm -f "$SHM_BOX/pid"
