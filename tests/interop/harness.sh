@@ -19,7 +19,7 @@ mkdir "$work/state" "$work/run"
 SHMC_KEY=$(printf '0x%08x' $((0x40000000 | RANDOM << 15 | RANDOM)))
 export SHMC_KEY SHMC_RUNTIME_DIR=$work/run
 PATH=$build/tools:$PATH
-children=() manager='' failed=0
+children=() manager='' failed=0 talk=()
 
 # A segment of System V and its doorbells, whose id is in its header: what a reboot takes.
 remove_segment() { # KEY
@@ -154,6 +154,27 @@ expect() {
 end_manager() { # SIGNAL
     { kill "-$1" "$manager" && wait "$manager"; } 2>/dev/null || :
     manager=''
+}
+
+# Who holds the keeper's listening socket.
+keeper_pid() {
+    local inode fd path=$SHMC_RUNTIME_DIR/${SHMC_KEY#0x}.keeper
+    inode=$(awk -v path="$path" '$8 == path && $4 == "00010000" { print $7 }' /proc/net/unix)
+    for fd in /proc/[0-9]*/fd/3; do
+        [ "$(readlink "$fd" 2>/dev/null)" = "socket:[$inode]" ] || continue
+        fd=${fd#/proc/}
+        echo "${fd%%/*}"
+        return
+    done
+    return 1
+}
+
+# What the program `attached`, coprocess `talk`, answers to a line.
+answers() { # LINE ANSWER
+    local answer
+    echo "$1" >&"${talk[1]}"
+    read -r -t 60 answer <&"${talk[0]}"
+    [ "$answer" = "$2" ] || { echo "$1 gave: $answer"; return 1; }
 }
 
 # System V memory from outside, as any user's script: perl's shmget, shmread, shmwrite.

@@ -36,12 +36,6 @@ limit() { # CGROUP MAX CURRENT
     echo "$2" >"$tree$1/memory.max"
     echo "$3" >"$tree$1/memory.current"
 }
-attached() {
-    local answer
-    echo "$1" >&"${talk[1]}"
-    read -r -t 60 answer <&"${talk[0]}"
-    [ "$answer" = "$2" ]
-}
 # CASE BYTES: the table as it is now is refused, as so many can be had, and all is as it was.
 refused() {
     ok "$on: $1: refused" says 1 \
@@ -49,8 +43,8 @@ refused() {
         shmtool reload
     ok "$on: $1: the manager lives on" kill -0 "$manager"
     ok "$on: $1: with the layout before" diff "$work/layout" <(layout)
-    ok "$on: $1: a worker publishes" attached publish published
-    ok "$on: $1: a reader reads" await 30 attached 'read temps' 'read alive'
+    ok "$on: $1: a worker publishes" answers publish published
+    ok "$on: $1: a reader reads" await 30 answers 'read temps' 'read alive'
 }
 
 for on in sysv memfd; do
@@ -62,7 +56,7 @@ for on in sysv memfd; do
     coproc talk { exec "$build/tests/system/attached"; }
     child=$!
     children+=("$child")
-    ok "$on: somebody is attached" attached publish published
+    ok "$on: somebody is attached" answers publish published
 
     limit "$own" 4000000 2500000
     wish big 3000000

@@ -8,39 +8,21 @@
 . "$(dirname "$0")/../interop/harness.sh"
 
 attach_all() {
-    coproc ATTACHED { exec "$build/tests/system/attached"; }
-    attached=$ATTACHED_PID
+    coproc talk { exec "$build/tests/system/attached"; }
+    attached=$!
     children+=("$attached")
 }
 detach_all() {
     local status=0
-    eval "exec ${ATTACHED[1]}>&-"
+    eval "exec ${talk[1]}>&-"
     wait "$attached" || status=$?
     children=()
     return "$status"
 }
-gives() { # LINE ANSWER
-    local answer
-    echo "$1" >&"${ATTACHED[1]}"
-    read -r -t 30 answer <&"${ATTACHED[0]}"
-    [ "$answer" = "$2" ] || { echo "$1 gave: $answer"; return 1; }
-}
 # The manager's pulse may be behind for a moment on a machine that stood still.
-goes_on() { gives publish published && await 30 gives 'read temps' 'read alive'; }
+goes_on() { answers publish published && await 30 answers 'read temps' 'read alive'; }
 stays() { [ "$(shmtool get kept)" = persistent ] && [ "$(version_of kept)" -eq "${1-1}" ]; }
 value_is() { [ "$(shmtool get "$1")" = "$2" ]; }
-# Who holds the listening socket.
-keeper_pid() {
-    local inode fd path=$SHMC_RUNTIME_DIR/${SHMC_KEY#0x}.keeper
-    inode=$(awk -v path="$path" '$8 == path && $4 == "00010000" { print $7 }' /proc/net/unix)
-    for fd in /proc/[0-9]*/fd/3; do
-        [ "$(readlink "$fd" 2>/dev/null)" = "socket:[$inode]" ] || continue
-        fd=${fd#/proc/}
-        echo "${fd%%/*}"
-        return
-    done
-    return 1
-}
 new_keeper() { grep -q 'a new one holds' "$work/manager.log" && keeper_pid; }
 version_of() { shmtool list "$1" --json | sed -n 's/.*"version": *\([0-9]*\).*/\1/p' | head -n 1; }
 
@@ -55,7 +37,7 @@ attach_all
 ok 'a process is attached' goes_on
 
 end_manager KILL
-ok 'killed: who is attached goes on' gives publish published
+ok 'killed: who is attached goes on' answers publish published
 printf 2nd | shmtool put brief --wait 30000 &
 waiting=$!
 start_manager
@@ -65,7 +47,7 @@ ok 'and who was attached is known to it' goes_on
 ok 'what persists is as it was' stays
 
 end_manager TERM
-ok 'stopped: who is attached goes on' gives publish published
+ok 'stopped: who is attached goes on' answers publish published
 ok 'a worker is told that no manager answers' says 3 'no manager answers at|so no manager' shmtool put brief
 if on_sysv; then
     ok 'readers attach as ever' value_is brief 2nd
@@ -76,7 +58,7 @@ fi
 start_manager
 ok 'as it was' stays
 
-ok 'a worker ended: its readers see it' gives 'read brief' 'read gone'
+ok 'a worker ended: its readers see it' answers 'read brief' 'read gone'
 before=$(version_of brief)
 printf 3rd | shmtool put brief
 ok 'its successor goes on with the next version' test "$(version_of brief)" -eq $((before + 1))
@@ -89,7 +71,7 @@ ok 'nor what persists' stays
 shmtool table revert >/dev/null
 
 edit_table <<<"DELETE FROM section WHERE name IN ('brief', 'gone')"
-ok 'a section is removed: so its readers are told' gives 'read brief' 'EIDRM unknown'
+ok 'a section is removed: so its readers are told' answers 'read brief' 'EIDRM unknown'
 ok 'and the others go on' goes_on
 edit_table <<<"INSERT INTO section(name, owner, size) VALUES ('brief', 'guest', 64);
     INSERT INTO section(name, owner, size, persist) VALUES ('gone', 'keeper', 64, 1)"
@@ -98,11 +80,11 @@ ok 'also of what persists' test "$(version_of gone)" -eq 0
 
 # ---- the memory goes, and no manager tells who is attached
 
-is_told() { gives "$1" "$2" >/dev/null; }
+is_told() { answers "$1" "$2" >/dev/null; }
 told() { # CASE
     ok "$1: the writer is told" await 30 is_told publish EIDRM
     ok "$1: and the reader" await 30 is_told 'read temps' 'EIDRM unknown'
-    ok "$1: again and again" gives publish EIDRM
+    ok "$1: again and again" answers publish EIDRM
     ok "$1: both end" detach_all
 }
 came_back() { # CASE
@@ -120,7 +102,7 @@ if on_sysv; then
     start_manager
     came_back 'ipcrm'
     end_manager KILL
-    ok 'killed: who is attached goes on' gives publish published
+    ok 'killed: who is attached goes on' answers publish published
     ipcrm -m "$(segment_id)"
     told 'killed, and ipcrm'
     start_manager
@@ -133,7 +115,7 @@ else
     kill -STOP "$manager" # or it would start another keeper
     kill -KILL "$(keeper_pid)"
     end_manager KILL
-    ok 'both are killed: who is attached goes on' gives publish published
+    ok 'both are killed: who is attached goes on' answers publish published
     start_manager
     told 'both killed'
     came_back 'both killed'
@@ -143,8 +125,8 @@ detach_all
 attach_all
 ok 'attached anew' goes_on
 shmtool destroy --yes >/dev/null
-ok 'destroyed: the writer is told' gives publish EIDRM
-ok 'and the reader' gives 'read temps' 'EIDRM unknown'
+ok 'destroyed: the writer is told' answers publish EIDRM
+ok 'and the reader' answers 'read temps' 'EIDRM unknown'
 start_manager
 ok 'the next start, at once, makes it anew, empty' says 1 'nothing was published yet' shmtool get temps
 ok 'but for what persists' stays

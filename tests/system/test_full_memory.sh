@@ -67,12 +67,6 @@ start_limited() {
 # ---- what lives on
 
 layout() { shmtool list | awk '{ print $1, $2, $3, $4 }'; }
-attached() {
-    local answer
-    echo "$1" >&"${talk[1]}"
-    read -r -t 30 answer <&"${talk[0]}"
-    [ "$answer" = "$2" ]
-}
 # REFUSAL: the table as it is now is refused by that, and all is as it was.
 refused() {
     local pid=$manager
@@ -81,8 +75,8 @@ refused() {
         shmtool status
     ok "$backend: $case: the manager lives on" kill -0 "$pid"
     ok "$backend: $case: with the layout before" diff "$work/layout" <(layout)
-    ok "$backend: $case: a worker publishes" attached publish published
-    ok "$backend: $case: a reader reads" await 30 attached 'read temps' 'read alive'
+    ok "$backend: $case: a worker publishes" answers publish published
+    ok "$backend: $case: a reader reads" await 30 answers 'read temps' 'read alive'
 }
 
 # A table with two small sections, in a segment of so many bytes, and somebody attached.
@@ -99,7 +93,7 @@ begin() { # SIZE START
     layout >"$work/layout"
     coproc talk { exec "$build/tests/system/attached"; }
     attached_pid=$!
-    ok "$backend: somebody is attached" attached publish published
+    ok "$backend: somebody is attached" answers publish published
 }
 end() {
     end_child "$attached_pid"
@@ -117,7 +111,7 @@ for backend in sysv memfd; do
     ok "$backend: $case: no start is stopped by it" says 0 "rejected: $refusal [0-9]+ can be had" \
         shmtool status
     ok "$backend: $case: and the layout is that before" diff "$work/layout" <(layout)
-    ok "$backend: $case: a worker publishes on" attached publish published
+    ok "$backend: $case: a worker publishes on" answers publish published
     drop huge
     wish small 1000000
     ok "$backend: what there is can be had afterwards" says 0 'small' shmtool reload

@@ -14,18 +14,6 @@ db=$work/state/sections.db
 value_is() { # SECTION TEXT
     [ "$(shmtool get "$1")" = "$2" ]
 }
-# Who holds the listening socket.
-keeper_pid() {
-    local inode fd
-    inode=$(awk -v path="$keeper" '$8 == path && $4 == "00010000" { print $7 }' /proc/net/unix)
-    for fd in /proc/[0-9]*/fd/3; do
-        [ "$(readlink "$fd" 2>/dev/null)" = "socket:[$inode]" ] || continue
-        fd=${fd#/proc/}
-        echo "${fd%%/*}"
-        return
-    done
-    return 1
-}
 logged() { grep -Eq -e "$1" "$work/manager.log"; }
 
 start_manager
