@@ -14,12 +14,14 @@ start_manager
 edit_table <<<"INSERT INTO section(name, owner, size) VALUES('temps', 'driver', 64)"
 
 # An attach hears: hello, header, bells; hello, grant, leased; hello, and the arena, which is late.
-strace -qq -p "$manager" -o "$work/trace" -e trace=sendmsg \
+strace -p "$manager" -o "$work/trace" -e trace=sendmsg \
     -e inject=sendmsg:delay_enter=6500000:when=8 2>"$work/strace" &
 tracer=$!
 children+=("$tracer")
+# Not by TracerPid alone: it runs on until strace has stopped it.
+is_stopped() { grep -q "Process $manager attached" "$work/strace"; }
 is_traced() { ! grep -q '^TracerPid:[^0-9]*0$' "/proc/$manager/status"; }
-if ! await 30 is_traced; then
+if ! { await 30 is_traced && await 30 is_stopped; }; then
     echo "skipped: a process of one's own can't be traced: $(cat "$work/strace")"
     exit 77
 fi
