@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A process that stays attached while things happen to its segment: worker 'driver', and a reader.
- * For each line of standard input, `publish` or `read SECTION`, it prints what came of it.
+ * For each line of standard input, `publish`, `read SECTION`, or `wait` or `poll` (for the end of
+ * what can be read of `temps`), it prints what came of it.
  */
+#include <errno.h>
+#include <poll.h>
 #include <shmclient.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,6 +38,26 @@ static void look(shmc_section *section) {
                                        : "unknown");
 }
 
+/* Whatever comes before that is taken. */
+static void wait_for_end(shmc_section *section) {
+    char value[64];
+    ssize_t r;
+    do
+        r = shmc_next(section, value, sizeof value, 60000, NULL);
+    while (r >= 0);
+    printf("%s\n", strerrorname_np((int)-r));
+}
+
+static void poll_for_end(shmc_section *section) {
+    struct pollfd poll_fd = {.fd = shmc_fd(section), .events = POLLIN};
+    char value[64];
+    ssize_t r;
+    do
+        r = shmc_next(section, value, sizeof value, 0, NULL);
+    while (r >= 0 || (r == -EAGAIN && poll(&poll_fd, 1, 60000) > 0));
+    printf("%s\n", strerrorname_np((int)-r));
+}
+
 int main(void) {
     char line[64];
     shmc *worker = attach("driver"), *reader = attach(NULL);
@@ -46,6 +69,10 @@ int main(void) {
     while (fgets(line, sizeof line, stdin) != NULL) {
         if (strcmp(line, "publish\n") == 0)
             publish(out);
+        else if (strcmp(line, "wait\n") == 0)
+            wait_for_end(temps);
+        else if (strcmp(line, "poll\n") == 0)
+            poll_for_end(temps);
         else
             look(strcmp(line, "read brief\n") == 0 ? brief : temps);
         fflush(stdout);

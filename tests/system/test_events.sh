@@ -81,7 +81,8 @@ ok 'also of what persists' test "$(version_of gone)" -eq 0
 # ---- the memory goes, and no manager tells who is attached
 
 is_told() { answers "$1" "$2" >/dev/null; }
-told() { # CASE
+told() { # CASE wait|poll
+    ok "$1: a reader that does $2 is told" answers "$2" EIDRM
     ok "$1: the writer is told" await 30 is_told publish EIDRM
     ok "$1: and the reader" await 30 is_told 'read temps' 'EIDRM unknown'
     ok "$1: again and again" answers publish EIDRM
@@ -96,7 +97,7 @@ came_back() { # CASE
 }
 if on_sysv; then
     ipcrm -m "$(segment_id)"
-    told 'ipcrm'
+    told 'ipcrm' wait
     ok 'ipcrm: nobody else comes to it' says 3 'somebody removed it' shmtool get temps
     end_manager TERM
     start_manager
@@ -104,7 +105,7 @@ if on_sysv; then
     end_manager KILL
     ok 'killed: who is attached goes on' answers publish published
     ipcrm -m "$(segment_id)"
-    told 'killed, and ipcrm'
+    told 'killed, and ipcrm' poll
     start_manager
     came_back 'killed, and ipcrm'
 else
@@ -117,7 +118,7 @@ else
     end_manager KILL
     ok 'both are killed: who is attached goes on' answers publish published
     start_manager
-    told 'both killed'
+    told 'both killed' poll
     came_back 'both killed'
 fi
 detach_all

@@ -36,26 +36,20 @@ came_back() { # CASE
 # ---- somebody who is attached
 
 begin_attached() {
-    coproc ATTACHED { as plant attached; }
-    attached=$ATTACHED_PID
-    await 30 gives publish published
-}
-gives() { # LINE ANSWER
-    local answer=''
-    echo "$1" >&"${ATTACHED[1]}"
-    read -r -t 30 answer <&"${ATTACHED[0]}"
-    [ "$answer" = "$2" ] || { echo "$1 gave: $answer"; return 1; }
+    coproc talk { as plant attached; }
+    attached=$!
+    await 30 answers publish published
 }
 notices_nothing() { # CASE
-    ok "$1: who is attached notices nothing" gives publish published
+    ok "$1: who is attached notices nothing" answers publish published
 }
 is_told() { # CASE
-    ok "$1: the writer is told" await 30 gives publish EIDRM
-    ok "$1: and the reader" await 30 gives 'read temps' 'EIDRM unknown'
+    ok "$1: the writer is told" await 30 answers publish EIDRM
+    ok "$1: and the reader" await 30 answers 'read temps' 'EIDRM unknown'
 }
 end_attached() {
     local status=0
-    eval "exec ${ATTACHED[1]}>&-"
+    eval "exec ${talk[1]}>&-"
     wait "$attached" || status=$?
     return "$status"
 }
