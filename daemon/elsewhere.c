@@ -32,6 +32,13 @@ static bool read_link(const char *link, char ret[PATH_MAX]) {
     return n > 0;
 }
 
+/* Under two names, as /run and /var/run, it is one. */
+static bool same_directory(const char *a, const char *b) {
+    struct stat one, other;
+    return strcmp(a, b) == 0 || (stat(a, &one) == 0 && stat(b, &other) == 0 &&
+                                 one.st_dev == other.st_dev && one.st_ino == other.st_ino);
+}
+
 /* Which one it is; 0: unknown.  A file system may use a number again at once, but not at the same
  * time. */
 static int64_t identity_of(int dir_fd) {
@@ -66,7 +73,7 @@ int elsewhere_ask(struct manager *m, char *error, size_t error_bytes) {
     char ours[PATH_MAX], link[PATH_MAX], there[PATH_MAX], remedy[PATH_MAX + 64];
     uint64_t segment_id = (uint64_t)state_db_recall(m->state, "segment_id", 0);
     struct lease_record held;
-    if (!make_paths(m, ours, link) || !read_link(link, there) || strcmp(ours, there) == 0)
+    if (!make_paths(m, ours, link) || !read_link(link, there) || same_directory(ours, there))
         return 0;
     DIR *dir = opendir(there);
     const struct dirent *e;

@@ -8,6 +8,7 @@
 . "$(dirname "$0")/../interop/harness.sh"
 right=$SHMC_RUNTIME_DIR leases=$SHMC_RUNTIME_DIR/${SHMC_KEY#0x}.leases
 mkdir "$work/wrong"
+ln -s "$right" "$work/same"
 
 # A process that is worker `driver`; with `gives-up`, it goes on without its lease when told to.
 # shellcheck disable=SC2016 # the other shell's variables
@@ -51,6 +52,12 @@ for on in sysv memfd; do
         start_in "$right"
         ok "$on: in that one the worker is as it was" leased
     done
+    end_manager KILL
+    start_in "$work/same"
+    ok "$on: by another name it is the right one" leased
+    end_manager KILL
+    start_in "$right"
+    ok "$on: and by its own again" leased
     ok "$on: and alone" says 1 "held by process $holder" shmtool run --worker driver -- true
     ok "$on: with the value" test "$(shmtool get temps)" = value
 
