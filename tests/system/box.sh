@@ -76,10 +76,11 @@ export TMPDIR=$SHM_BOX/tmp SHM_TEST_ALONE=1
 # shellcheck source=tests/interop/harness.sh
 . "$box_source/../interop/harness.sh"
 
-# A command in the box; the environment is that of a login there.
+# A command in the box; the environment is that of a login there.  systemctl waits 25 s for an
+# answer by itself, which a busy machine exceeds.
 inside() {
     nsenter --target "$box_pid" --mount --uts --ipc --net --pid --cgroup --root --wdns=/ -- \
-        env -i HOME=/root LANG=C.UTF-8 SYSTEMD_PAGER= \
+        env -i HOME=/root LANG=C.UTF-8 SYSTEMD_PAGER= SYSTEMD_BUS_TIMEOUT=120 \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 as() { # USER COMMAND...
