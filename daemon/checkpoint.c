@@ -110,72 +110,6 @@ static int write_some(struct manager *m, uint64_t *budget) {
     return 0;
 }
 
-/* ---- rows whose section is gone, is not to be saved any more, or has another name */
-
-struct pruning {
-    struct manager *manager;
-    struct checkpoint_places places;
-    struct saved_value *orphans, *renamed;
-    size_t orphans_n, renamed_n;
-};
-
-static int note(struct saved_value **values, size_t *n, const struct saved_value *value) {
-    struct saved_value *more = reallocarray(*values, *n + 1, sizeof *more);
-    if (more == NULL)
-        return -ENOMEM;
-    *values = more;
-    more[(*n)++] = *value;
-    return 0;
-}
-
-/* A value whose section was renamed is that section's: by its name a restore knows it. */
-static int look_at_row(const struct saved_value *value, int64_t id, bool intact, void *where) {
-    (void)id;
-    struct pruning *p = where;
-    const struct layout *layout = &p->manager->layout;
-    const uint32_t slot = checkpoint_place(&p->places, value->section_id);
-    if (slot == SHM_NONE)
-        return note(&p->orphans, &p->orphans_n, value);
-    if (!intact || strcmp(value->name, layout->sections[slot].name) == 0)
-        return 0;
-    const struct checkpoint_mark *mark = checkpoint_mark(&p->manager->checkpoint, layout, slot);
-    if (mark == NULL)
-        return -ENOMEM;
-    return mark->known ? note(&p->renamed, &p->renamed_n, value) : 0;
-}
-
-static int rename_row(const struct pruning *p, struct saved_value *value) {
-    const uint32_t slot = checkpoint_place(&p->places, value->section_id);
-    const char *name = p->manager->layout.sections[slot].name;
-    memset(value->name, 0, sizeof value->name); /* all of it is summed */
-    memcpy(value->name, name, strnlen(name, sizeof value->name - 1));
-    return state_save_rename(p->manager->state, value);
-}
-
-/* Within the last transaction, or alone.  A run for some sections leaves the others alone. */
-static int prune(struct manager *m, bool *open) {
-    struct checkpoint_run *run = &m->checkpoint.run;
-    struct pruning p = {.manager = m};
-    if (run->glob[0] != '\0' || m->checkpoint.pruned_gen == m->layout.generation)
-        return 0;
-    int r = checkpoint_places_sort(&p.places, &m->layout);
-    if (r == 0)
-        r = state_saved_each(m->state, look_at_row, &p);
-    if (r == 0 && p.orphans_n + p.renamed_n > 0 && !*open) {
-        r = state_save_begin(m->state);
-        *open = r == 0;
-    }
-    for (size_t i = 0; r == 0 && i < p.orphans_n; i++)
-        r = state_save_forget(m->state, p.orphans[i].section_id);
-    for (size_t i = 0; r == 0 && i < p.renamed_n; i++)
-        r = rename_row(&p, &p.renamed[i]);
-    run->forgotten += (unsigned)p.orphans_n;
-    free(p.orphans);
-    free(p.renamed);
-    free(p.places.at);
-    return r;
-}
-
 /* ---- a run */
 
 static void begin(struct manager *m, struct client *asker, const char *glob) {
@@ -283,7 +217,7 @@ static int clear_away(struct manager *m) {
 /* The last transaction: with it all that was staged counts.  Mostly what it replaced goes in it,
  * too, and else before the next run. */
 static int flip(struct manager *m, bool *open) {
-    int r = prune(m, open);
+    int r = checkpoint_prune(m, open);
     if (r == 0 && *open)
         r = state_save_flip(m->state, clock_real_ns());
     if (r == 0 && *open)

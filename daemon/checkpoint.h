@@ -91,6 +91,13 @@ int checkpoint_take(struct manager *manager, const struct shm_section *section,
                     const struct checkpoint_mark *mark, struct checkpoint_value *ret);
 void checkpoint_value_clear(struct checkpoint_value *value);
 
+/* ---- checkpoint_prune.c */
+
+/* Forgets saved values whose section is gone, and renames those whose section was.  Within the last
+ * transaction of a run (`*open`), or in one that it opens.  A run for some sections leaves the
+ * others alone. */
+int checkpoint_prune(struct manager *manager, bool *open);
+
 /* ---- checkpoint_restore.c */
 
 /* Slots of the sections that are saved, by id.  -ENOMEM; free(places->at). */
