@@ -87,7 +87,7 @@ waits_in_crowds() { # UID
 if [ "$(ulimit -Hn)" -ge 4096 ]; then
     for uid in 65521 65522 65523 65524; do waits_in_crowds "$uid"; done
     ok 'then a fifth user has room made for it' says 0 'waiting' as 65525 shmtool status
-    ok 'by one that had more' says 0 '1024 connected, 1023 waiting' as 65525 shmtool status
+    ok 'by one that had more' says 0 '102[34] connected, 10[0-9]{2} waiting' as 65525 shmtool status
 else
     echo 'left out: few descriptors are allowed here'
 fi
