@@ -221,10 +221,11 @@ socket=${SHMC_KEY#0x}.sock
 coproc lone { SHMC_RUNTIME_DIR=$work/lone exec "${own[@]}" bash -c "$mounted" - \
     "$work/run/$socket" "$work/lone/$socket" 2>&1; }
 lone_pid=$!
-read -r line <&"${lone[0]}"
+exec {from_lone}<&"${lone[0]}" {to_lone}>&"${lone[1]}" # bash's own are gone as soon as it ends
+read -r line <&"$from_lone"
 ok 'a socket is mounted without its directory' [ "$line" = mounted ]
 end_manager TERM
 again env
-echo >&"${lone[1]}"
-read -r line <&"${lone[0]}"
+echo >&"$to_lone"
+read -r line <&"$from_lone"
 ok 'after a restart nobody answers there' grep -q 'no manager answers at .*lone' <<<"$line"
