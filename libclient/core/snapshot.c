@@ -87,5 +87,10 @@ int snapshot_bind(struct snapshot *ret, void *memory, const struct shm_section *
 
 uint64_t snapshot_version(const struct snapshot *snapshot) {
     /* Acquire pairs with the writer's store of the head: who sees the version sees its value. */
-    return head_version(shared_load_acquire64(&snapshot->shared->head));
+    return head_version(shared_load_acquire64(&place_of(snapshot)->shared->head));
+}
+
+bool snapshot_left(const struct snapshot *before) {
+    /* Acquire pairs with the writer's last store there. */
+    return (shared_load_acquire64(&before->shared->head) & SHM_HEAD_MOVED) != 0;
 }

@@ -23,6 +23,9 @@ struct snapshot {
     uint64_t incarnation;
     uint32_t count;
     uint32_t flags; /* SHM_SECTION_* of the descriptor */
+    /* A section that is moving: the place before, which has the newest value as long as nothing was
+     * published in this one.  It outlives this object.  NULL: it isn't. */
+    const struct snapshot *before;
 };
 
 /* What one read found. */
@@ -33,6 +36,7 @@ struct snapshot_value {
     uint64_t real_ns;
     uint32_t epoch;
     uint32_t buffer;
+    bool before; /* it stands in the place before */
 };
 
 #define SNAPSHOT_HINT_READS     64u     /* a lapped reader announces itself before so many reads */
@@ -52,6 +56,15 @@ int snapshot_bind(struct snapshot *ret, void *memory, const struct shm_section *
 /* Version of the newest value; 0 = none. */
 uint64_t snapshot_version(const struct snapshot *snapshot);
 
+/* Has the writer left this place, and for good? */
+bool snapshot_left(const struct snapshot *before);
+
+/* ---- the manager, while nobody can publish in either: gives a place that nothing was published in
+ * the newest value of the place before, under its version.  0, also when there is none, or there
+ * was no need; -EMSGSIZE: it is larger than a buffer here; -EBADMSG: no whole value is to be had
+ * there. It may be killed at any point, and done again. */
+int snapshot_carry(struct snapshot *snapshot);
+
 /* ---- the writer: one object per section and process */
 struct snapshot_writer {
     struct snapshot *snapshot;
@@ -59,9 +72,11 @@ struct snapshot_writer {
     uint64_t versions[SHM_COUNT_MAX]; /* which buffer holds which version; 0 = none */
     uint8_t queue[SHM_COUNT_MAX];     /* buffers but the current one, oldest first, from queue_at */
     uint32_t queue_at;
-    uint32_t current; /* buffer that head names; SHM_NONE: none */
-    uint32_t open;    /* buffer that was begun; SHM_NONE: none */
-    uint64_t hint;    /* last hint seen, and for how many publishes it was honoured */
+    uint32_t current;          /* buffer that head names; SHM_NONE: none */
+    uint32_t open;             /* buffer that was begun; SHM_NONE: none */
+    const void *begun;         /* what was begun in a place that was left since; NULL: nothing */
+    struct shm_snapshot *left; /* place to be marked as left behind the next head; NULL: none */
+    uint64_t hint;             /* last hint seen, and for how many publishes it was honoured */
     uint32_t hint_age;
     uint32_t busy; /* one publish at a time; a flag between threads and signal handlers */
     uint32_t epoch;
@@ -74,6 +89,11 @@ struct snapshot_writer {
  * that a value that was finished but not published is never found.  -EBADMSG: the head is
  * nonsense. */
 int snapshot_take_over(struct snapshot_writer *ret, struct snapshot *snapshot, uint64_t epoch);
+
+/* Goes on in `to`, whose place before is the writer's: its next publish goes there, and then marks
+ * the old place as left.  Nothing is copied, and what was begun can be committed.  The caller has
+ * the writer for itself: between begin and commit, or with `busy` set. */
+void snapshot_move(struct snapshot_writer *writer, struct snapshot *to);
 
 /* 0, -EMSGSIZE, -EBUSY: another thread's, or this signal's interrupted one, is under way. */
 int snapshot_publish(struct snapshot_writer *writer, const void *data, size_t bytes);

@@ -33,14 +33,15 @@ static void lapped(struct snapshot_reader *reader) {
     reader->hints = SNAPSHOT_HINT_READS;
 }
 
-/* Copies `version` out of that buffer, or only looks at it when `to` is NULL.  Its length; or
- * -EMSGSIZE; -ESTALE: the buffer hasn't got it, or not any more; -EBADMSG. */
-static ssize_t copy_version(struct snapshot_reader *reader, uint32_t index, uint64_t version,
-                            void *to, size_t bytes, struct snapshot_value *ret) {
-    struct shm_buffer *buffer = buffer_at(reader->snapshot, index);
+/* Copies `version` out of that buffer of a place, or only looks at it when `to` is NULL.  Its
+ * length; or -EMSGSIZE; -ESTALE: the buffer hasn't got it, or not any more; -EBADMSG. */
+static ssize_t copy_version(struct snapshot_reader *reader, const struct snapshot *place,
+                            uint32_t index, uint64_t version, void *to, size_t bytes,
+                            struct snapshot_value *ret) {
+    struct shm_buffer *buffer = buffer_at(place, index);
     announce(reader, index, version); /* before anything that takes time */
     if (to != NULL)
-        buffer_fetch(buffer, bytes < reader->snapshot->room ? bytes : reader->snapshot->room);
+        buffer_fetch(buffer, bytes < place->room ? bytes : place->room);
     /* Acquire pairs with the writer's store of the even sequence behind the value. */
     const uint64_t seq = shared_load_acquire64(&buffer->seq);
     if (MUTANT(ANY_EVEN) ? seq % 2 != 0 : seq != 2 * version)
@@ -52,8 +53,9 @@ static ssize_t copy_version(struct snapshot_reader *reader, uint32_t index, uint
         .real_ns = shared_load_relaxed64(&buffer->real_ns),
         .epoch = shared_load_relaxed32(&buffer->epoch),
         .buffer = index,
+        .before = place != reader->snapshot,
     };
-    const bool sane = found.length <= reader->snapshot->room;
+    const bool sane = found.length <= place->room;
     if (to != NULL && sane && found.length <= bytes)
         shared_copy_from(to, buffer_data(buffer), found.length);
     if (!unchanged(buffer, version))
@@ -67,18 +69,20 @@ static ssize_t copy_version(struct snapshot_reader *reader, uint32_t index, uint
 /* The newest value, copied or looked at. */
 static ssize_t newest(struct snapshot_reader *reader, void *to, size_t bytes,
                       struct snapshot_value *ret) {
-    const struct snapshot *snapshot = reader->snapshot;
     uint64_t before = 0;
     bool moved = false;
     for (uint32_t lap = 0; lap < SNAPSHOT_LAPS_MAX; lap++) {
+        const struct snapshot *place = place_of(reader->snapshot);
         /* Acquire pairs with the writer's store: the buffer's sequence is at least as new. */
-        const uint64_t head = ACQUIRE64(NEWEST_RELAXED, &snapshot->shared->head);
-        *ret = (struct snapshot_value){.version = head_version(head), .buffer = head_buffer(head)};
+        const uint64_t head = ACQUIRE64(NEWEST_RELAXED, &place->shared->head);
+        *ret = (struct snapshot_value){.version = head_version(head),
+                                       .buffer = head_buffer(head),
+                                       .before = place != reader->snapshot};
         if (ret->version == 0)
             return -ENODATA;
-        if (ret->buffer >= snapshot->count)
+        if (ret->buffer >= place->count)
             return -EBADMSG;
-        const ssize_t n = copy_version(reader, ret->buffer, ret->version, to, bytes, ret);
+        const ssize_t n = copy_version(reader, place, ret->buffer, ret->version, to, bytes, ret);
         if (n != -ESTALE) {
             reader->hints -= reader->hints > 0;
             return n;
@@ -113,19 +117,28 @@ static uint32_t find_version(const struct snapshot *snapshot, uint64_t head, uin
 
 ssize_t snapshot_read_version(struct snapshot_reader *reader, uint64_t version, void *buffer,
                               size_t bytes, struct snapshot_value *value) {
+    const struct snapshot *place = place_of(reader->snapshot);
     /* Acquire pairs with the writer's store, and so with all that a successor zeroed before it:
      * up to this head's version every sequence that is found was published. */
-    const uint64_t head = ACQUIRE64(FOLLOW_RELAXED, &reader->snapshot->shared->head);
+    const uint64_t head = ACQUIRE64(FOLLOW_RELAXED, &place->shared->head);
     struct snapshot_value found = {.version = head_version(head), .buffer = head_buffer(head)};
     ssize_t n = version > found.version ? -ENODATA : -ESTALE;
     if (version == 0)
         n = -EINVAL;
-    else if (found.buffer >= reader->snapshot->count)
+    else if (found.buffer >= place->count)
         n = -EBADMSG;
     const bool search = n == -ESTALE || MUTANT(FOLLOWS_AHEAD);
-    const uint32_t index = search ? find_version(reader->snapshot, head, version) : SHM_NONE;
+    uint32_t index = search ? find_version(place, head, version) : SHM_NONE;
+    if (search && index == SHM_NONE && place->before != NULL) {
+        /* Published before the writer left that place, where nothing changes any more.  What stands
+         * there beyond its head never was. */
+        place = place->before;
+        const uint64_t last = shared_load_acquire64(&place->shared->head);
+        if (version <= head_version(last))
+            index = find_version(place, last, version);
+    }
     if (index != SHM_NONE) {
-        n = copy_version(reader, index, version, buffer, bytes, &found);
+        n = copy_version(reader, place, index, version, buffer, bytes, &found);
         if (n == -ESTALE)
             lapped(reader);
         else
@@ -136,17 +149,24 @@ ssize_t snapshot_read_version(struct snapshot_reader *reader, uint64_t version, 
     return n;
 }
 
+/* The place that a value was found in; NULL: it is gone. */
+static const struct snapshot *viewed(const struct snapshot_reader *reader,
+                                     const struct snapshot_value *value) {
+    return value->before ? reader->snapshot->before : reader->snapshot;
+}
+
 int snapshot_view(struct snapshot_reader *reader, const void **data, struct snapshot_value *value) {
     const ssize_t n = newest(reader, NULL, SIZE_MAX, value);
     if (n < 0)
         return (int)n;
-    *data = buffer_data(buffer_at(reader->snapshot, value->buffer));
+    *data = buffer_data(buffer_at(viewed(reader, value), value->buffer));
     return 0;
 }
 
 bool snapshot_valid(struct snapshot_reader *reader, const struct snapshot_value *value) {
-    const bool valid = value->version > 0 && value->buffer < reader->snapshot->count &&
-                       unchanged(buffer_at(reader->snapshot, value->buffer), value->version);
+    const struct snapshot *place = viewed(reader, value);
+    const bool valid = value->version > 0 && place != NULL && value->buffer < place->count &&
+                       unchanged(buffer_at(place, value->buffer), value->version);
     if (!valid)
         lapped(reader);
     return valid;

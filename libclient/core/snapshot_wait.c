@@ -39,18 +39,19 @@ bool snapshot_heard(void) {
 }
 
 bool snapshot_arm(const struct snapshot_reader *reader, uint64_t version, struct futex_word *ret) {
-    const struct shm_snapshot *shared = reader->snapshot->shared;
+    const struct shm_snapshot *shared = place_of(reader->snapshot)->shared;
     const uint64_t head = shared_load_acquire64(&shared->head);
     *ret = (struct futex_word){
         .word = (const uint32_t *)&shared->head,
         .value = (uint32_t)head,
     };
-    return head_version(head) == version;
+    /* From a place that was left nobody is woken: there is something newer in the next. */
+    return head_version(head) == version && (head & SHM_HEAD_MOVED) == 0;
 }
 
 /* As newer(), for one who will read it at once: its lines are on their way meanwhile. */
 static bool newer_fetched(const struct snapshot_reader *reader, uint64_t version) {
-    const struct snapshot *snapshot = reader->snapshot;
+    const struct snapshot *snapshot = place_of(reader->snapshot);
     const uint64_t head = shared_load_acquire64(&snapshot->shared->head);
     if (head_version(head) == version)
         return false;
