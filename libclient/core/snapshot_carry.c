@@ -6,14 +6,7 @@
 
 #include <errno.h>
 
-#define TRIES 1000 /* views of a value whose writer doesn't stop */
-
-/* A writer that died before its first publish here, or a manager in the midst of this, may have
- * left sequences that nobody published. */
-static void forget_all(const struct snapshot *snapshot) {
-    for (uint32_t i = 0; i < snapshot->count; i++)
-        shared_store_relaxed64(&buffer_at(snapshot, i)->seq, 0);
-}
+#define TRIES 100 /* copies of a value whose writer doesn't stop, though it was told to */
 
 /* As a publish, under the value's own version and times. */
 static void put(const struct snapshot *snapshot, const struct snapshot_value *value,
@@ -41,6 +34,8 @@ static void carry_counters(const struct snapshot *snapshot) {
     shared_store_relaxed64(&to->wake_errors, shared_load_relaxed64(&from->wake_errors));
 }
 
+/* What a writer that died before its first publish here left in the buffers stays: its versions are
+ * beyond this one, where nobody looks, and its successor zeroes them. */
 int snapshot_carry(struct snapshot *snapshot) {
     struct snapshot_reader reader;
     struct snapshot_value value;
@@ -51,19 +46,19 @@ int snapshot_carry(struct snapshot *snapshot) {
     carry_counters(snapshot);
     for (int try = 0; try < TRIES; try++) {
         int r = snapshot_view(&reader, &data, &value);
-        if (r == -ENODATA)
-            return 0;
         if (r < 0)
-            continue;
+            return r == -ENODATA ? 0 : -EBADMSG;
         if (value.length > snapshot->room)
             return -EMSGSIZE;
-        forget_all(snapshot);
+        /* Pairs with a reader's load of the head: until now it was 0, and the place before counted.
+         */
+        const uint64_t head = value.version << SHM_HEAD_VERSION_SHIFT;
+        if (MUTANT(CARRY_HEAD_EARLY))
+            shared_store_release64(&snapshot->shared->head, head);
         put(snapshot, &value, data);
         if (!snapshot_valid(&reader, &value))
             continue;
-        /* Pairs with a reader's load of the head: until now it was 0, and the place before counted.
-         */
-        shared_store_release64(&snapshot->shared->head, value.version << SHM_HEAD_VERSION_SHIFT);
+        shared_store_release64(&snapshot->shared->head, head);
         return 0;
     }
     return -EBADMSG;

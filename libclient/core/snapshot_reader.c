@@ -134,7 +134,7 @@ ssize_t snapshot_read_version(struct snapshot_reader *reader, uint64_t version, 
          * there beyond its head never was. */
         place = place->before;
         const uint64_t last = shared_load_acquire64(&place->shared->head);
-        if (version <= head_version(last))
+        if (version <= head_version(last) || MUTANT(FOLLOWS_LEFT_AHEAD))
             index = find_version(place, last, version);
     }
     if (index != SHM_NONE) {
