@@ -155,6 +155,7 @@ struct shmc_section_info {
     uint64_t real_ns; /* when it was published; 0 = unknown */
     uint64_t age_ns;  /* UINT64_MAX = unknown */
     bool stale;
+    bool moving; /* to another place: its writer's next publish goes there */
     uint64_t aborted, wakes, wake_errors;
     uint64_t reserved[8];
 };

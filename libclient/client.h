@@ -149,8 +149,9 @@ struct shmc_section {
     uint64_t generation;
     struct shm_section descriptor;
     struct snapshot snapshot;
+    struct snapshot before; /* snapshot.before, while the section is moving */
     struct snapshot_reader reader;
-    struct writer *writer; /* of that place; NULL: nothing published yet */
+    struct writer *writer; /* NULL: nothing published yet */
     struct writer *begun;  /* has a value of ours that is not committed */
 
     bool returned;              /* a value, ever */
@@ -329,21 +330,24 @@ void section_free_double(shmc_section *section);
 struct writer {
     struct writer *next;
     uint32_t references;
-    uint64_t ctl_off;
-    struct snapshot snapshot; /* where `core` writes; its limits are the publishing thread's */
-    struct snapshot wanted;   /* by the directory; under the lock */
-    bool late;                /* the two differ */
+    struct snapshot places[2]; /* core.snapshot is one, whose limits are the publishing thread's */
+    struct snapshot wanted;    /* by the directory; under the lock */
+    bool late;                 /* that differs from where `core` is */
     struct snapshot_writer core;
 };
 
-/* Sets section->writer, taking the section over with the first. */
+/* Sets section->writer, taking the section over with the first.  -EAGAIN: the table changed
+ * meanwhile; the section is to be looked up again. */
 int writer_open(shmc_section *section);
 void writer_release(shmc *segment, struct writer *writer);
 
-/* Still the place that the section is bound to?  Then it gets the limits and flags of now.  Under
- * the lock. */
-bool writer_follow(struct writer *writer, const struct snapshot *snapshot, uint64_t ctl_off);
-void writer_catch_up(shmc *segment, struct writer *writer);
+/* Still the place that the section is bound to, or the one that it is moving from?  Then it goes
+ * along, and gets the limits and flags of now.  Under the lock. */
+bool writer_follow(struct writer *writer, const struct snapshot *snapshot);
+
+/* What writer_follow() couldn't do while somebody published.  `open`: it is the caller who began a
+ * value. */
+void writer_catch_up(shmc *segment, struct writer *writer, bool open);
 
 /* ---- snapshot.c */
 

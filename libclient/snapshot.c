@@ -11,11 +11,14 @@
 /* ---- publishing */
 
 __attribute__((noinline, cold)) static int make_ready(shmc_section *section) {
-    int r = section_ready_to_write(section, SHMC_SNAPSHOT);
-    if (r == 0 && section->writer == NULL)
-        r = writer_open(section);
+    int r;
+    do {
+        r = section_ready_to_write(section, SHMC_SNAPSHOT);
+        if (r == 0 && section->writer == NULL)
+            r = writer_open(section);
+    } while (r == -EAGAIN && (r = section_resolve(section)) == 0);
     if (r == 0 && __atomic_load_n(&section->writer->late, __ATOMIC_RELAXED))
-        writer_catch_up(section->segment, section->writer);
+        writer_catch_up(section->segment, section->writer, false);
     return r;
 }
 
@@ -80,6 +83,9 @@ int shmc_commit(shmc_section *section, size_t bytes) {
         drop_begun(section);
         return r;
     }
+    /* A value that was begun before the section moved is published in the new place. */
+    if (__atomic_load_n(&section->begun->late, __ATOMIC_RELAXED))
+        writer_catch_up(section->segment, section->begun, true);
     r = snapshot_commit(&section->begun->core, bytes);
     if (r < 0)
         return not_published(section, r, bytes);

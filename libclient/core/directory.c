@@ -295,6 +295,25 @@ int directory_find_id(const struct directory *directory, uint64_t section_id, ui
     return find(directory, NULL, section_id, slot, ret, generation, field);
 }
 
+int directory_section(const struct directory *directory, uint64_t generation, uint32_t slot,
+                      struct shm_section *ret, const char **field) {
+    struct view view;
+    struct shm_section found;
+    int r = view_open(directory, generation, &view, field);
+    if (r == 0 && slot >= view.head.slots_used)
+        r = -ERANGE;
+    if (r == 0) {
+        shared_copy_from(&found, view_section(&view, slot), sizeof found);
+        r = found.state == SHM_PLACE_FREE ? -ENOENT : check_section(directory, &found, field);
+    }
+    shared_fence_acquire(); /* as in find() */
+    if (directory_generation(directory) != generation)
+        return -EAGAIN;
+    if (r == 0)
+        *ret = found;
+    return r;
+}
+
 int directory_arena(const struct directory *directory, uint64_t generation, uint32_t index,
                     struct shm_arena *ret, const char **field) {
     struct view view;
@@ -313,6 +332,25 @@ int directory_arena(const struct directory *directory, uint64_t generation, uint
                  found.bytes % SHM_PAGE != 0 || found.offset < directory->header.arena_start ||
                  found.offset > end || found.bytes > end - found.offset)
             r = -EBADMSG;
+    }
+    shared_fence_acquire(); /* as in find() */
+    if (directory_generation(directory) != generation)
+        return -EAGAIN;
+    if (r == 0)
+        *ret = found;
+    return r;
+}
+
+int directory_section(const struct directory *directory, uint64_t generation, uint32_t slot,
+                      struct shm_section *ret, const char **field) {
+    struct view view;
+    struct shm_section found;
+    int r = view_open(directory, generation, &view, field);
+    if (r == 0 && slot >= view.head.slots_used)
+        r = -ENOENT;
+    if (r == 0) {
+        shared_copy_from(&found, view_section(&view, slot), sizeof found);
+        r = found.state == SHM_PLACE_FREE ? -ENOENT : check_section(directory, &found, field);
     }
     shared_fence_acquire(); /* as in find() */
     if (directory_generation(directory) != generation)
