@@ -298,6 +298,9 @@ static int reserve(struct segment *s, const struct layout *next, char *error, si
 }
 
 int segment_prepare(struct segment *s, const struct layout *next, char *error, size_t error_bytes) {
+    /* Space that is reused was left in the generation in force.  Who reads there still by an older
+     * one, and finds what is stored below, finds that generation behind its acquire fence. */
+    shared_fence_release();
     int r = s->backend->prepare == NULL ? 0 : s->backend->prepare(s, next, error, error_bytes);
     if (r == 0)
         r = reserve(s, next, error, error_bytes);
