@@ -164,7 +164,7 @@ static int evict(struct planner *planner, uint32_t worker) {
         if (planner->next->sections[slot].owner_index == worker)
             r = evict_section(planner, slot);
     }
-    if (r < 0 || planner->fresh_n == 0)
+    if (r < 0 || planner->plan->changes_n == 0)
         return r;
     evict_arenas(planner->next, worker);
     return plan_place(planner);
