@@ -60,7 +60,8 @@
     X(CARRY_HEAD_EARLY)   /* the manager names a value before it has brought it */                 \
     X(CARRIES_HELD)       /* it does so while somebody may publish */                              \
     X(FINISHES_EARLY)     /* it takes the old place away before it was left */                     \
-    X(REUSES_EARLY)       /* and gives it to others before all can know */                         \
+    X(REUSE_UNFENCED) /* no fence between the flip and new bytes in the space that it gave up */   \
+    X(REUSES_EARLY)   /* and gives it to others before all can know */                             \
     /* the directory */                                                                            \
     X(REVEAL_RELAXED)     /* the magic's store orders nothing */                                   \
     X(OPEN_RELAXED)       /* nor does its load */                                                  \

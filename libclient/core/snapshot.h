@@ -66,9 +66,10 @@ bool snapshot_left(const struct snapshot *before);
 int snapshot_carry(struct snapshot *snapshot);
 
 /* Marks a place as left and wakes who sleeps there: the writer, behind its first publish elsewhere;
- * the manager, where nobody can publish, behind the flip that made the place RETIRED (so sleepers
- * find something else when they look the section up again), and before the space is reused.  What
- * futex_wake() says. */
+ * the manager, behind each flip that made a place RETIRED where nobody publishes any more (so that
+ * sleepers find something else when they look the section up again), and before the space is
+ * reused; also where the writer did so, who may have died before it woke them.  What futex_wake()
+ * says. */
 int snapshot_leave(struct shm_snapshot *place);
 
 /* ---- the writer: one object per section and process */

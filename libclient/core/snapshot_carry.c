@@ -58,7 +58,7 @@ int snapshot_carry(struct snapshot *snapshot) {
         put(snapshot, &value, data);
         if (!snapshot_valid(&reader, &value))
             continue;
-        shared_store_release64(&snapshot->shared->head, head);
+        STEP(CARRY_HEAD_EARLY, shared_store_release64(&snapshot->shared->head, head));
         return 0;
     }
     return -EBADMSG;

@@ -115,34 +115,44 @@ static uint32_t find_version(const struct snapshot *snapshot, uint64_t head, uin
     return SHM_NONE;
 }
 
+/* Copies a version out of a place whose head has come so far. */
+static ssize_t copy_found(struct snapshot_reader *reader, const struct snapshot *place,
+                          uint64_t head, uint64_t version, void *to, size_t bytes,
+                          struct snapshot_value *ret) {
+    const uint32_t index = find_version(place, head, version);
+    if (index == SHM_NONE)
+        return -ESTALE;
+    const ssize_t n = copy_version(reader, place, index, version, to, bytes, ret);
+    if (n == -ESTALE)
+        lapped(reader);
+    else
+        reader->hints -= reader->hints > 0;
+    return n;
+}
+
 ssize_t snapshot_read_version(struct snapshot_reader *reader, uint64_t version, void *buffer,
                               size_t bytes, struct snapshot_value *value) {
     const struct snapshot *place = place_of(reader->snapshot);
     /* Acquire pairs with the writer's store, and so with all that a successor zeroed before it:
      * up to this head's version every sequence that is found was published. */
-    const uint64_t head = ACQUIRE64(FOLLOW_RELAXED, &place->shared->head);
+    uint64_t head = ACQUIRE64(FOLLOW_RELAXED, &place->shared->head);
     struct snapshot_value found = {.version = head_version(head), .buffer = head_buffer(head)};
     ssize_t n = version > found.version ? -ENODATA : -ESTALE;
     if (version == 0)
         n = -EINVAL;
     else if (found.buffer >= place->count)
         n = -EBADMSG;
-    const bool search = n == -ESTALE || MUTANT(FOLLOWS_AHEAD);
-    uint32_t index = search ? find_version(place, head, version) : SHM_NONE;
-    if (search && index == SHM_NONE && place->before != NULL) {
+    if (n == -ESTALE || MUTANT(FOLLOWS_AHEAD)) {
+        const ssize_t r = copy_found(reader, place, head, version, buffer, bytes, &found);
+        n = r == -ESTALE ? n : r;
+    }
+    if (n == -ESTALE && place->before != NULL) {
         /* Published before the writer left that place, where nothing changes any more.  What stands
          * there beyond its head never was. */
         place = place->before;
-        const uint64_t last = shared_load_acquire64(&place->shared->head);
-        if (version <= head_version(last) || MUTANT(FOLLOWS_LEFT_AHEAD))
-            index = find_version(place, last, version);
-    }
-    if (index != SHM_NONE) {
-        n = copy_version(reader, place, index, version, buffer, bytes, &found);
-        if (n == -ESTALE)
-            lapped(reader);
-        else
-            reader->hints -= reader->hints > 0;
+        head = shared_load_acquire64(&place->shared->head);
+        if (version <= head_version(head) || MUTANT(FOLLOWS_LEFT_AHEAD))
+            n = copy_found(reader, place, head, version, buffer, bytes, &found);
     }
     if (value != NULL)
         *value = found;
