@@ -124,6 +124,15 @@ START_TEST(a_changed_section) {
 }
 END_TEST
 
+START_TEST(a_section_that_moves) {
+    struct fixture f;
+    setup(&f);
+    f.table.sections[1].size *= 2;
+    plans(&f, 10, 0);
+    teardown(&f);
+}
+END_TEST
+
 START_TEST(a_removed_section) {
     struct fixture f;
     setup(&f);
@@ -150,7 +159,7 @@ END_TEST
 START_TEST(a_refusal) {
     struct fixture f;
     setup(&f);
-    f.table.sections[0].size *= 100;
+    f.table.sections[0].pinned = true; /* onto the header */
     plans(&f, 3, -EINVAL);
     teardown(&f);
 }
@@ -195,5 +204,5 @@ START_TEST(an_image_that_is_not_published) {
 END_TEST
 
 UNIT_MAIN("allocation", a_copy_is_whole_or_none, checks_need_little, a_first_plan, an_added_section,
-          a_changed_section, a_removed_section, a_worker_more_and_one_less, a_refusal,
-          a_directory_that_grows, an_image_that_is_not_published)
+          a_changed_section, a_section_that_moves, a_removed_section, a_worker_more_and_one_less,
+          a_refusal, a_directory_that_grows, an_image_that_is_not_published)
