@@ -62,7 +62,8 @@ enum shm_place {
     SHM_PLACE_MOVING = 2,      /* ctl_off is the new place; the one before holds the newest value
                                   until something was published in the new one */
     SHM_PLACE_RETIRED = 3,     /* removed; the space is kept until nobody can be reading there */
-    SHM_PLACE_QUARANTINED = 4, /* a revoked holder may still write there; the space is not used */
+    SHM_PLACE_QUARANTINED = 4, /* somebody may still write there, and the space is kept: who is
+                                  moving from there, or from whom it was taken */
     SHM_PLACE_BAD = 5,         /* the section's own control line is damaged */
 };
 

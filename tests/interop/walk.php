@@ -57,15 +57,19 @@ function compareWorkers(Segment $segment, array $told): void
     }
 }
 
-/** Each section lies in its arena, which is its owner's; no two arenas overlap. */
+/** Each section lies in its arena, which is its owner's, and so does the place from which it is
+ *  moving; no two arenas overlap. */
 function compareArenas(Segment $segment): void
 {
     $arenas = $segment->arenas();
     foreach ($segment->sections() as $name => $section) {
-        $arena = $arenas[$section['arena_index']];
-        same("owner of $name's arena", $arena['owner_index'], $section['owner_index']);
-        same("place of $name", $section['offset'] >= $arena['offset']
-            && $section['offset'] + $section['bytes'] <= $arena['offset'] + $arena['bytes'], true);
+        foreach (array_filter([$section, $section['before'] ?? null]) as $place) {
+            $arena = $arenas[$place['arena_index']];
+            same("state of $name's arena", $arena['state'], 1);
+            same("owner of $name's arena", $arena['owner_index'], $section['owner_index']);
+            same("place of $name", $place['offset'] >= $arena['offset']
+                && $place['offset'] + $place['bytes'] <= $arena['offset'] + $arena['bytes'], true);
+        }
     }
     usort($arenas, fn($a, $b) => $a['offset'] <=> $b['offset']);
     for ($i = 1; $i < count($arenas); $i++) {
