@@ -184,7 +184,9 @@ static void check_section_steady(const struct layout *next, uint32_t slot) {
     const struct shm_section *after = &next->sections[slot];
     const struct table_section *row = row_of(before->section_id);
     HOLDS(slot < next->sections_used && after->section_id == before->section_id);
-    const struct expected e = row == NULL ? (struct expected){0} : expect(before, row);
+    struct expected e = {0};
+    if (row != NULL)
+        e = expect(before, row);
     if (e.place || (row != NULL && before->owner_index == evicted)) {
         check_moved(next, before, after, &e);
         return;
