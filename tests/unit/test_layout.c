@@ -266,6 +266,7 @@ BREAK(before_unmapped, set_moving(l); l->sections[3].arena_index = 1;
       l->sections[3].offset = l->sections[3].ctl_off = l->sections[1].old_ctl_off =
           l->arenas[1].offset + 2048;
       l->arenas[1].state = SHM_PLACE_QUARANTINED; l->arenas[1].retired_gen = 2; seal(l))
+BREAK(before_nowhere, set_moving(l); l->sections[3].arena_index = ARENAS; seal(l))
 BREAK(before_reused, set_moving(l); l->sections[1].state = SHM_PLACE_LIVE;
       l->sections[1].old_slot = 0; l->sections[1].old_ctl_off = 0; l->sections[3].arena_index = 1;
       l->sections[3].offset = l->sections[3].ctl_off = l->arenas[1].offset + 2048;
@@ -359,6 +360,7 @@ static const struct {
     CASE(before_owner, "section 1 has another's place before, 3"),
     CASE(before_bell, "section 1 has another's place before, 3"),
     CASE(before_unmapped, "section 1 moves from arena 1, which nobody maps"),
+    CASE(before_nowhere, "section 1 moves from arena 3, which nobody maps"),
     CASE(before_reused, "section 3 is quarantined, and its arena 1 is not"),
     CASE(moving_raw, "section 1 is moving, and is no snapshot"),
 };

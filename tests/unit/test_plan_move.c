@@ -451,6 +451,52 @@ START_TEST(a_damaged_one_begins_anew) {
 }
 END_TEST
 
+/* What a segment says may be forged: whatever the numbers are, they lead nowhere. */
+START_TEST(what_is_broken_is_left_alone) {
+    struct plan plan;
+    begin();
+    table.sections[0].size = 2000;
+    apply_held(x_holds, NULL);
+    struct shm_section *moving = &running.sections[0], *before = &running.sections[3];
+    const struct plan_facts facts = {.worker_held = x_holds,
+                                     .moved = (bool[]){true, false, false, false}};
+    before->owner_index = 99; /* there is nobody to name */
+    before->crc = CRC32C_OF((const struct shm_section *)before);
+    add_raw("large", "y", 1000 * 1024);
+    ck_assert_int_eq(plan_make(&plan, &running, &table, NULL), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(plan.error, ": no room for "));
+    ck_assert_ptr_null(strstr(plan.error, "come free"));
+    plan_clear(&plan);
+    table.sections_n--;
+    moving->old_slot = 99;
+    moving->crc = CRC32C_OF((const struct shm_section *)moving);
+    before->arena_index = 99;
+    before->crc = CRC32C_OF((const struct shm_section *)before);
+    ck_assert_int_eq(plan_settle(&plan, &running, &facts), -EINVAL);
+    ck_assert_msg(strncmp(plan.error, "the plan would not hold together: ", 34) == 0, "%s",
+                  plan.error);
+    plan_clear(&plan);
+    before->state = SHM_PLACE_LIVE;
+    before->section_id = 77;
+    before->crc = CRC32C_OF((const struct shm_section *)before);
+    ck_assert_int_eq(plan_make(&plan, &running, &table, &facts), -EINVAL);
+    plan_clear(&plan);
+    stop();
+}
+END_TEST
+
+/* Where nobody can say anything, nothing is held. */
+START_TEST(no_facts) {
+    struct plan plan;
+    begin();
+    table.sections[0].size = 10;
+    ck_assert_int_eq(plan_make(&plan, &running, &table, NULL), 0);
+    ck_assert_str_eq(said(&plan), "move a: size 1000 -> 10, from 81920 to 92032 (704 bytes), now");
+    plan_clear(&plan);
+    stop();
+}
+END_TEST
+
 /* The record of a worker who was taken from stays until he has gone. */
 START_TEST(a_record_is_kept_for_who_lingers) {
     begin();
@@ -473,4 +519,4 @@ UNIT_MAIN("plan_move", in_its_place, unheld_moves_at_once, held_moves_with_its_w
           removed_by_force, removed_on_its_way, one_move_at_a_time, a_value_is_not_cut,
           pins_that_change, pins_that_are_swapped, all_in_one_edit, room_that_somebody_keeps,
           all_of_a_worker, not_all_can_be_taken, a_damaged_one_begins_anew,
-          a_record_is_kept_for_who_lingers)
+          what_is_broken_is_left_alone, no_facts, a_record_is_kept_for_who_lingers)

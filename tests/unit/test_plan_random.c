@@ -6,7 +6,7 @@
  */
 #include "plan_edits.h"
 
-#define SEEDS 1200
+#define SEEDS 900
 #define EDITS 40
 #define LINES (2 * MIB / SHM_LINE)
 
