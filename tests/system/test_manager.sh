@@ -124,7 +124,20 @@ await 10 grep -q claimed "$work/claimed"
 ok 'a lease that is not taken is told as such' says 1 'is being taken by process' \
     shmtool run --worker driver -- true
 ok 'and is void after some seconds' says 0 '' shmtool run --worker driver --wait 15000 -- true
+shmtool run --worker driver -- sleep 300 &
+holder=$!
+children+=("$holder")
+held_by() { # PID
+    says 0 "^driver +leased +$1 " shmtool workers driver
+}
+await 30 held_by "$holder"
+end_manager KILL
+start_manager
+ok 'also for the next manager, and its successor keeps it' held_by "$holder"
+ok 'for as long as it likes' says 1 "held by process $holder" shmtool run --worker driver -- true
 end_child "$silent"
+end_child "$holder"
+await 30 says 0 ' free ' shmtool workers driver
 
 # A lease that is taken back.
 shmtool run --worker driver -- sleep 300 &
