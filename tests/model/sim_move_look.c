@@ -127,26 +127,25 @@ static bool out_of_date(const struct move_looked *looked) {
 }
 
 static void sleep_for_values(struct process *process) {
-    struct move_looked looked;
+    struct move_looked *looked = process->argument;
     struct snapshot_reader reader;
     uint64_t last = move.base;
-    process->argument = &looked;
-    move_look_up(&looked);
-    snapshot_reader_init(&reader, &looked.now);
+    move_look_up(looked);
+    snapshot_reader_init(&reader, &looked->now);
     for (unsigned waits = 2 + sim_below(4); waits > 0 && !violated(); waits--) {
         const uint64_t returned = move.returned, before = last;
-        if (sim_below(2) == 0 && move_changed(&looked))
-            move_look_up(&looked);
+        if (sim_below(2) == 0 && move_changed(looked))
+            move_look_up(looked);
         const int r = snapshot_wait(&reader, last, MOVE_DEADLINE, sim_below(4) == 0 ? 1000 : 0);
-        const bool same = !move_changed(&looked);
+        const bool same = !move_changed(looked);
         if (r == -ESTALE && same)
             violation("a sleeper is told that the section is elsewhere, and it isn't");
         if (r == -ETIMEDOUT && returned > last && !process->refused && !move.forgotten &&
-            !out_of_date(&looked))
+            !out_of_date(looked))
             violation("sleeps through version %" PRIu64, returned);
         if (r == -ETIMEDOUT)
             continue;
-        if (!take_newest(&reader, &looked, false, &last))
+        if (!take_newest(&reader, looked, false, &last))
             return;
         if (r == 0 && same && last == before)
             violation("a sleeper wakes up for nothing after version %" PRIu64, last);
@@ -176,11 +175,12 @@ void move_check_sleepers(void) {
 }
 
 void move_add_lookers(void) {
+    static struct move_looked sleepers[2];
     process_add("reader", read_values, NULL);
     process_add("follower", follow, NULL);
-    process_add("sleeper 1", sleep_for_values, NULL);
+    process_add("sleeper 1", sleep_for_values, &sleepers[0]);
     if (sim_below(2) == 0)
         process_add("viewer", view_values, NULL);
     if (sim_below(2) == 0)
-        process_add("sleeper 2", sleep_for_values, NULL);
+        process_add("sleeper 2", sleep_for_values, &sleepers[1]);
 }
