@@ -23,6 +23,7 @@ static bool unchanged(struct shm_buffer *buffer, uint64_t version) {
     return MUTANT(ANY_EVEN) ? seq % 2 == 0 : seq == 2 * version;
 }
 
+/* Before anything that takes time. */
 static void announce(const struct snapshot_reader *reader, uint32_t index, uint64_t version) {
     if (reader->hints > 0 && reader->snapshot->bell != NULL)
         shared_store_relaxed64(&reader->snapshot->bell->hint, version << 8 | index);
@@ -35,11 +36,9 @@ static void lapped(struct snapshot_reader *reader) {
 
 /* Copies `version` out of that buffer of a place, or only looks at it when `to` is NULL.  Its
  * length; or -EMSGSIZE; -ESTALE: the buffer hasn't got it, or not any more; -EBADMSG. */
-static ssize_t copy_version(struct snapshot_reader *reader, const struct snapshot *place,
-                            uint32_t index, uint64_t version, void *to, size_t bytes,
-                            struct snapshot_value *ret) {
+static ssize_t copy_version(const struct snapshot *place, uint32_t index, uint64_t version,
+                            void *to, size_t bytes, struct snapshot_value *ret) {
     struct shm_buffer *buffer = buffer_at(place, index);
-    announce(reader, index, version); /* before anything that takes time */
     if (to != NULL)
         buffer_fetch(buffer, bytes < place->room ? bytes : place->room);
     /* Acquire pairs with the writer's store of the even sequence behind the value. */
@@ -53,7 +52,6 @@ static ssize_t copy_version(struct snapshot_reader *reader, const struct snapsho
         .real_ns = shared_load_relaxed64(&buffer->real_ns),
         .epoch = shared_load_relaxed32(&buffer->epoch),
         .buffer = index,
-        .before = place != reader->snapshot,
     };
     const bool sane = found.length <= place->room;
     if (to != NULL && sane && found.length <= bytes)
@@ -75,15 +73,15 @@ static ssize_t newest(struct snapshot_reader *reader, void *to, size_t bytes,
         const struct snapshot *place = place_of(reader->snapshot);
         /* Acquire pairs with the writer's store: the buffer's sequence is at least as new. */
         const uint64_t head = ACQUIRE64(NEWEST_RELAXED, &place->shared->head);
-        *ret = (struct snapshot_value){.version = head_version(head),
-                                       .buffer = head_buffer(head),
-                                       .before = place != reader->snapshot};
+        *ret = (struct snapshot_value){.version = head_version(head), .buffer = head_buffer(head)};
         if (ret->version == 0)
             return -ENODATA;
         if (ret->buffer >= place->count)
             return -EBADMSG;
-        const ssize_t n = copy_version(reader, place, ret->buffer, ret->version, to, bytes, ret);
+        announce(reader, ret->buffer, ret->version);
+        const ssize_t n = copy_version(place, ret->buffer, ret->version, to, bytes, ret);
         if (n != -ESTALE) {
+            ret->before = place != reader->snapshot;
             reader->hints -= reader->hints > 0;
             return n;
         }
@@ -122,11 +120,14 @@ static ssize_t copy_found(struct snapshot_reader *reader, const struct snapshot 
     const uint32_t index = find_version(place, head, version);
     if (index == SHM_NONE)
         return -ESTALE;
-    const ssize_t n = copy_version(reader, place, index, version, to, bytes, ret);
-    if (n == -ESTALE)
+    announce(reader, index, version);
+    const ssize_t n = copy_version(place, index, version, to, bytes, ret);
+    if (n == -ESTALE) {
         lapped(reader);
-    else
+    } else {
+        ret->before = place != reader->snapshot;
         reader->hints -= reader->hints > 0;
+    }
     return n;
 }
 
