@@ -54,6 +54,8 @@
     X(LEAVES_UNMARKED)    /* a successor doesn't mark what its predecessor left */                 \
     X(LEAVES_ASLEEP)      /* nor wakes whom that one didn't */                                     \
     X(MARKS_TWICE)        /* it marks what was marked, and may be somebody else's */               \
+    X(TAKEN_UNCHECKED)    /* nor looks at the generation again behind its take-over */             \
+    X(FOLLOWS_NEW_ONLY)   /* a follower doesn't look in the old place */                           \
     X(FOLLOWS_LEFT_AHEAD) /* a follower looks beyond the head of the old place */                  \
     X(SLEEPS_ON_LEFT)     /* a sleeper doesn't look at the mark */                                 \
     X(STAYS_WHERE_LEFT)   /* it doesn't look the section up again for it */                        \

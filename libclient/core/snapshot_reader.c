@@ -147,7 +147,7 @@ ssize_t snapshot_read_version(struct snapshot_reader *reader, uint64_t version, 
         const ssize_t r = copy_found(reader, place, head, version, buffer, bytes, &found);
         n = r == -ESTALE ? n : r;
     }
-    if (n == -ESTALE && place->before != NULL) {
+    if (n == -ESTALE && place->before != NULL && !MUTANT(FOLLOWS_NEW_ONLY)) {
         /* Published before the writer left that place, where nothing changes any more.  What stands
          * there beyond its head never was. */
         place = place->before;
