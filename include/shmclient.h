@@ -265,8 +265,9 @@ struct shmc_value {
 int shmc_publish(shmc_section *section, const void *data, size_t bytes);
 
 /* The same in place: begin gives `room` writable bytes (their content is undefined), which nobody
- * sees until commit.  Between the two the section is busy, and an edit of the table may move it: the
- * value goes along, and is as large as the new size at most.  Abort gives up; it never fails. */
+ * sees until commit.  Between the two the section is busy, and an edit of the table may move it:
+ * the value goes along, and is as large as the new size at most.  Abort gives up; it never fails.
+ */
 int shmc_begin(shmc_section *section, void **data, size_t *room);
 int shmc_commit(shmc_section *section, size_t bytes);
 void shmc_abort(shmc_section *section);

@@ -98,6 +98,8 @@ struct parts {
     uint64_t bytes;
     uint64_t bells_bytes;
     uint32_t key;
+    bool hasty;        /* who asks now can do without */
+    uint64_t again_ns; /* until then the hasty don't ask: the manager was away */
     char runtime_dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 };
 
@@ -214,7 +216,8 @@ void mapping_close(shmc *segment);
 int mapping_update(shmc *segment, uint64_t generation);
 
 /* Makes sure that a section's memory is mapped, by that generation's directory.  Under the lock.
- * -EAGAIN: the generation isn't in force any more. */
+ * -EAGAIN: the generation isn't in force any more.  -ENOTCONN, without waiting for a manager that
+ * is away, when segment->parts.hasty. */
 int mapping_reach(shmc *segment, const struct shm_section *section, uint64_t generation);
 
 /* The same, without the lock, for one that may not be had. */
@@ -284,7 +287,8 @@ static inline bool standing_holds(const shmc *segment) {
 
 /* ---- section.c */
 
-/* Looks the section up again; -EBADMSG leaves an earlier binding in place. */
+/* Looks the section up again; -EBADMSG leaves an earlier binding in place, and so does -ENOTCONN
+ * for a writer who can't get to his new place as yet. */
 int section_resolve(shmc_section *section);
 int section_wrong_kind(shmc_section *section, enum shmc_kind kind);
 
@@ -316,8 +320,8 @@ static inline bool section_is_ours(const shmc_section *section, enum shmc_kind k
            section->descriptor.kind == (uint32_t)kind && section->own && standing_holds(segment);
 }
 
-/* The beginning of a call that writes.  A damaged header stops no writer: its place can't be given
- * to anybody else while it holds its lease. */
+/* The beginning of a call that writes.  Neither a damaged header nor an absent manager stops a
+ * writer: its place can't be given to anybody else while it holds its lease. */
 int section_ready_to_write(shmc_section *section, enum shmc_kind kind);
 
 /* A second object of the same section, for the helper thread; it isn't counted as the caller's. */

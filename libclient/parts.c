@@ -15,11 +15,8 @@
 
 #define PATIENCE_NS UINT64_C(1000000000) /* for one part, also with timeout_ms 0 */
 #define PAUSE_NS    5000000
-
-static uint64_t patience(const struct settings *settings) {
-    uint64_t least = clock_mono_ns() + PATIENCE_NS;
-    return settings->deadline_ns > least ? settings->deadline_ns : least;
-}
+#define HASTE_NS    UINT64_C(50000000)  /* the same, where there is another way */
+#define AGAIN_NS    UINT64_C(100000000) /* behind a failure, until there the next one asks */
 
 /* ---- whose it is */
 
@@ -234,15 +231,14 @@ static int map_arena(shmc *segment, const struct shm_arena *arena, uint32_t inde
 }
 
 /* One part of a running segment; the manager may be on its way back. */
-static int fetch(shmc *segment, struct protocol_map *map, int *fd) {
+static int fetch_until(shmc *segment, struct protocol_map *map, int *fd, uint64_t deadline_ns) {
     const struct settings settings = {.key = segment->parts.key,
                                       .runtime_dir = segment->parts.runtime_dir};
-    uint64_t deadline_ns = patience(&settings);
     struct protocol_hello hello;
     int socket, r;
     while ((r = connection_open(&socket, &settings, deadline_ns, &hello, segment->error)) ==
                -ENOTCONN &&
-           clock_mono_ns() + PAUSE_NS < deadline_ns)
+           !segment->parts.hasty && clock_mono_ns() + PAUSE_NS < deadline_ns)
         nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
     if (r < 0)
         return r;
@@ -255,6 +251,19 @@ static int fetch(shmc *segment, struct protocol_map *map, int *fd) {
         r = ask(segment, &settings, socket, map, fd, deadline_ns);
     close(socket);
     return r;
+}
+
+static int fetch(shmc *segment, struct protocol_map *map, int *fd) {
+    struct parts *parts = &segment->parts;
+    if (!parts->hasty)
+        return fetch_until(segment, map, fd, clock_mono_ns() + PATIENCE_NS);
+    if (clock_mono_ns() < parts->again_ns)
+        return -ENOTCONN;
+    int r = fetch_until(segment, map, fd, clock_mono_ns() + HASTE_NS);
+    if (r != -ENOTCONN && r != -ETIMEDOUT)
+        return r;
+    parts->again_ns = clock_mono_ns() + AGAIN_NS;
+    return -ENOTCONN;
 }
 
 static int fetch_arena(shmc *segment, const struct shm_arena *arena, uint32_t index,
@@ -350,13 +359,14 @@ int parts_update(shmc *segment, uint64_t generation) {
     struct ranges *ranges = &segment->ranges;
     bool first = ranges->generation == 0;
     int r = prune(segment, generation);
+    segment->parts.hasty = !first;
     /* A worker has what is its own from the beginning, so that it needs no manager later. */
     for (uint32_t index = 0; r == 0 && standing->worker[0] != '\0'; index++) {
         struct shm_arena arena;
         const char *field;
         r = directory_arena(&segment->directory, generation, index, &arena, &field);
         if (r == -ERANGE)
-            return 0;
+            break;
         if (r == -ENOENT || (r == 0 && (arena.owner_index != standing->worker_index ||
                                         !layout_place_in_force(arena.state)))) {
             r = 0;
@@ -367,5 +377,6 @@ int parts_update(shmc *segment, uint64_t generation) {
         if (r < 0 && r != -EAGAIN && !first)
             r = 0; /* who uses it asks again, and is told */
     }
-    return r;
+    segment->parts.hasty = false;
+    return r == -ERANGE ? 0 : r;
 }

@@ -175,6 +175,24 @@ static int bind_places(const shmc_section *section, struct found *found) {
     return r;
 }
 
+/* A writer whose new place can't be had, as the manager has gone since it was made, goes on in the
+ * place before, where he is bound: nobody takes that while he hasn't left it. */
+static bool may_stay(const shmc_section *section, const struct found *found) {
+    return found->moving && section->bound && section->own &&
+           section->descriptor.incarnation == found->before.incarnation &&
+           section->descriptor.ctl_off == found->before.ctl_off;
+}
+
+static int reach(const shmc_section *section, const struct found *found) {
+    shmc *segment = section->segment;
+    segment->parts.hasty = may_stay(section, found);
+    int r = mapping_reach(segment, &found->section, found->generation);
+    segment->parts.hasty = false;
+    if (r == 0 && found->moving)
+        r = mapping_reach(segment, &found->before, found->generation);
+    return r;
+}
+
 static int look_up(shmc_section *section) {
     shmc *segment = section->segment;
     struct found found = {0};
@@ -184,16 +202,14 @@ static int look_up(shmc_section *section) {
     if (r == 0)
         r = find_before(section, &found);
     if (r == 0)
-        r = mapping_reach(segment, &found.section, found.generation);
-    if (r == 0 && found.moving)
-        r = mapping_reach(segment, &found.before, found.generation);
+        r = reach(section, &found);
     if (r == 0)
         r = bind_places(section, &found);
     if (r == 0)
         r = mapping_update(segment, found.generation);
     if (r == 0)
         rebind(section, &found);
-    else if (r != -EBADMSG && r != -EAGAIN)
+    else if (r != -EBADMSG && r != -EAGAIN && !(r == -ENOTCONN && may_stay(section, &found)))
         section->bound = false;
     return r;
 }
@@ -213,7 +229,8 @@ int section_resolve(shmc_section *section) {
 int section_ready_to_write(shmc_section *section, enum shmc_kind kind) {
     shmc *segment = section->segment;
     int r = section_ready(section, kind);
-    if (r < 0 && !(r == -EBADMSG && section->bound && section->descriptor.kind == (uint32_t)kind))
+    if (r < 0 && !((r == -EBADMSG || r == -ENOTCONN) && section->bound &&
+                   section->descriptor.kind == (uint32_t)kind))
         return r;
     if (!section->own)
         return error_set(segment->error, -EACCES,
