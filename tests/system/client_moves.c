@@ -216,6 +216,29 @@ static void a_view_is_memory_until_it_is_looked_at_again(void) {
     tear_down();
 }
 
+/* Under memfd the new place's memory comes from the manager, who may be gone since. */
+static void a_writer_goes_on_without_a_manager(void) {
+    struct shmc_segment_info segment;
+    set_up("alone");
+    publish("before");
+    CHECK_IS(shmc_segment(reader, &segment), 0);
+    edit_table("UPDATE section SET size = 131072 WHERE name = 'alone'");
+    CHECK_IS(kill(segment.manager_pid, SIGSTOP), 0);
+    const uint64_t start = now_ns();
+    unsigned published = 0;
+    while (published < 100000 && now_ns() - start < UINT64_C(2000000000) &&
+           shmc_publish(out, "alone", 5) == 0)
+        published++;
+    CHECK_IS(kill(segment.manager_pid, SIGCONT), 0);
+    CHECK(published > 100);
+    check_read("alone", 1 + published);
+    AWAIT(shmc_publish(out, large, LARGE) == 0);
+    CHECK_IS(shmc_read(in, buffer, sizeof buffer, &value), LARGE);
+    CHECK_IS(value.version, 2 + published);
+    AWAIT(!look().moving);
+    tear_down();
+}
+
 /* ---- another owner */
 
 static void taken_away_by_force_is_said(void) {
@@ -385,6 +408,7 @@ CASES_MAIN({"a_held_section_moves_with_the_next_publish",
            {"sleepers_in_the_old_place_are_woken", sleepers_in_the_old_place_are_woken},
            {"a_view_is_memory_until_it_is_looked_at_again",
             a_view_is_memory_until_it_is_looked_at_again},
+           {"a_writer_goes_on_without_a_manager", a_writer_goes_on_without_a_manager},
            {"taken_away_by_force_is_said", taken_away_by_force_is_said},
            {"a_value_begun_for_another_is_lost", a_value_begun_for_another_is_lost},
            {"no_thread_loses_a_publish", no_thread_loses_a_publish},

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Sections that move: the library's cases (client_moves.c), and then workers, readers, an editor and
-# kills at full speed for 20 s (half an hour with SHM_SOAK).  SHM_TEST_SEED repeats a run's edits.
+# kills at full speed for 20 s (MOVES_SECONDS; half an hour with SHM_SOAK).  SHM_TEST_SEED repeats edits.
 # Usage: test_moves.sh BUILD-DIRECTORY
 # shellcheck source=tests/interop/harness.sh
 . "$(dirname "$0")/../interop/harness.sh"
@@ -14,7 +14,7 @@ edit_table <<'SQL'
 INSERT INTO section(name, owner, size) VALUES ('grows', 'driver', 4096), ('free', 'driver', 4096),
     ('shrinks', 'driver', 4096), ('begun', 'driver', 4096), ('followed', 'driver', 4096),
     ('slept', 'driver', 4096), ('viewed', 'driver', 4096), ('taken', 'driver', 4096),
-    ('lost', 'driver', 4096), ('shared', 'driver', 4096), ('signalled', 'driver', 4096),
+    ('lost', 'driver', 4096), ('alone', 'driver', 4096), ('shared', 'driver', 4096), ('signalled', 'driver', 4096),
     ('other', 'grabber', 4096);
 SQL
 for name in $("$build/tests/system/client_moves" --list); do
@@ -24,7 +24,7 @@ shmtool destroy --yes >/dev/null
 end_manager TERM
 rm "$work"/state/*
 
-seconds=20
+seconds=${MOVES_SECONDS-20}
 [ -z "${SHM_SOAK-}" ] || seconds=1800
 start_manager
 end_manager TERM

@@ -173,6 +173,7 @@ static int report(const struct play *play, const struct editor *editor) {
     printf("figure: moves.in_place %llu publishes\n", atomic_load(&board->in_place));
     printf("figure: moves.reads %llu reads\n", reads);
     printf("figure: moves.missed %llu values\n", atomic_load(&board->missed));
+    printf("figure: moves.manager_missed %llu calls\n", atomic_load(&board->away));
     printf("figure: moves.kills %u kills\n", play->kills);
     printf("figure: moves.manager_kills %u kills\n", play->manager_kills);
     printf("figure: violations.moves %llu violations\n", atomic_load(&board->violations));

@@ -30,7 +30,7 @@ struct board {
     struct progress sections[SECTIONS];
     atomic_bool stop;  /* for writers */
     atomic_bool ended; /* the last of them has: readers look at what is left */
-    atomic_ullong publishes, in_place, refused, reads[ROLES], missed;
+    atomic_ullong publishes, in_place, reads[ROLES], missed, away;
     atomic_ullong violations;
     char violation[640]; /* the first */
 };
@@ -57,6 +57,10 @@ uint64_t now_ns(void);
 uint64_t random_next(uint64_t *state);
 void name_section(char name[16], unsigned section);
 void name_worker(char name[16], unsigned worker);
+
+/* Under memfd a place that is new to a process comes from the manager, who is killed now and then.
+ */
+bool manager_away(int error);
 
 /* NULL: a violation. */
 shmc *attach(const char *worker);

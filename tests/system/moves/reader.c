@@ -41,7 +41,7 @@ static bool opened(struct input *input) {
     const int r = shmc_open(&input->handle, segment, name, NULL);
     if (r == 0)
         return true;
-    if (r != -ENOENT)
+    if (r != -ENOENT && !manager_away(r))
         violate("open %s: %d (%s)", name, r, shmc_last_error(segment));
     input->handle = NULL;
     return false;
@@ -88,11 +88,11 @@ static void check_none(struct input *input, int r, const struct shmc_value *abou
     if (r == -EIDRM) {
         shmc_close(input->handle);
         input->handle = NULL;
-    } else if (r == -ENODATA || r == -ETIMEDOUT) {
+    } else if (r == -ENODATA || (r == -ETIMEDOUT && about->incarnation != 0)) {
         if (same && version_of(published) > (r == -ENODATA ? 0 : input->last) &&
             (r == -ENODATA || input->incarnation == about->incarnation))
             violated(input, "it says that there is nothing new", about);
-    } else if (r != -EAGAIN) {
+    } else if (r != -EAGAIN && !manager_away(r)) {
         violate("%s of s%02u: %d (%s)", role_names[input->role], input->section, r,
                 shmc_last_error(segment));
     }
@@ -154,7 +154,7 @@ static void wait_any(struct input inputs[SECTIONS]) {
             handles[n++] = inputs[i].handle;
         }
     const int r = n == 0 ? -EIDRM : shmc_wait_any(handles, n, 100);
-    if (r >= (int)n || (r < 0 && r != -ETIMEDOUT && r != -EIDRM))
+    if (r >= (int)n || (r < 0 && r != -ETIMEDOUT && r != -EIDRM && !manager_away(r)))
         violate("wait_any: %d (%s)", r, shmc_last_error(segment));
     if (r >= 0 && r < (int)n)
         take_once(&inputs[of[r]], 0);
@@ -168,12 +168,18 @@ static void finish(struct input *input) {
     const bool steps = input->role == NEXT || input->role == FOLLOW || input->role == ANY;
     const unsigned long long done = atomic_load(&board->sections[input->section].done);
     const unsigned long long begun = atomic_load(&board->sections[input->section].begun);
-    for (int i = 0; i < 1000 && take_once(input, 0); i++)
-        continue;
+    unsigned long long away;
+    do {
+        away = atomic_load(&board->away);
+        while (take_once(input, 0) && steps)
+            continue;
+    } while (away != atomic_load(&board->away));
     if (!opened(input))
         return;
-    input->role = READ;
-    const ssize_t n = shmc_read(input->handle, buffer, sizeof buffer, &about);
+    ssize_t n;
+    do
+        n = shmc_read(input->handle, buffer, sizeof buffer, &about);
+    while (manager_away((int)n));
     if (n < 0 ? n != -ENODATA
               : incarnation_of(done) == about.incarnation && begun == done &&
                     about.version != version_of(done))

@@ -4,8 +4,10 @@
  */
 #include "moves.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -38,6 +40,14 @@ void name_section(char name[16], unsigned section) {
 
 void name_worker(char name[16], unsigned worker) {
     snprintf(name, 16, "w%u", worker);
+}
+
+bool manager_away(int error) {
+    const char *backend = getenv("SHM_TEST_BACKEND");
+    const bool away = (error == -ENOTCONN || error == -ETIMEDOUT) && backend != NULL &&
+                      strcmp(backend, "memfd") == 0;
+    atomic_fetch_add(&board->away, away);
+    return away;
 }
 
 shmc *attach(const char *worker) {

@@ -42,7 +42,7 @@ static void look(struct output *output, unsigned section) {
     if (shmc_section_info(output->handle, &info) < 0 || !info.own)
         return;
     const ssize_t n = shmc_read(output->handle, value, sizeof value, &newest);
-    if (n == -EIDRM)
+    if (n == -EIDRM || manager_away((int)n))
         return;
     if (n < 0 && n != -ENODATA)
         violate("the owner can't read %s: %zd (%s)", name, n, shmc_last_error(segment));
@@ -109,8 +109,7 @@ static void write_once(struct output *output, unsigned section) {
     const int r = publish(output, section);
     if (r == 0 || r == -ECANCELED)
         return;
-    atomic_fetch_add(&board->refused, 1);
-    if (r != -EMSGSIZE && r != -EACCES && r != -EIDRM)
+    if (r != -EMSGSIZE && r != -EACCES && r != -EIDRM && !manager_away(r))
         violate("publish in s%02u: %d (%s)", section, r, shmc_last_error(segment));
     look(output, section);
 }
