@@ -38,6 +38,7 @@ struct manager {
     sd_event_source *tick;
     sd_event_source *watch;    /* segment_watched() */
     sd_event_source *arrivals; /* moves_soon() */
+    bool moves_stuck;          /* and that was said */
     int lock;                  /* semaphore id: one manager a key */
     struct segment segment;
     struct layout layout; /* what runs */

@@ -154,8 +154,10 @@ void moves_look(struct manager *m) {
         r = settle(m, &moves, error, sizeof error);
         moves_clear(&moves);
     }
-    if (r < 0)
-        journal(LOG_WARNING, JOURNAL_TROUBLE, "moves can't be ended: %s", error);
+    if (r < 0 && !m->moves_stuck) /* once: it is tried again every second */
+        journal(LOG_WARNING, JOURNAL_TROUBLE,
+                "sections that have moved can't be told yet, and are as they were: %s", error);
+    m->moves_stuck = r < 0;
 }
 
 static int on_soon(sd_event_source *source, void *userdata) {
