@@ -48,6 +48,20 @@ static bool waits_for(const struct placer *placer, const struct shm_section *sec
            section->owner_index < placer->next->workers_used;
 }
 
+/* What this edit removes is kept for those who read there under the generation before it. */
+static void say_removed(const struct placer *placer, char *text, size_t text_bytes) {
+    const struct layout *running = placer->running, *next = placer->next;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < running->sections_used && i < next->sections_used; i++)
+        if (layout_place_in_force(running->sections[i].state) &&
+            next->sections[i].state == SHM_PLACE_RETIRED)
+            bytes += next->sections[i].bytes;
+    if (bytes > 0)
+        snprintf(text, text_bytes,
+                 ", and %llu more once what this edit removes has gone: remove that first",
+                 (unsigned long long)bytes);
+}
+
 /* Says how much comes free with the worker for whom most of it is kept. */
 static void say_kept(const struct placer *placer, char *text, size_t text_bytes) {
     const struct layout *next = placer->next;
@@ -58,8 +72,10 @@ static void say_kept(const struct placer *placer, char *text, size_t text_bytes)
             (largest == NULL || next->sections[i].bytes > largest->bytes))
             largest = &next->sections[i];
     text[0] = '\0';
-    if (largest == NULL)
+    if (largest == NULL) {
+        say_removed(placer, text, text_bytes);
         return;
+    }
     for (uint32_t i = 0; i < next->sections_used; i++)
         if (waits_for(placer, &next->sections[i]) &&
             next->sections[i].owner_index == largest->owner_index)
@@ -69,7 +85,7 @@ static void say_kept(const struct placer *placer, char *text, size_t text_bytes)
 }
 
 static int refuse_room(const struct placer *placer, const char *what, uint64_t bytes) {
-    char kept[SHM_NAME_BYTES + 64];
+    char kept[SHM_NAME_BYTES + 96];
     struct gaps gaps =
         gaps_between(&placer->taken, placer->next->arena_start, placer->next->segment_bytes);
     struct span gap;

@@ -361,6 +361,24 @@ START_TEST(room_that_somebody_keeps) {
 }
 END_TEST
 
+START_TEST(room_that_is_free_an_edit_later) {
+    start(MIB);
+    add_raw("a", "x", 600 * 1024);
+    apply(NULL);
+    drop(0);
+    add_raw("b", "x", 600 * 1024);
+    refused("section 'b': no room for 614400 bytes: 274432 are free in the segment, 274432 of them "
+            "in one piece, and 614400 more once what this edit removes has gone: remove that first "
+            "(remove sections, or make a larger segment: UPDATE segment SET size = ..., `shmtool "
+            "destroy`, and a new start)");
+    table.sections_n = 0;
+    apply("remove a: at 81920, 614400 bytes");
+    add_raw("b", "x", 600 * 1024);
+    apply("add b: at 81920, 614400 bytes");
+    stop();
+}
+END_TEST
+
 /* ---- a worker who is made to leave */
 
 static void evict_refused(const char *error) {
@@ -518,5 +536,6 @@ UNIT_MAIN("plan_move", in_its_place, unheld_moves_at_once, held_moves_with_its_w
           an_arena_lives_as_long_as_somebody_comes_from_there, what_a_holder_keeps, by_force, anew,
           removed_by_force, removed_on_its_way, one_move_at_a_time, a_value_is_not_cut,
           pins_that_change, pins_that_are_swapped, all_in_one_edit, room_that_somebody_keeps,
-          all_of_a_worker, not_all_can_be_taken, a_damaged_one_begins_anew,
-          what_is_broken_is_left_alone, no_facts, a_record_is_kept_for_who_lingers)
+          room_that_is_free_an_edit_later, all_of_a_worker, not_all_can_be_taken,
+          a_damaged_one_begins_anew, what_is_broken_is_left_alone, no_facts,
+          a_record_is_kept_for_who_lingers)
