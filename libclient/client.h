@@ -155,6 +155,7 @@ struct shmc_section {
     struct snapshot_reader reader;
     struct writer *writer; /* NULL: nothing published yet */
     struct writer *begun;  /* has a value of ours that is not committed */
+    bool insists;          /* the place before won't do */
 
     bool returned;              /* a value, ever */
     struct snapshot_value last; /* that was returned, in this incarnation */

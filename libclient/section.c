@@ -185,7 +185,7 @@ static bool may_stay(const shmc_section *section, const struct found *found) {
 
 static int reach(const shmc_section *section, const struct found *found) {
     shmc *segment = section->segment;
-    segment->parts.hasty = may_stay(section, found);
+    segment->parts.hasty = may_stay(section, found) && !section->insists;
     int r = mapping_reach(segment, &found->section, found->generation);
     segment->parts.hasty = false;
     if (r == 0 && found->moving)

@@ -37,11 +37,22 @@ static int not_published(shmc_section *section, int code, size_t bytes) {
     return code;
 }
 
+/* It may be larger than the place before takes, where the writer still is. */
+__attribute__((noinline, cold)) static int publish_again(shmc_section *section, const void *data,
+                                                         size_t bytes) {
+    section->insists = true;
+    int r = ready_to_publish(section);
+    section->insists = false;
+    return r < 0 ? r : snapshot_publish(&section->writer->core, data, bytes);
+}
+
 int shmc_publish(shmc_section *section, const void *data, size_t bytes) {
     int r = ready_to_publish(section);
     if (r < 0)
         return r;
     r = snapshot_publish(&section->writer->core, data, bytes);
+    if (r == -EMSGSIZE && !section_settled(section))
+        r = publish_again(section, data, bytes);
     return r == 0 ? 0 : not_published(section, r, bytes);
 }
 

@@ -32,10 +32,57 @@ static void tear_down(void) {
     shmc_detach(writer);
 }
 
+/* Under memfd a place that is new to a process comes from the manager, who gets a second for it;
+ * this machine may take longer. */
+static bool late(ssize_t r) {
+    static uint64_t end;
+    if (!on_memfd() || (r != -ETIMEDOUT && r != -ENOTCONN)) {
+        end = 0;
+        return false;
+    }
+    if (end == 0)
+        end = now_ns() + PATIENCE_MS * UINT64_C(1000000);
+    return now_ns() < end;
+}
+
 static struct shmc_section_info look(void) {
     struct shmc_section_info info;
-    CHECK_IS(shmc_section_info(in, &info), 0);
+    int r;
+    do
+        r = shmc_section_info(in, &info);
+    while (late(r));
+    CHECK_IS(r, 0);
     return info;
+}
+
+/* Behind it both have got there: a slow manager would keep the writer where he is for a while. */
+static void edit_by(const char *request, const char *sql) {
+    struct shmc_section_info info;
+    edit_table_by(request, sql);
+    if (!on_memfd())
+        return;
+    while (late(shmc_section_info(out, &info)) || late(shmc_section_info(in, &info)))
+        continue;
+}
+
+static void edit(const char *sql) {
+    edit_by("reload", sql);
+}
+
+static ssize_t read_in(void) {
+    ssize_t n;
+    do
+        n = shmc_read(in, buffer, sizeof buffer, &value);
+    while (late(n));
+    return n;
+}
+
+static int publish_large(void) {
+    int r;
+    do
+        r = shmc_publish(out, large, LARGE);
+    while (late(r) || (on_memfd() && r == -EMSGSIZE && look().size >= LARGE)); /* not there yet */
+    return r;
 }
 
 static void publish(const char *text) {
@@ -43,7 +90,7 @@ static void publish(const char *text) {
 }
 
 static void check_read(const char *text, uint64_t version) {
-    CHECK_IS(shmc_read(in, buffer, sizeof buffer, &value), (ssize_t)strlen(text));
+    CHECK_IS(read_in(), (ssize_t)strlen(text));
     CHECK(memcmp(buffer, text, strlen(text)) == 0);
     CHECK_IS(value.version, version);
 }
@@ -54,19 +101,19 @@ static void a_held_section_moves_with_the_next_publish(void) {
     set_up("grows");
     publish("before");
     const struct shmc_section_info before = look();
-    edit_table("UPDATE section SET size = 131072 WHERE name = 'grows'");
+    edit("UPDATE section SET size = 131072 WHERE name = 'grows'");
     CHECK_IS(look().moving, 1);
     CHECK(look().offset != before.offset && look().incarnation == before.incarnation);
     CHECK_IS(look().version, 1);
     CHECK_IS(look().length, 6);
     check_read("before", 1);
-    CHECK_IS(shmc_publish(out, large, LARGE), 0);
-    CHECK_IS(shmc_read(in, buffer, sizeof buffer, &value), LARGE);
+    CHECK_IS(publish_large(), 0);
+    CHECK_IS(read_in(), LARGE);
     CHECK(memcmp(buffer, large, LARGE) == 0);
     CHECK_IS(value.version, 2);
     CHECK_IS(value.missed, 0);
     AWAIT(!look().moving);
-    CHECK_IS(shmc_read(in, buffer, sizeof buffer, &value), LARGE);
+    CHECK_IS(read_in(), LARGE);
     CHECK_IS(value.version, 2);
     publish("behind");
     check_read("behind", 3);
@@ -78,7 +125,7 @@ static void a_free_section_moves_at_once(void) {
     publish("kept");
     shmc_close(out);
     shmc_detach(writer);
-    AWAIT(shmc_read(in, buffer, sizeof buffer, &value) == 4 && value.writer == SHMC_GONE);
+    AWAIT(read_in() == 4 && value.writer == SHMC_GONE);
     const struct shmc_section_info before = look();
     edit_table("UPDATE section SET size = 131072, count = 7 WHERE name = 'free'");
     CHECK(look().offset != before.offset && look().incarnation == before.incarnation);
@@ -86,8 +133,8 @@ static void a_free_section_moves_at_once(void) {
     check_read("kept", 1);
     writer = attach("driver", 0);
     out = open_section(writer, "free");
-    CHECK_IS(shmc_publish(out, large, LARGE), 0);
-    CHECK_IS(shmc_read(in, buffer, sizeof buffer, &value), LARGE);
+    CHECK_IS(publish_large(), 0);
+    CHECK_IS(read_in(), LARGE);
     CHECK_IS(value.version, 2);
     tear_down();
 }
@@ -95,13 +142,13 @@ static void a_free_section_moves_at_once(void) {
 static void a_smaller_size_counts_at_once(void) {
     set_up("shrinks");
     publish("short");
-    edit_table_by("reload --force", "UPDATE section SET size = 100 WHERE name = 'shrinks'");
+    edit_by("reload --force", "UPDATE section SET size = 100 WHERE name = 'shrinks'");
     check_read("short", 1);
     CHECK_IS(shmc_publish(out, large, 101), -EMSGSIZE);
     CHECK_SAYS(shmc_last_error(writer), "a value of 101 bytes, and its size is 100");
     check_read("short", 1);
     CHECK_IS(shmc_publish(out, large, 100), 0);
-    CHECK_IS(shmc_read(in, buffer, sizeof buffer, &value), 100);
+    CHECK_IS(read_in(), 100);
     tear_down();
 }
 
@@ -112,7 +159,7 @@ static void what_was_begun_before_is_committed_behind(void) {
     publish("before");
     CHECK_IS(shmc_begin(out, &data, &room), 0);
     memcpy(data, "begun", 5);
-    edit_table("UPDATE section SET size = 131072 WHERE name = 'begun'");
+    edit("UPDATE section SET size = 131072 WHERE name = 'begun'");
     check_read("before", 1);
     CHECK_IS(shmc_publish(out, "x", 1), -EBUSY);
     CHECK_IS(shmc_commit(out, 5), 0);
@@ -123,17 +170,17 @@ static void what_was_begun_before_is_committed_behind(void) {
     CHECK_IS(shmc_begin(out, &data, &room), 0);
     CHECK_IS(room, 131072);
     memset(data, 'a', room);
-    edit_table_by("reload --force", "UPDATE section SET size = 1000 WHERE name = 'begun'");
+    edit_by("reload --force", "UPDATE section SET size = 1000 WHERE name = 'begun'");
     CHECK_IS(shmc_commit(out, 131072), -EMSGSIZE);
     CHECK_SAYS(shmc_last_error(writer), "its size is 1000");
     CHECK_IS(shmc_commit(out, 1000), 0);
-    CHECK_IS(shmc_read(in, buffer, sizeof buffer, &value), 1000);
+    CHECK_IS(read_in(), 1000);
     CHECK(value.version == 3 && buffer[0] == 'a' && buffer[999] == 'a');
 
     CHECK_IS(shmc_begin(out, &data, &room), 0);
-    edit_table("UPDATE section SET count = 9 WHERE name = 'begun'");
+    edit("UPDATE section SET count = 9 WHERE name = 'begun'");
     shmc_abort(out);
-    CHECK_IS(shmc_read(in, buffer, sizeof buffer, &value), 1000);
+    CHECK_IS(read_in(), 1000);
     publish("at last");
     check_read("at last", 4);
     tear_down();
@@ -147,7 +194,7 @@ static void a_follower_gets_every_version(void) {
     int got = 0;
     CHECK_IS(shmc_follow(in, &got, sizeof got, 0, &value), sizeof got);
     const uint64_t first = value.version;
-    edit_table("UPDATE section SET size = 8192, count = 3 WHERE name = 'followed'");
+    edit("UPDATE section SET size = 8192, count = 3 WHERE name = 'followed'");
     for (int i = 4; i <= 5; i++)
         CHECK_IS(shmc_publish(out, &i, sizeof i), 0);
     for (uint64_t version = first + 1; version <= 5; version++) {
@@ -174,7 +221,7 @@ static void sleepers_in_the_old_place_are_woken(void) {
     set_up("slept");
     publish("before");
     check_read("before", 1);
-    edit_table("UPDATE section SET size = 8192 WHERE name = 'slept'");
+    edit("UPDATE section SET size = 8192 WHERE name = 'slept'");
     const int fd = shmc_fd(in);
     CHECK(fd >= 0);
     CHECK_IS(pthread_create(&thread, NULL, publish_later, out), 0);
@@ -183,14 +230,14 @@ static void sleepers_in_the_old_place_are_woken(void) {
     pthread_join(thread, NULL);
 
     CHECK_IS(shmc_next(in, buffer, sizeof buffer, 0, &value), -EAGAIN);
-    edit_table("UPDATE section SET size = 4096 * 4 WHERE name = 'slept'");
+    edit("UPDATE section SET size = 4096 * 4 WHERE name = 'slept'");
     CHECK_IS(pthread_create(&thread, NULL, publish_later, out), 0);
     CHECK_IS(shmc_wait_any(&in, 1, PATIENCE_MS), 0);
     CHECK_IS(shmc_next(in, buffer, sizeof buffer, 0, &value), 5);
     CHECK_IS(shmc_next(in, buffer, sizeof buffer, 0, &value), -EAGAIN);
     pthread_join(thread, NULL);
 
-    edit_table("UPDATE section SET size = 4096 * 7 WHERE name = 'slept'");
+    edit("UPDATE section SET size = 4096 * 7 WHERE name = 'slept'");
     CHECK_IS(pthread_create(&thread, NULL, publish_later, out), 0);
     struct pollfd wait = {.fd = fd, .events = POLLIN};
     CHECK_IS(poll(&wait, 1, PATIENCE_MS), 1);
@@ -206,8 +253,8 @@ static void a_view_is_memory_until_it_is_looked_at_again(void) {
     set_up("viewed");
     publish("seen");
     CHECK_IS(shmc_view(in, &data, &bytes, &value), 0);
-    edit_table("UPDATE section SET size = 131072 WHERE name = 'viewed'");
-    CHECK_IS(shmc_publish(out, large, LARGE), 0);
+    edit("UPDATE section SET size = 131072 WHERE name = 'viewed'");
+    CHECK_IS(publish_large(), 0);
     CHECK(memcmp(data, "seen", 4) == 0); /* nobody writes there any more */
     CHECK_IS(shmc_valid(in), 0);
     CHECK_IS(shmc_view(in, &data, &bytes, &value), 0);
@@ -224,17 +271,16 @@ static void a_writer_goes_on_without_a_manager(void) {
     CHECK_IS(shmc_segment(reader, &segment), 0);
     edit_table("UPDATE section SET size = 131072 WHERE name = 'alone'");
     CHECK_IS(kill(segment.manager_pid, SIGSTOP), 0);
-    const uint64_t start = now_ns();
-    unsigned published = 0;
-    while (published < 100000 && now_ns() - start < UINT64_C(2000000000) &&
-           shmc_publish(out, "alone", 5) == 0)
-        published++;
+    const uint64_t end = now_ns() + PATIENCE_MS * UINT64_C(1000000);
+    unsigned times = 0;
+    while (times < 1000 && now_ns() < end && shmc_publish(out, "alone", 5) == 0)
+        times++;
     CHECK_IS(kill(segment.manager_pid, SIGCONT), 0);
-    CHECK(published > 100);
-    check_read("alone", 1 + published);
-    AWAIT(shmc_publish(out, large, LARGE) == 0);
-    CHECK_IS(shmc_read(in, buffer, sizeof buffer, &value), LARGE);
-    CHECK_IS(value.version, 2 + published);
+    CHECK_IS(times, 1000);
+    check_read("alone", 1 + times);
+    CHECK_IS(publish_large(), 0);
+    CHECK_IS(read_in(), LARGE);
+    CHECK_IS(value.version, 2 + times);
     AWAIT(!look().moving);
     tear_down();
 }
@@ -244,7 +290,7 @@ static void a_writer_goes_on_without_a_manager(void) {
 static void taken_away_by_force_is_said(void) {
     set_up("taken");
     publish("mine");
-    edit_table_by("reload --force", "UPDATE section SET owner = 'grabber' WHERE name = 'taken'");
+    edit_by("reload --force", "UPDATE section SET owner = 'grabber' WHERE name = 'taken'");
     check_read("mine", 1);
     CHECK_IS(shmc_publish(out, "x", 1), -EACCES);
     CHECK_SAYS(shmc_last_error(writer), "belongs to worker 'grabber', and this process is worker "
@@ -253,14 +299,14 @@ static void taken_away_by_force_is_said(void) {
     shmc_section *theirs = open_section(other, "taken");
     CHECK_IS(shmc_publish(theirs, "theirs", 6), 0);
     check_read("theirs", 2);
-    edit_table_by("reload --force", "UPDATE section SET owner = 'driver' WHERE name = 'taken'");
+    edit_by("reload --force", "UPDATE section SET owner = 'driver' WHERE name = 'taken'");
     CHECK_IS(shmc_publish(theirs, "x", 1), -EACCES);
     check_read("theirs", 2);
     publish("mine again");
     check_read("mine again", 3);
-    edit_table_by("reload --force", "DELETE FROM section WHERE name = 'taken'");
+    edit_by("reload --force", "DELETE FROM section WHERE name = 'taken'");
     CHECK_IS(shmc_publish(out, "x", 1), -EIDRM);
-    CHECK_IS(shmc_read(in, buffer, sizeof buffer, &value), -EIDRM);
+    CHECK_IS(read_in(), -EIDRM);
     shmc_close(theirs);
     shmc_detach(other);
     tear_down();
@@ -272,11 +318,11 @@ static void a_value_begun_for_another_is_lost(void) {
     set_up("lost");
     publish("kept");
     CHECK_IS(shmc_begin(out, &data, &room), 0);
-    edit_table_by("reload --force", "UPDATE section SET owner = 'grabber' WHERE name = 'lost'");
+    edit_by("reload --force", "UPDATE section SET owner = 'grabber' WHERE name = 'lost'");
     memset(data, 'x', room); /* reaches nobody, and harms nobody */
     CHECK_IS(shmc_commit(out, room), -EACCES);
     check_read("kept", 1);
-    edit_table_by("reload --force", "UPDATE section SET owner = 'driver' WHERE name = 'lost'");
+    edit_by("reload --force", "UPDATE section SET owner = 'driver' WHERE name = 'lost'");
     publish("again");
     check_read("again", 2);
     tear_down();
@@ -359,7 +405,7 @@ static void no_thread_loses_a_publish(void) {
         pthread_join(writers[i], NULL);
     for (unsigned i = 0; i < 2; i++)
         pthread_join(readers[i], NULL);
-    CHECK_IS(shmc_read(in, buffer, sizeof buffer, &value), 512);
+    CHECK_IS(read_in(), 512);
     CHECK_IS(value.version, atomic_load(&published));
     tear_down();
 }
@@ -393,7 +439,7 @@ static void no_handler_loses_a_publish(void) {
         CHECK_IS(setitimer(ITIMER_REAL, &never, NULL), 0);
         AWAIT(!look().moving);
     }
-    CHECK(shmc_read(in, buffer, sizeof buffer, &value) > 0);
+    CHECK(read_in() > 0);
     CHECK_IS(value.version, mine + atomic_load(&published));
     shmc_close(second);
     tear_down();
