@@ -147,6 +147,15 @@ static inline void refused(const char *error) {
     refused_held(NULL, error);
 }
 
+/* The flip of what was waited for, if anything was. */
+static inline void settle(const struct plan_facts *facts, const char *changes) {
+    struct plan plan;
+    ck_assert_msg(plan_settle(&plan, &running, facts) == 0, "%s", plan.error);
+    ck_assert_str_eq(said(&plan), changes);
+    ck_assert_uint_eq(plan.next.generation, running.generation + (plan.changes_n > 0));
+    adopt(&plan);
+}
+
 static inline const struct shm_section *section(const char *name) {
     const uint32_t slot = layout_section(&running, name);
     ck_assert_msg(slot != SHM_NONE, "no section %s", name);
