@@ -128,17 +128,18 @@ static int check_running(const struct manager *m, const struct table *t, char *e
     return 0;
 }
 
-static int make_plan(struct manager *m, const struct table *table, struct plan *plan) {
-    bool *held = leases_held(m);
-    if (held == NULL)
-        return -ENOMEM;
-    struct plan_facts facts = {.backend = segment_backend(&m->segment), .worker_held = held};
-    int r = plan_make(plan, &m->layout, table, &facts);
-    free(held);
+static int make_plan(struct manager *m, const struct table *table, bool force, struct plan *plan) {
+    struct moves moves;
+    leases_rescan(m); /* an end may change the layout */
+    int r = moves_gather(m, table, force, &moves);
+    if (r < 0)
+        return r;
+    r = plan_make(plan, &m->layout, table, &moves.facts);
+    moves_clear(&moves);
     return r;
 }
 
-int apply_plan(struct manager *m, struct plan *plan) {
+int apply_plan(struct manager *m, bool force, struct plan *plan) {
     struct wanted w = {0};
     struct verdict before = m->verdict;
     int r = read_table(m, &w.table);
@@ -149,7 +150,7 @@ int apply_plan(struct manager *m, struct plan *plan) {
     if (r < 0)
         snprintf(plan->error, sizeof plan->error, "%s", m->verdict.error);
     else
-        r = make_plan(m, &w.table, plan);
+        r = make_plan(m, &w.table, force, plan);
     m->verdict = before;
     wanted_clear(&w);
     return r;
@@ -205,23 +206,29 @@ int apply_publish(struct manager *m, const char *who, const char *what, const st
     layout_clear(&m->layout);
     m->layout = copy;
     leases_relate(m);
+    segment_wake_left(&m->segment, &m->layout);
     journal(LOG_INFO, JOURNAL_APPLIED, "generation %llu: %s",
             (unsigned long long)m->layout.generation, what);
     return 0;
 }
 
 static int carry_out(struct manager *m, const char *who, const struct wanted *w,
-                     const struct plan *plan) {
+                     struct plan *plan) {
     char what[512] = "a fresh directory";
     struct verdict *v = &m->verdict;
-    int r = segment_prepare(&m->segment, &plan->next, v->error, sizeof v->error);
-    if (r < 0)
-        return r;
-    if (!m->segment.adopted && image_header(&m->segment.image)->generation == 0)
-        checkpoint_restore(m, &plan->next);
-    if (plan->changes_n > 0)
-        describe(plan, what, sizeof what);
-    return apply_publish(m, who, what, &plan->next, &w->table, v->error, sizeof v->error);
+    struct relocation *replaced;
+    int r =
+        segment_prepare(&m->segment, &m->layout, &plan->next, &replaced, v->error, sizeof v->error);
+    if (r == 0) {
+        if (!m->segment.adopted && image_header(&m->segment.image)->generation == 0)
+            checkpoint_restore(m, &plan->next);
+        if (plan->changes_n > 0)
+            describe(plan, what, sizeof what);
+        r = apply_publish(m, who, what, &plan->next, &w->table, v->error, sizeof v->error);
+    }
+    segment_settle(&m->segment, &m->layout); /* as it is now, whatever became of it */
+    segment_leave(replaced, r == 0 ? &m->layout : NULL);
+    return r;
 }
 
 static bool same_workers(const struct table *a, const struct table *b) {
@@ -270,7 +277,8 @@ static void lock_memory(struct manager *m, const struct table *table) {
         journal(LOG_WARNING, JOURNAL_TROUBLE, "%s", error);
 }
 
-static int apply_wanted(struct manager *m, const char *who, struct wanted *w, struct plan *plan) {
+static int apply_wanted(struct manager *m, const char *who, bool force, struct wanted *w,
+                        struct plan *plan) {
     struct verdict *v = &m->verdict;
     v->outcome = VERDICT_REJECTED;
     int r = check_running(m, &w->table, v->error, sizeof v->error);
@@ -278,7 +286,7 @@ static int apply_wanted(struct manager *m, const char *who, struct wanted *w, st
         r = resolve(w, v->error, sizeof v->error);
     if (r < 0)
         return r;
-    r = make_plan(m, &w->table, plan);
+    r = make_plan(m, &w->table, force, plan);
     if (r < 0) {
         snprintf(v->error, sizeof v->error, "%s", r == -ENOMEM ? "out of memory" : plan->error);
         return r;
@@ -289,10 +297,9 @@ static int apply_wanted(struct manager *m, const char *who, struct wanted *w, st
         return r;
     if (image_header(&m->segment.image)->generation == 0) /* new, or rebuilt */
         plan->next.generation = m->layout.generation + 1;
-    if (plan->next.generation != m->layout.generation) {
+    if (plan->next.generation != m->layout.generation)
         r = carry_out(m, who, w, plan);
-        segment_settle(&m->segment, &m->layout); /* as it is now, whatever became of it */
-    } else
+    else
         r = remember(m, who, &w->table);
     if (r < 0)
         return r;
@@ -313,12 +320,12 @@ static void reject(struct manager *m, const char *who) {
     journal(LOG_ERR, JOURNAL_REJECTED, "table rejected: %s", m->verdict.error);
 }
 
-int apply_table(struct manager *m, const char *who, struct plan *plan) {
+int apply_table(struct manager *m, const char *who, bool force, struct plan *plan) {
     struct wanted w = {0};
     struct plan own = {0};
     int r = read_table(m, &w.table);
     if (r == 0)
-        r = apply_wanted(m, who, &w, plan != NULL ? plan : &own);
+        r = apply_wanted(m, who, force, &w, plan != NULL ? plan : &own);
     if (r < 0)
         reject(m, who);
     else
@@ -458,7 +465,7 @@ int apply_start(struct manager *m, struct table *table) {
         r = fall_back(m, &w.table);
     }
     if (r == 0)
-        r = apply_wanted(m, "start", &w, &plan);
+        r = apply_wanted(m, "start", false, &w, &plan);
     if (r < 0 && !was_bad) {
         /* Right by itself, but it can't follow what runs: the last good one stays. */
         reject(m, "start");
@@ -468,7 +475,7 @@ int apply_start(struct manager *m, struct table *table) {
         wanted_clear(&w);
         r = fall_back(m, &w.table);
         if (r == 0)
-            r = apply_wanted(m, "start", &w, &plan);
+            r = apply_wanted(m, "start", false, &w, &plan);
     }
     if (r == 0)
         remember_segment(m);

@@ -136,6 +136,7 @@ static void grant(struct client *c, uint32_t index) {
     struct lease *lease;
     int fd;
     char text[PROTOCOL_TEXT_BYTES];
+    moves_before_grant(m, index);
     int r = revoke_leftovers(m, index, c->peer.uid, text, sizeof text);
     if (r < 0) {
         journal(LOG_ERR, JOURNAL_TROUBLE, "%s", text);

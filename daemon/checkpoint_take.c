@@ -7,7 +7,6 @@
 #include "core/crc32c.h"
 #include "core/futex.h"
 #include "core/shared.h"
-#include "core/snapshot.h"
 #include "manager.h"
 
 #include <errno.h>
@@ -51,7 +50,7 @@ static int copy_newest(struct snapshot_reader *reader, const struct checkpoint_m
         return 0;
     if (r < 0)
         return r;
-    if (value.length > reader->snapshot->size)
+    if (value.length > reader->snapshot->size && !value.before)
         return -EBADMSG;
     uint8_t *copy = realloc(ret->data, value.length + 1);
     if (copy == NULL)
@@ -67,19 +66,15 @@ static int copy_newest(struct snapshot_reader *reader, const struct checkpoint_m
     return 1;
 }
 
-static int take_snapshot(const struct segment *segment, const struct shm_section *section,
+static int take_snapshot(const struct manager *m, const struct shm_section *section,
                          const struct checkpoint_mark *mark, struct checkpoint_value *ret) {
-    struct shm_section extent = *section;
-    struct snapshot snapshot;
+    struct segment_place place;
     struct snapshot_reader reader;
-    const char *field;
-    extent.bytes = section->offset + section->bytes - section->ctl_off;
-    struct shm_bell *bell = (struct shm_bell *)(void *)segment->bells + 1 + section->bell_index;
-    int r = snapshot_bind(&snapshot, (uint8_t *)segment->base + section->ctl_off, &extent, bell,
-                          &field);
+    int r = segment_place(&m->segment, &m->layout, section, &place);
     if (r < 0)
         return r;
-    snapshot_reader_init(&reader, &snapshot);
+    place.now.bell = (struct shm_bell *)(void *)m->segment.bells + 1 + section->bell_index;
+    snapshot_reader_init(&reader, &place.now);
     const uint64_t end_ns = clock_mono_ns() + TAKE_NS;
     unsigned laps = 0;
     do
@@ -119,7 +114,7 @@ static int take_raw(struct manager *m, const struct shm_section *section,
     if (ret->data == NULL)
         return -ENOMEM;
     const bool shared = (section->flags & SHM_SECTION_SHARED) != 0;
-    const bool held = shared || leases_of_worker(m, section->owner_index) != NULL;
+    const bool held = shared || leases_peek(m, section->owner_index) != NULL;
     unsigned tries = 0;
     do {
         shared_copy_from(ret->data, memory, section->size);
@@ -135,7 +130,7 @@ int checkpoint_take(struct manager *m, const struct shm_section *section,
                     const struct checkpoint_mark *mark, struct checkpoint_value *ret) {
     *ret = (struct checkpoint_value){.about = about(&m->checkpoint, section)};
     int r = section->kind == SHM_KIND_RAW ? take_raw(m, section, mark, ret)
-                                          : take_snapshot(&m->segment, section, mark, ret);
+                                          : take_snapshot(m, section, mark, ret);
     if (r == 1)
         ret->about.data_crc = crc32c(ret->data, ret->about.bytes);
     else

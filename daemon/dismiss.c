@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Holders of leases whom the table, as it is now, would not let be those workers: an edit gave the
- * name to another user.  Their leases are taken back where the memory can be, too; where it can't,
- * they are named.
+ * name to another user.  Their leases are taken back; where their memory can't be (no room, a
+ * pinned section), they are named.
  */
 #include "journal.h"
 #include "manager.h"

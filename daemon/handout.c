@@ -93,7 +93,7 @@ static bool is_holder(const struct client *c, const struct lease *lease) {
 
 static int may_write(const struct client *c, const struct protocol_map *map,
                      const struct shm_arena *arena, struct why *why) {
-    const struct lease *lease = leases_of_worker(c->manager, arena->owner_index);
+    const struct lease *lease = leases_peek(c->manager, arena->owner_index);
     if (lease != NULL && lease->state == SHM_LEASE_LEASED &&
         lease->record.attachment == map->attachment &&
         lease->record.attachment_epoch == map->attachment_epoch && is_holder(c, lease))
@@ -127,6 +127,13 @@ static const struct shm_arena *find_arena(const struct manager *m, const struct 
     return &layout->arenas[map->index];
 }
 
+/* The end of a lease may change the layout: before an arena is pointed at. */
+static void look_at_holder(struct manager *m, const struct protocol_map *map) {
+    const struct shm_arena *arena = find_arena(m, map);
+    if (arena != NULL && map->writable != 0)
+        leases_of_worker(m, arena->owner_index);
+}
+
 static int judge(const struct client *c, const struct protocol_map *map,
                  const struct shm_arena *arena, struct why *why) {
     if (segment_backend(&c->manager->segment) != SHM_BACKEND_MEMFD)
@@ -151,6 +158,8 @@ static int judge(const struct client *c, const struct protocol_map *map,
 
 void handout_map(struct client *c, const struct protocol_map *map) {
     const struct segment *segment = &c->manager->segment;
+    if (map->part == PROTOCOL_PART_ARENA)
+        look_at_holder(c->manager, map);
     const struct shm_arena *arena = find_arena(c->manager, map);
     struct why why = {0};
     union protocol_message message = {.map = *map};

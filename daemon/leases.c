@@ -5,19 +5,16 @@
 #include "leases.h"
 #include "core/futex.h"
 #include "core/process.h"
-#include "elsewhere.h"
 #include "journal.h"
+#include "leases_parts.h"
 #include "manager.h"
 #include "obituary.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* The close event can come before the lock is gone (1 in 300): look again after so many us. */
@@ -28,14 +25,13 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata);
 
 /* ---- records */
 
-static void free_attachment(struct manager *m, uint32_t index, uint64_t epoch) {
-    struct shm_attachment record = {.word = lease_word(epoch + 1, SHM_LEASE_FREE),
-                                    .worker = SHM_NONE};
+void leases_end_attachment(struct manager *m, uint32_t index, uint64_t epoch,
+                           enum shm_lease_state state) {
+    struct shm_attachment record = {.word = lease_word(epoch + 1, state), .worker = SHM_NONE};
     image_attachment(&m->segment.image, index, &record);
 }
 
-/* What is known of a holder, in both records; the states last. */
-static void write_records(struct manager *m, const struct lease *lease) {
+void leases_write_records(struct manager *m, const struct lease *lease) {
     const struct lease_record *r = &lease->record;
     struct shm_attachment attachment = {.word = lease_word(r->attachment_epoch, lease->state),
                                         .worker = lease->worker,
@@ -78,7 +74,7 @@ static void wake_sections(struct manager *m, uint32_t worker) {
     for (uint32_t i = 0; i < m->layout.sections_used; i++)
         if (layout_place_in_force(m->layout.sections[i].state) &&
             m->layout.sections[i].owner_index == worker)
-            segment_wake(&m->segment, &m->layout.sections[i]);
+            segment_wake(&m->segment, &m->layout, &m->layout.sections[i]);
 }
 
 /* ---- the end of a lease */
@@ -88,7 +84,7 @@ static void end(struct manager *m, struct lease *lease) {
     uint32_t worker = lease->worker;
     bool mine = worker != SHM_NONE && !lease->superseded;
     lease_remove(m->leases.dir_fd, r->attachment, r->attachment_epoch);
-    free_attachment(m, r->attachment, r->attachment_epoch);
+    leases_end_attachment(m, r->attachment, r->attachment_epoch, SHM_LEASE_FREE);
     if (mine) {
         obituary_note(m, worker, r,
                       lease->state == SHM_LEASE_LEASED ? SHM_END_UNKNOWN : SHM_END_UNCLAIMED, 0);
@@ -96,6 +92,7 @@ static void end(struct manager *m, struct lease *lease) {
             obituary_write(m, r, worker, &lease->pidfd);
     }
     forget(m, lease);
+    moves_soon(m);
     if (mine) {
         attach_turn(m, worker);
         wake_sections(m, worker);
@@ -110,7 +107,7 @@ static bool look(struct manager *m, struct lease *lease) {
     return true;
 }
 
-static void set_timer(struct manager *m, struct lease *lease, uint64_t usec) {
+void leases_set_timer(struct manager *m, struct lease *lease, uint64_t usec) {
     sd_event_source_disable_unref(lease->timer);
     lease->timer = NULL;
     sd_event_add_time_relative(m->event, &lease->timer, CLOCK_MONOTONIC, usec, 100, on_timer,
@@ -134,7 +131,8 @@ static void supersede(struct manager *m, struct lease *lease) {
         server_drop(client);
     }
     lease->superseded = true;
-    free_attachment(m, lease->record.attachment, lease->record.attachment_epoch);
+    leases_end_attachment(m, lease->record.attachment, lease->record.attachment_epoch,
+                          SHM_LEASE_FREE);
     if (worker == SHM_NONE)
         return;
     obituary_note(m, worker, &lease->record, SHM_END_UNCLAIMED, 0);
@@ -151,11 +149,11 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
     if (lease->state == SHM_LEASE_GRANTED && !lease->superseded)
         supersede(m, lease);
     else if (lease->checks < BACK_OFFS)
-        set_timer(m, lease, back_off_us[lease->checks++]);
+        leases_set_timer(m, lease, back_off_us[lease->checks++]);
     return 0;
 }
 
-static int on_inotify(sd_event_source *source, const struct inotify_event *event, void *userdata) {
+int leases_on_inotify(sd_event_source *source, const struct inotify_event *event, void *userdata) {
     (void)source;
     struct manager *m = userdata;
     if (event->mask & IN_Q_OVERFLOW) {
@@ -168,9 +166,9 @@ static int on_inotify(sd_event_source *source, const struct inotify_event *event
         return 0;
     for (struct lease *l = m->leases.first; l != NULL; l = l->next)
         if (l->record.attachment == attachment && l->record.attachment_epoch == epoch) {
-            if (!look(m, l) && l->state == SHM_LEASE_LEASED) {
+            if (!look(m, l) && l->state != SHM_LEASE_GRANTED) {
                 l->checks = 0;
-                set_timer(m, l, back_off_us[l->checks++]);
+                leases_set_timer(m, l, back_off_us[l->checks++]);
             }
             break;
         }
@@ -233,8 +231,8 @@ int leases_grant(struct manager *m, uint32_t worker, const struct peer *peer, st
     lease->next = m->leases.first;
     m->leases.first = lease;
     m->leases.grants++;
-    write_records(m, lease);
-    set_timer(m, lease, LEASES_ACK_MS * UINT64_C(1000));
+    leases_write_records(m, lease);
+    leases_set_timer(m, lease, LEASES_ACK_MS * UINT64_C(1000));
     *ret = lease;
     return 0;
 }
@@ -245,7 +243,7 @@ void leases_acknowledge(struct manager *m, struct lease *lease) {
     lease->state = SHM_LEASE_LEASED;
     sd_event_source_disable_unref(lease->timer);
     lease->timer = NULL;
-    write_records(m, lease);
+    leases_write_records(m, lease);
     journal_about(LOG_INFO, JOURNAL_LEASED, lease->record.worker, lease->record.pid,
                   "worker '%s' is %s (uid %u)", lease->record.worker,
                   process_text(lease->record.pid, process), lease->record.uid);
@@ -258,21 +256,36 @@ void leases_suspend(struct manager *m, const struct lease *lease, bool suspend) 
     image_worker(&m->segment.image, lease->worker, &worker);
 }
 
-void leases_revoke(struct manager *m, struct lease *lease) {
+/* Its file goes, so that no later manager takes the lock that is still held for anything; or it is
+ * kept for as long as that lock is, and its attachment says what it is. */
+static void void_lease(struct manager *m, struct lease *lease, bool lingers) {
     const struct lease_record *r = &lease->record;
+    if (lingers) {
+        leases_end_attachment(m, r->attachment, r->attachment_epoch, SHM_LEASE_REVOKED);
+        lease->superseded = true;
+        lease->state = SHM_LEASE_REVOKED;
+        return;
+    }
+    lease_remove(m->leases.dir_fd, r->attachment, r->attachment_epoch);
+    leases_end_attachment(m, r->attachment, r->attachment_epoch, SHM_LEASE_FREE);
+    forget(m, lease);
+}
+
+void leases_revoke(struct manager *m, struct lease *lease, bool lingers) {
+    const struct lease_record r = lease->record;
     uint32_t worker = lease->worker;
     char process[PROCESS_TEXT_BYTES];
-    /* Its file goes, so that no later manager takes the lock that is still held for anything. */
-    lease_remove(m->leases.dir_fd, r->attachment, r->attachment_epoch);
-    free_attachment(m, r->attachment, r->attachment_epoch);
-    obituary_note(m, worker, r, SHM_END_REVOKED, 0);
-    journal_about(LOG_NOTICE, JOURNAL_ENDED, r->worker, r->pid,
-                  "worker '%s': the lease of %s was taken back", r->worker,
-                  process_text(r->pid, process));
+    obituary_note(m, worker, &r, SHM_END_REVOKED, 0);
+    journal_about(LOG_NOTICE, JOURNAL_ENDED, r.worker, r.pid,
+                  "worker '%s': the lease of %s was taken back", r.worker,
+                  process_text(r.pid, process));
     struct client *client = lease->client;
-    forget(m, lease);
-    if (client != NULL)
+    lease->client = NULL;
+    void_lease(m, lease, lingers);
+    if (client != NULL) {
+        client->lease = NULL;
         server_drop(client);
+    }
     attach_turn(m, worker);
     wake_sections(m, worker);
 }
@@ -294,6 +307,13 @@ struct lease *leases_of_worker(struct manager *m, uint32_t worker) {
     return NULL;
 }
 
+const struct lease *leases_peek(const struct manager *m, uint32_t worker) {
+    for (const struct lease *l = m->leases.first; l != NULL; l = l->next)
+        if (l->worker == worker && !l->superseded)
+            return l;
+    return NULL;
+}
+
 void leases_rescan(struct manager *m) {
     for (struct lease *l = m->leases.first, *next; l != NULL; l = next) {
         next = l->next;
@@ -309,8 +329,7 @@ unsigned leases_unacked(const struct manager *m, uid_t uid) {
     return n;
 }
 
-bool *leases_held(struct manager *m) {
-    leases_rescan(m);
+bool *leases_held(const struct manager *m) {
     bool *held = calloc(m->layout.workers_used + 1, sizeof *held);
     for (const struct lease *l = m->leases.first; held != NULL && l != NULL; l = l->next)
         if (!l->superseded && l->worker < m->layout.workers_used)
@@ -318,164 +337,21 @@ bool *leases_held(struct manager *m) {
     return held;
 }
 
+/* Who never acknowledged a lease, and has lost it, never wrote. */
+bool *leases_lingering(const struct manager *m) {
+    bool *lingers = calloc(m->layout.workers_used + 1, sizeof *lingers);
+    for (const struct lease *l = m->leases.first; lingers != NULL && l != NULL; l = l->next)
+        if ((!l->superseded || l->state != SHM_LEASE_GRANTED) && l->worker < m->layout.workers_used)
+            lingers[l->worker] = true;
+    return lingers;
+}
+
 void leases_relate(struct manager *m) {
     for (struct lease *l = m->leases.first; l != NULL; l = l->next)
         l->worker = layout_worker(&m->layout, l->record.worker);
 }
 
-/* ---- after a restart */
-
-/* Who was granted a lease by a manager that died takes it only after it has seen LEASED, and one
- * that was superseded left a later epoch.  Anything else in its record is damage, which must not
- * cost a live holder its name; nor is a rebuilt header a witness. */
-static bool was_acknowledged(const struct manager *m, const struct lease_record *r,
-                             uint32_t worker) {
-    struct shm_attachment a = image_get_attachment(&m->segment.image, r->attachment);
-    struct shm_worker w = {0};
-    if (worker != SHM_NONE)
-        w = image_get_worker(&m->segment.image, worker);
-    return m->segment.rebuilt || w.word == lease_word(r->worker_epoch, SHM_LEASE_LEASED) ||
-           (a.word != lease_word(r->attachment_epoch, SHM_LEASE_GRANTED) &&
-            lease_word_epoch(a.word) <= r->attachment_epoch);
-}
-
-/* Nonsense, a link, a directory, or gone meanwhile. */
-static bool is_no_lease(int r) {
-    return r == -EBADMSG || r == -ELOOP || r == -EISDIR || r == -ENOENT;
-}
-
-static int find_one(struct manager *m, const char *file) {
-    struct lease_record record;
-    int keep;
-    int r = lease_open(m->leases.dir_fd, file, &record, &keep);
-    if (r == 0 && record.attachment < m->layout.attachments_capacity &&
-        record.segment_id == image_header(&m->segment.image)->segment_id && lease_held(keep) != 0) {
-        struct lease *lease = malloc(sizeof *lease);
-        if (lease == NULL) {
-            close(keep);
-            return -ENOMEM;
-        }
-        *lease = (struct lease){.manager = m,
-                                .record = record,
-                                .worker = layout_worker(&m->layout, record.worker),
-                                .keep = keep,
-                                .pidfd = obituary_watch(&record),
-                                .next = m->leases.first};
-        lease->state =
-            was_acknowledged(m, &record, lease->worker) ? SHM_LEASE_LEASED : SHM_LEASE_GRANTED;
-        m->leases.first = lease;
-        write_records(m, lease);
-        if (lease->state == SHM_LEASE_GRANTED)
-            set_timer(m, lease, LEASES_ACK_MS * UINT64_C(1000));
-        return 0;
-    }
-    if (r == 0)
-        close(keep);
-    /* One that can't be looked at may be held: without it a second owner would come. */
-    if (r < 0 && !is_no_lease(r))
-        return r;
-    unlinkat(m->leases.dir_fd, file, 0);
-    return 0;
-}
-
-static int find_all(struct manager *m, DIR *dir) {
-    int r = 0;
-    for (;;) {
-        errno = 0;
-        const struct dirent *e = readdir(dir);
-        if (e == NULL)
-            return -errno;
-        if (e->d_name[0] != '.')
-            r = find_one(m, e->d_name);
-        if (r < 0)
-            return r;
-    }
-}
-
-/* Records that say "held" for which no lease was found: it ended while no manager ran. */
-static void free_the_rest(struct manager *m) {
-    for (uint32_t i = 1; i < m->segment.image.attachments_used; i++) {
-        struct shm_attachment a = image_get_attachment(&m->segment.image, i);
-        bool found = false;
-        for (const struct lease *l = m->leases.first; l != NULL && !found; l = l->next)
-            found = l->record.attachment == i;
-        if (!found && lease_word_state(a.word) != SHM_LEASE_FREE)
-            free_attachment(m, i, lease_word_epoch(a.word));
-    }
-    for (uint32_t i = 0; i < m->layout.workers_used; i++) {
-        struct shm_worker w = image_get_worker(&m->segment.image, i);
-        if (lease_word_state(w.word) == SHM_LEASE_FREE || leases_of_worker(m, i) != NULL)
-            continue;
-        struct lease_record r = {.worker_epoch = lease_word_epoch(w.word), .pid = w.pid};
-        obituary_note(m, i, &r, SHM_END_WHILE_AWAY, 0);
-    }
-}
-
-static const char *reason(int error) {
-    return error == EMFILE ? "too many open files: raise LimitNOFILE (ulimit -n)" : strerror(error);
-}
-
-static int open_directory(struct leases *leases, char *error, size_t error_bytes) {
-    struct stat stat;
-    if (mkdir(leases->path, 0700) < 0 && errno != EEXIST) {
-        snprintf(error, error_bytes, "%s: can't be made: %s", leases->path, reason(errno));
-        return -errno;
-    }
-    leases->dir_fd = open(leases->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    bool foreign = leases->dir_fd < 0 && lstat(leases->path, &stat) == 0;
-    if (!foreign && (leases->dir_fd < 0 || fstat(leases->dir_fd, &stat) < 0)) {
-        snprintf(error, error_bytes, "%s: %s", leases->path, reason(errno));
-        return -errno;
-    }
-    if (!foreign && stat.st_uid == geteuid() && (stat.st_mode & 077) == 0)
-        return 0;
-    snprintf(
-        error, error_bytes,
-        "%s: must be a directory of ours that nobody else can enter (uid %u, mode 0700), and is "
-        "uid %u's, mode %04o: remove it",
-        leases->path, geteuid(), stat.st_uid, stat.st_mode & 07777);
-    return -EPERM;
-}
-
-int leases_open(struct manager *m, char *error, size_t error_bytes) {
-    struct leases *leases = &m->leases;
-    leases->dir_fd = -1;
-    if (m->segment.rebuilt) /* seconds since 1970 outrun any count of grants */
-        leases->epoch_base = clock_real_ns() / UINT64_C(1000000000);
-    snprintf(leases->path, sizeof leases->path, "%s/%08x.leases", m->config.runtime_dir, m->key);
-    int r = open_directory(leases, error, error_bytes);
-    if (r < 0)
-        return r;
-    if (lease_probe(leases->dir_fd) == -EOPNOTSUPP) { /* any other error may pass */
-        snprintf(error, error_bytes,
-                 "%s: no lock lasts on its file system (an overlay, as a container's root?): give "
-                 "a --runtime-dir on a tmpfs, as below /run or /dev/shm",
-                 leases->path);
-        return -EOPNOTSUPP;
-    }
-    r = sd_event_add_inotify(m->event, &leases->inotify, leases->path,
-                             IN_CLOSE_NOWRITE | IN_CLOSE_WRITE, on_inotify, m);
-    if (r < 0) {
-        snprintf(error, error_bytes, "%s: can't be watched: %s", leases->path, reason(-r));
-        return r;
-    }
-    DIR *dir = opendir(leases->path);
-    if (dir == NULL) {
-        snprintf(error, error_bytes, "%s: %s", leases->path, reason(errno));
-        return -errno;
-    }
-    r = find_all(m, dir);
-    closedir(dir);
-    if (r < 0) {
-        snprintf(error, error_bytes, "%s: its leases can't all be looked at (%s): start again",
-                 leases->path, reason(-r));
-        return r;
-    }
-    r = elsewhere_settle(m, error, error_bytes);
-    if (r == 0)
-        free_the_rest(m);
-    return r;
-}
+/* ---- the end of the manager */
 
 void leases_close(struct manager *m) {
     if (m->leases.dir_fd >= 0)

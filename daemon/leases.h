@@ -24,7 +24,7 @@ struct lease {
     struct lease_record record;
     uint32_t worker; /* index of the worker's record; SHM_NONE: the table lost it */
     enum shm_lease_state state;
-    bool superseded; /* not acknowledged in time: only its lock is waited for */
+    bool superseded; /* not acknowledged in time, or taken back: only its lock is waited for */
     int keep;
     int pidfd;
     unsigned checks;        /* looks since the last event, for the back-off */
@@ -54,8 +54,9 @@ int leases_grant(struct manager *manager, uint32_t worker, const struct peer *pe
 /* The holder is told to publish nothing more; or may go on. */
 void leases_suspend(struct manager *manager, const struct lease *lease, bool suspend);
 
-/* Takes it back for good: the worker is free, whatever its holder does. */
-void leases_revoke(struct manager *manager, struct lease *lease);
+/* Takes it back for good: the worker is free, whatever its holder does.  With `lingers` it stays in
+ * the list, superseded, until its lock is gone: so long its holder may write where it could. */
+void leases_revoke(struct manager *manager, struct lease *lease, bool lingers);
 
 /* The client has mapped it. */
 void leases_acknowledge(struct manager *manager, struct lease *lease);
@@ -66,6 +67,9 @@ void leases_disown(struct manager *manager, struct lease *lease);
 /* Who is that worker?  NULL: nobody.  Looks at the lock itself. */
 struct lease *leases_of_worker(struct manager *manager, uint32_t worker);
 
+/* The same as far as is known: ends no lease, and so changes no layout under its caller. */
+const struct lease *leases_peek(const struct manager *manager, uint32_t worker);
+
 /* Asks the kernel about every lease. */
 void leases_rescan(struct manager *manager);
 
@@ -75,7 +79,9 @@ unsigned leases_unacked(const struct manager *manager, uid_t uid);
 /* Records of workers that came or went with an edit. */
 void leases_relate(struct manager *manager);
 
-/* For the planner: by worker index; the caller frees it. */
-bool *leases_held(struct manager *manager);
+/* For the planner, by worker index, as far as is known: who is held; and of whom somebody has a
+ * lock still, who may write where he could.  The caller frees them; NULL: no memory. */
+bool *leases_held(const struct manager *manager);
+bool *leases_lingering(const struct manager *manager);
 
 #endif

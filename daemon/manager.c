@@ -187,6 +187,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
                 "they are mended",
                 controls);
     leases_rescan(m);
+    moves_look(m);
     handout_look(m);
     stale_look(m, clock_mono_ns());
     refusals_look(&m->refusals, clock_mono_ns());
@@ -207,7 +208,7 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
     char who[64];
     snprintf(who, sizeof who, "SIGHUP from pid %u", info->ssi_pid);
     sd_notify(0, "RELOADING=1");
-    apply_table(userdata, who, NULL);
+    apply_table(userdata, who, false, NULL);
     sd_notify(0, "READY=1");
     return 0;
 }
@@ -343,6 +344,7 @@ void manager_stop(struct manager *m) {
             image_state(&m->segment.image, SHM_STATE_STOPPED);
         segment_close(&m->segment);
     }
+    sd_event_source_disable_unref(m->arrivals);
     sd_event_source_disable_unref(m->tick);
     table_db_close(m->table_db);
     state_db_close(m->state);

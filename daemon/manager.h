@@ -11,6 +11,7 @@
 #include "core/plan.h"
 #include "core/table.h"
 #include "leases.h"
+#include "moves.h"
 #include "refusals.h"
 #include "segment.h"
 #include "server.h"
@@ -35,8 +36,10 @@ struct manager {
     uint64_t since_real_ns;
     sd_event *event;
     sd_event_source *tick;
-    sd_event_source *watch; /* segment_watched() */
-    int lock;               /* semaphore id: one manager a key */
+    sd_event_source *watch;    /* segment_watched() */
+    sd_event_source *arrivals; /* moves_soon() */
+    bool moves_stuck;          /* and that was said */
+    int lock;                  /* semaphore id: one manager a key */
     struct segment segment;
     struct layout layout; /* what runs */
     struct table table;   /* what was applied */
@@ -76,9 +79,10 @@ void manager_notify_status(struct manager *manager);
 
 /* ---- apply.c */
 
-/* Reads the table and applies it whole or not at all.  `who` goes into the history.  0, or -EINVAL
- * (rejected; manager->verdict.error says why).  *plan, when not NULL, is what was planned. */
-int apply_table(struct manager *manager, const char *who, struct plan *plan);
+/* Reads the table and applies it whole or not at all; with `force` also what takes something away
+ * from a holder.  `who` goes into the history.  0, or -EINVAL (rejected; manager->verdict.error
+ * says why).  *plan, when not NULL, is what was planned. */
+int apply_table(struct manager *manager, const char *who, bool force, struct plan *plan);
 
 /* Publishes a layout that follows the one in force and whose memory is prepared, and remembers it.
  * -ENOMEM and errors of state.db: nothing is changed. */
@@ -87,7 +91,7 @@ int apply_publish(struct manager *manager, const char *who, const char *what,
                   size_t error_bytes);
 
 /* Plans only. */
-int apply_plan(struct manager *manager, struct plan *plan);
+int apply_plan(struct manager *manager, bool force, struct plan *plan);
 
 /* Looks up the groups of read_group: -EINVAL, a group that isn't there. */
 int apply_readers(struct table *table, char *error, size_t error_bytes);
@@ -103,7 +107,7 @@ int apply_start(struct manager *manager, struct table *table);
 /* ---- revoke.c */
 
 /* Takes a worker's lease back, and its memory out of its holder's reach.  -ENOENT, -ESRCH: there is
- * none; -EOPNOTSUPP: not on this backend; or why it failed. */
+ * none; -EINVAL: there is no room for that, or a section can't be moved now; or why it failed. */
 int revoke_worker(struct manager *manager, const char *who, const char *name, char *error,
                   size_t error_bytes);
 

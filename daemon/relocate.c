@@ -1,22 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Copies values out of arenas that are replaced by fresh memory while somebody may be writing
- * there.
+ * Copies values out of places that are left, while somebody may be writing there: to another
+ * offset, or to the same one in an arena that is replaced by fresh memory.
  */
-#include "backend.h"
+#include "relocate.h"
 #include "core/crc32c.h"
 #include "core/futex.h"
 #include "core/memfd.h"
-#include "core/snapshot.h"
+#include "core/shared.h"
 #include "journal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#define TRIES 1000 /* views of a value whose writer doesn't stop */
 
 /* An arena's memory before. */
 struct relocation {
@@ -27,7 +26,9 @@ struct relocation {
 };
 
 static bool replaced(const struct layout *running, const struct layout *next, uint32_t index) {
-    return layout_place_in_force(next->arenas[index].state) &&
+    return index < running->arenas_used && layout_place_in_force(next->arenas[index].state) &&
+           layout_place_in_force(running->arenas[index].state) &&
+           next->arenas[index].offset == running->arenas[index].offset &&
            next->arenas[index].incarnation != running->arenas[index].incarnation;
 }
 
@@ -53,12 +54,24 @@ static int map_old(const struct segment *s, const struct layout *running, uint32
     return r;
 }
 
+int relocate_begin(const struct segment *s, const struct layout *running, const struct layout *next,
+                   struct relocation **ret, char *error, size_t error_bytes) {
+    int r = 0;
+    *ret = NULL;
+    for (uint32_t i = 0; r == 0 && i < next->arenas_used; i++)
+        if (replaced(running, next, i))
+            r = map_old(s, running, i, ret);
+    if (r < 0)
+        snprintf(error, error_bytes, "the memory to be left can't be mapped: %s", strerror(-r));
+    return r;
+}
+
 void segment_leave(struct relocation *list, const struct layout *layout) {
     for (struct relocation *old; (old = list) != NULL; free(old)) {
         list = old->next;
         for (uint32_t i = 0; layout != NULL && i < layout->sections_used; i++) {
             const struct shm_section *section = &layout->sections[i];
-            if (layout_place_in_force(section->state) && section->arena_index == old->index &&
+            if (section->state != SHM_PLACE_FREE && section->arena_index == old->index &&
                 section->kind == SHM_KIND_SNAPSHOT)
                 futex_wake((const uint32_t *)(const void *)((const uint8_t *)old->at +
                                                             (section->ctl_off - old->offset) +
@@ -70,83 +83,97 @@ void segment_leave(struct relocation *list, const struct layout *layout) {
 
 /* ---- values */
 
-/* The newest value, in buffer 0 of a section that nobody has seen yet. */
-static void put_value(uint8_t *control, const struct snapshot_value *value, const void *data) {
-    struct shm_snapshot *snapshot = (struct shm_snapshot *)(void *)control;
-    uint8_t *buffer = control + snapshot->control.buf_off;
-    const struct shm_buffer head = {.seq = 2 * value->version,
-                                    .len = value->length,
-                                    .mono_ns = value->mono_ns,
-                                    .real_ns = value->real_ns,
-                                    .epoch = value->epoch};
-    memcpy(buffer, &head, sizeof head);
-    memcpy(buffer + SHM_LINE, data, value->length);
-    snapshot->head = value->version << SHM_HEAD_VERSION_SHIFT;
-}
-
-/* 0, also where nothing was published; -EBADMSG: nothing whole was to be had. */
-static int copy_snapshot(uint8_t *to, void *from, const struct shm_section *section) {
-    struct snapshot bound;
-    struct snapshot_reader reader;
-    struct snapshot_value value;
-    const void *data;
-    const char *field;
-    snapshot_format(to, section);
-    if (snapshot_bind(&bound, from, section, NULL, &field) < 0)
-        return -EBADMSG;
-    snapshot_reader_init(&reader, &bound);
-    for (int try = 0; try < TRIES; try++) {
-        int r = snapshot_view(&reader, &data, &value);
-        if (r == -ENODATA)
-            return 0;
-        if (r < 0)
-            continue;
-        put_value(to, &value, data);
-        if (snapshot_valid(&reader, &value))
-            return 0;
-    }
-    return -EBADMSG;
-}
-
-/* A value that couldn't be had whole is none: the section begins anew. */
-static void copy_section(const struct segment *s, const struct layout *next,
-                         struct shm_section *section, const struct relocation *old) {
-    uint8_t *to = (uint8_t *)s->base + section->ctl_off;
-    uint8_t *from = (uint8_t *)old->at + (section->ctl_off - old->offset);
-    if (section->kind == SHM_KIND_RAW) {
-        memcpy(to, from, section->size);
-    } else if (copy_snapshot(to, from, section) < 0) {
-        journal(LOG_WARNING, JOURNAL_TROUBLE,
-                "section '%s': its holder left no whole value, and it begins empty", section->name);
-        section->incarnation = next->generation;
-        section->changed_gen = next->generation;
-        section->crc = CRC32C_OF((const struct shm_section *)section);
-        memset(to, 0, section->bytes);
-        snapshot_format(to, section);
-    }
-}
-
-static void copy_sections(const struct segment *s, struct layout *next,
-                          const struct relocation *list) {
+/* Where a section's memory is, as it runs. */
+static void *memory_of(const struct segment *s, const struct relocation *list,
+                       const struct shm_section *section) {
     for (const struct relocation *old = list; old != NULL; old = old->next)
-        for (uint32_t i = 0; i < next->sections_used; i++)
-            if (layout_place_in_force(next->sections[i].state) &&
-                next->sections[i].arena_index == old->index)
-                copy_section(s, next, &next->sections[i], old);
+        if (old->index == section->arena_index)
+            return (uint8_t *)old->at + (section->ctl_off - old->offset);
+    return (uint8_t *)s->base + section->ctl_off;
 }
 
-int segment_relocate(struct segment *s, const struct layout *running, struct layout *next,
-                     struct relocation **ret, char *error, size_t error_bytes) {
-    int r = 0;
-    *ret = NULL;
-    for (uint32_t i = 0; r == 0 && i < next->arenas_used; i++)
-        if (replaced(running, next, i))
-            r = map_old(s, running, i, ret);
-    if (r < 0)
-        snprintf(error, error_bytes, "the memory to be left can't be mapped: %s", strerror(-r));
-    else
-        r = segment_prepare(s, next, error, error_bytes);
+static int bind_old(const struct segment *s, const struct relocation *list,
+                    const struct layout *running, uint32_t slot, struct segment_place *ret) {
+    const struct shm_section *section = &running->sections[slot];
+    const char *field;
+    int r = snapshot_bind(&ret->now, memory_of(s, list, section), section, NULL, &field);
+    if (r < 0 || section->state != SHM_PLACE_MOVING)
+        return r;
+    section = &running->sections[section->old_slot];
+    r = snapshot_bind(&ret->before, memory_of(s, list, section), section, NULL, &field);
+    ret->now.before = &ret->before;
+    return r;
+}
+
+uint64_t segment_value_bytes(const struct segment_place *place) {
+    struct snapshot_reader reader;
+    struct snapshot_value value = {0};
+    const void *data;
+    snapshot_reader_init(&reader, &place->now);
+    return snapshot_view(&reader, &data, &value) == 0 ? value.length : 0;
+}
+
+bool segment_value_fits(const struct segment_place *place) {
+    return segment_value_bytes(place) <= place->now.size;
+}
+
+/* 0, also where nothing was published; -EBADMSG: nothing whole was to be had; -EMSGSIZE. */
+static int carry(const struct segment *s, const struct shm_section *to,
+                 const struct segment_place *from) {
+    struct snapshot fresh;
+    const char *field;
+    if (segment_value_bytes(from) > to->size)
+        return -EMSGSIZE;
+    if (snapshot_bind(&fresh, (uint8_t *)s->base + to->ctl_off, to, NULL, &field) < 0)
+        return -EBADMSG;
+    fresh.before = &from->now;
+    return snapshot_carry(&fresh);
+}
+
+/* A value that couldn't be had whole is none. */
+static void begin_anew(const struct segment *s, const struct layout *next,
+                       struct shm_section *section) {
+    uint8_t *to = (uint8_t *)s->base + section->ctl_off;
+    journal(LOG_WARNING, JOURNAL_TROUBLE,
+            "section '%s': its holder left no whole value, and it begins empty", section->name);
+    section->incarnation = next->generation;
+    section->changed_gen = next->generation;
+    section->crc = CRC32C_OF((const struct shm_section *)section);
+    memset(to, 0, section->bytes);
+    snapshot_format(to, section);
+}
+
+static int copy_section(const struct segment *s, const struct layout *running, struct layout *next,
+                        uint32_t slot, const struct relocation *list, char *error,
+                        size_t error_bytes) {
+    const struct shm_section *from = &running->sections[slot];
+    struct shm_section *to = &next->sections[slot];
+    struct segment_place place;
+    if (from->kind == SHM_KIND_RAW) {
+        shared_copy_to((uint8_t *)s->base + to->ctl_off, memory_of(s, list, from),
+                       from->size < to->size ? from->size : to->size);
+        return 0;
+    }
+    int r = bind_old(s, list, running, slot, &place);
     if (r == 0)
-        copy_sections(s, next, *ret);
+        r = carry(s, to, &place);
+    if (r == -EBADMSG)
+        begin_anew(s, next, to);
+    if (r != -EMSGSIZE)
+        return 0;
+    snprintf(error, error_bytes,
+             "section '%s': its newest value has %llu bytes, and a size of %llu would not take it: "
+             "publish a smaller one first, or choose a larger size",
+             to->name, (unsigned long long)segment_value_bytes(&place),
+             (unsigned long long)to->size);
+    return -EINVAL;
+}
+
+int relocate_copy(const struct segment *s, const struct layout *running, struct layout *next,
+                  const struct relocation *list, char *error, size_t error_bytes) {
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < next->sections_used; i++)
+        if (next->sections[i].state == SHM_PLACE_LIVE && segment_moves(running, next, i))
+            r = copy_section(s, running, next, i, list, error, error_bytes);
     return r;
 }

@@ -36,17 +36,32 @@ static const char *peer_text(const struct client *c, char text[64]) {
     return text;
 }
 
-static void reload(struct client *c) {
+/* "--force" or nothing; anything else was refused. */
+static bool forced(struct client *c, const char *argument, bool *force) {
+    *force = strcmp(argument, "--force") == 0;
+    if (*force || *argument == '\0')
+        return true;
+    server_refuse(c, -EINVAL, 0, "plan and reload take nothing, or --force");
+    return false;
+}
+
+static void reload(struct client *c, const char *argument) {
     char who[64];
+    bool force;
     struct plan plan = {0};
-    int r = apply_table(c->manager, peer_text(c, who), &plan);
+    if (!forced(c, argument, &force))
+        return;
+    int r = apply_table(c->manager, peer_text(c, who), force, &plan);
     server_reply(c, r < 0 ? plain_reply(r, c->manager->verdict.error) : plan_reply(&plan, 0), r);
     plan_clear(&plan);
 }
 
-static void plan(struct client *c) {
+static void plan(struct client *c, const char *argument) {
+    bool force;
     struct plan plan = {0};
-    int r = apply_plan(c->manager, &plan);
+    if (!forced(c, argument, &force))
+        return;
+    int r = apply_plan(c->manager, force, &plan);
     server_reply(c, plan_reply(&plan, r), r);
     plan_clear(&plan);
 }
@@ -94,9 +109,9 @@ static void answer(struct client *c, const char *text) {
     else if (strcmp(verb, "table") == 0)
         server_reply(c, table_reply(c->manager), 0);
     else if (strcmp(verb, "plan") == 0)
-        plan(c);
+        plan(c, argument);
     else if (strcmp(verb, "reload") == 0)
-        reload(c);
+        reload(c, argument);
     else if (strcmp(verb, "checkpoint") == 0)
         checkpoint_ask(c, argument);
     else if (strcmp(verb, "revoke") == 0)

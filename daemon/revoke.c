@@ -2,11 +2,12 @@
  *
  * Taking a worker's lease back while its process lives.  To tell it is not enough: a process that
  * was stopped in the midst of a publish would go on with it under its successor's eyes.  So its
- * arenas get fresh memory at the same place, with a copy of the newest values, and what the old
- * holder still maps reaches nobody.  It takes a backend on which an arena is an object of its own.
+ * sections get fresh memory with a copy of the newest values, and what he was about to write
+ * reaches nobody.  Where an arena is an object of its own, the memory is replaced at the same
+ * place, and the old holder can reach nothing else; under System V it is at another, and the place
+ * before stays unused until his lock is gone.
  */
 #include "core/crc32c.h"
-#include "core/process.h"
 #include "journal.h"
 #include "manager.h"
 
@@ -25,12 +26,33 @@ static int no_lease(const struct manager *m, const char *name, char *error, size
     return known ? -ESRCH : -ENOENT;
 }
 
+/* What is on its way there has arrived: the copy takes the newest value from where it is. */
+static void end_move(struct layout *layout, uint32_t slot) {
+    struct shm_section *section = &layout->sections[slot];
+    struct shm_section *before = &layout->sections[section->old_slot];
+    before->state = SHM_PLACE_RETIRED;
+    before->retired_gen = layout->generation;
+    before->changed_gen = layout->generation;
+    before->crc = CRC32C_OF((const struct shm_section *)before);
+    section->state = SHM_PLACE_LIVE;
+    section->old_slot = 0;
+    section->old_ctl_off = 0;
+    section->changed_gen = layout->generation;
+    section->crc = CRC32C_OF((const struct shm_section *)section);
+}
+
 /* The layout in force, the worker's arenas with another incarnation. */
-static int make_next(const struct manager *m, uint32_t worker, struct layout *ret) {
+static int renew_arenas(const struct manager *m, uint32_t worker, struct layout *ret, char *error,
+                        size_t bytes) {
     int r = layout_copy(ret, &m->layout);
-    if (r < 0)
+    if (r < 0) {
+        snprintf(error, bytes, "out of memory");
         return r;
+    }
     ret->generation++;
+    for (uint32_t i = 0; i < ret->sections_used; i++)
+        if (ret->sections[i].state == SHM_PLACE_MOVING && ret->sections[i].owner_index == worker)
+            end_move(ret, i);
     for (uint32_t i = 0; i < ret->arenas_used; i++) {
         struct shm_arena *arena = &ret->arenas[i];
         if (arena->owner_index != worker || !layout_place_in_force(arena->state))
@@ -41,21 +63,43 @@ static int make_next(const struct manager *m, uint32_t worker, struct layout *re
     return 0;
 }
 
+/* The same in arenas of other places, where no object can be taken away. */
+static int leave_arenas(struct manager *m, uint32_t worker, struct layout *ret, char *error,
+                        size_t bytes) {
+    struct moves moves;
+    struct plan plan;
+    int r = moves_gather(m, NULL, true, &moves);
+    if (r < 0) {
+        snprintf(error, bytes, "out of memory");
+        return r;
+    }
+    r = plan_evict(&plan, &m->layout, worker, &moves.facts);
+    moves_clear(&moves);
+    if (r < 0) {
+        snprintf(error, bytes, "%s", r == -ENOMEM ? "out of memory" : plan.error);
+    } else {
+        *ret = plan.next;
+        plan.next = (struct layout){0};
+    }
+    plan_clear(&plan);
+    return r;
+}
+
 static int relocate(struct manager *m, const char *who, uint32_t worker, char *error,
                     size_t bytes) {
     char what[SHM_NAME_BYTES + 32];
     struct layout next = {0};
-    struct relocation *old = NULL;
+    struct relocation *replaced = NULL;
     snprintf(what, sizeof what, "fresh memory for worker '%s'", m->layout.workers[worker]);
-    int r = make_next(m, worker, &next);
+    int r = segment_backend(&m->segment) == SHM_BACKEND_MEMFD
+                ? renew_arenas(m, worker, &next, error, bytes)
+                : leave_arenas(m, worker, &next, error, bytes);
     if (r == 0)
-        r = segment_relocate(&m->segment, &m->layout, &next, &old, error, bytes);
-    else
-        snprintf(error, bytes, "out of memory");
+        r = segment_prepare(&m->segment, &m->layout, &next, &replaced, error, bytes);
     if (r == 0)
         r = apply_publish(m, who, what, &next, &m->table, error, bytes);
     segment_settle(&m->segment, &m->layout);
-    segment_leave(old, r == 0 ? &m->layout : NULL);
+    segment_leave(replaced, r == 0 ? &m->layout : NULL);
     layout_clear(&next);
     return r;
 }
@@ -84,22 +128,14 @@ int revoke_worker(struct manager *m, const char *who, const char *name, char *er
     struct lease *lease = worker == SHM_NONE ? NULL : leases_of_worker(m, worker);
     if (lease == NULL)
         return no_lease(m, name, error, bytes);
-    char process[PROCESS_TEXT_BYTES];
-    if (segment_backend(&m->segment) != SHM_BACKEND_MEMFD) {
-        snprintf(
-            error, bytes,
-            "worker '%s' is %s, from whom backend sysv can't take its memory: end it (kill), or "
-            "use backend memfd",
-            name, process_text(lease->record.pid, process));
-        return -EOPNOTSUPP;
-    }
     /* First, so that a holder with manners publishes nothing more and keeps its old memory. */
     leases_suspend(m, lease, true);
-    int r = relocate(m, who, worker, error, bytes);
+    int r = has_arenas(m, worker) ? relocate(m, who, worker, error, bytes) : 0;
     if (r < 0) {
         leases_suspend(m, lease, false);
         return r;
     }
-    leases_revoke(m, lease);
+    /* On sysv he may write in the place before until his lock is gone. */
+    leases_revoke(m, lease, segment_backend(&m->segment) != SHM_BACKEND_MEMFD);
     return 0;
 }

@@ -7,9 +7,6 @@
 #include "core/crc32c.h"
 #include "core/futex.h"
 #include "core/process.h"
-#include "core/shared.h"
-#include "core/snapshot.h"
-#include "memory.h"
 #include "state_db.h"
 
 #include <errno.h>
@@ -239,108 +236,6 @@ int segment_lock(struct segment *s, const struct layout *layout, bool lock, char
         return s->backend->lock(s, layout, error, error_bytes);
     s->backend->unlock(s);
     return 0;
-}
-
-/* ---- its sections */
-
-static bool is_new(const struct shm_section *section, const struct layout *next) {
-    return section->state == SHM_PLACE_LIVE && section->incarnation == next->generation;
-}
-
-/* Its arena gets fresh memory. */
-static bool is_moved(const struct shm_section *section, const struct layout *next) {
-    return layout_place_in_force(section->state) &&
-           next->arenas[section->arena_index].incarnation == next->generation;
-}
-
-/* What was touched for a plan that is refused, or its cgroup stayed full, and the next allocation
- * would be the manager's death.  Whole pages: the first and the last may be a neighbour's too. */
-static void give_back(const struct segment *s, const struct layout *next) {
-    for (uint32_t i = 0; i < next->sections_used; i++) {
-        const struct shm_section *section = &next->sections[i];
-        if (!is_new(section, next))
-            continue;
-        uint64_t from = layout_round(section->offset, SHM_PAGE);
-        uint64_t to = (section->offset + section->bytes) / SHM_PAGE * SHM_PAGE;
-        if (from < to)
-            madvise((uint8_t *)s->base + from, to - from, MADV_REMOVE);
-    }
-}
-
-static int reserve(struct segment *s, const struct layout *next, char *error, size_t error_bytes) {
-    struct memory_range *ranges = calloc(next->sections_used + 1, sizeof *ranges);
-    if (ranges == NULL)
-        return -ENOMEM;
-    size_t n = 0;
-    uint64_t wanted = 0;
-    for (uint32_t i = 0; i < next->sections_used; i++) {
-        const struct shm_section *section = &next->sections[i];
-        if (!is_new(section, next) && !is_moved(section, next))
-            continue;
-        uint64_t from = section->offset / SHM_PAGE * SHM_PAGE;
-        uint64_t to = layout_round(section->offset + section->bytes, SHM_PAGE);
-        ranges[n++] = (struct memory_range){(uint8_t *)s->base + from, to - from};
-        wanted += to - from;
-    }
-    uint64_t room = memory_available();
-    int r = wanted > room ? -ENOMEM : memory_touch(ranges, n);
-    free(ranges);
-    if (r == 0)
-        return 0;
-    char found[48] = "it can't be had";
-    if (wanted > room)
-        snprintf(found, sizeof found, "%llu can be had", (unsigned long long)room);
-    else
-        give_back(s, next);
-    snprintf(error, error_bytes,
-             "the new sections need %llu bytes of memory, and %s: make them smaller, or give the "
-             "machine (or the manager's cgroup) more",
-             (unsigned long long)wanted, found);
-    return -ENOMEM;
-}
-
-int segment_prepare(struct segment *s, const struct layout *next, char *error, size_t error_bytes) {
-    int r = s->backend->prepare == NULL ? 0 : s->backend->prepare(s, next, error, error_bytes);
-    if (r == 0)
-        r = reserve(s, next, error, error_bytes);
-    for (uint32_t i = 0; r == 0 && i < next->sections_used; i++) {
-        const struct shm_section *section = &next->sections[i];
-        if (!is_new(section, next))
-            continue;
-        uint8_t *memory = (uint8_t *)s->base + section->offset;
-        memset(memory, 0, section->bytes); /* it may have been another section's */
-        if (section->kind == SHM_KIND_SNAPSHOT)
-            snapshot_format((uint8_t *)s->base + section->ctl_off, section);
-        memset((struct shm_bell *)(void *)s->bells + 1 + section->bell_index, 0,
-               sizeof(struct shm_bell));
-    }
-    return r;
-}
-
-void segment_wake(const struct segment *s, const struct shm_section *section) {
-    if (section->kind != SHM_KIND_SNAPSHOT)
-        return;
-    const uint8_t *control = (const uint8_t *)s->base + section->ctl_off;
-    futex_wake((const uint32_t *)(const void *)(control + offsetof(struct shm_snapshot, head)));
-}
-
-unsigned segment_mend_controls(struct segment *s, const struct layout *layout) {
-    unsigned mended = 0;
-    for (uint32_t i = 0; i < layout->sections_used; i++) {
-        const struct shm_section *section = &layout->sections[i];
-        if (section->state != SHM_PLACE_LIVE || section->kind != SHM_KIND_SNAPSHOT)
-            continue;
-        struct snapshot bound;
-        const char *field;
-        void *control = (uint8_t *)s->base + section->ctl_off;
-        if (snapshot_bind(&bound, control, section, NULL, &field) == 0)
-            continue;
-        struct shm_snapshot fresh = {0};
-        snapshot_format(&fresh, section);
-        shared_copy_to(control, &fresh.control, sizeof fresh.control);
-        mended++;
-    }
-    return mended;
 }
 
 void segment_settle(struct segment *s, const struct layout *layout) {

@@ -7,6 +7,7 @@
 
 #include "core/directory.h"
 #include "core/image.h"
+#include "core/snapshot.h"
 #include "core/table.h"
 
 struct backend;
@@ -63,26 +64,42 @@ int segment_permit(struct segment *segment, const struct segment_wish *wish, cha
 int segment_lock(struct segment *segment, const struct layout *layout, bool lock, char *error,
                  size_t error_bytes);
 
-/* Makes sure that the memory of the sections new in `next` is there (else -ENOMEM and why), and
- * makes their control lines; nothing of it is visible yet. */
-int segment_prepare(struct segment *segment, const struct layout *next, char *error,
-                    size_t error_bytes);
-
-/* What `layout`, which is in force, doesn't list goes: after a flip, or a plan that failed. */
-void segment_settle(struct segment *segment, const struct layout *layout);
-
-/* relocate.c: copies the sections of arenas that have another incarnation in `next` into fresh
- * memory, in place of segment_prepare(); one that can't be had whole begins anew, which `next` says
- * then.  *ret is the memory that is left, also on failures. */
+/* Makes sure that there is memory (else -ENOMEM and why) for the sections that are new in `next`,
+ * or elsewhere than in `running`, and makes their control lines; nothing of it is visible yet.
+ * Those that don't wait for their writer get their values: one that can't be had whole begins anew,
+ * which `next` says then; one that is too large for its new place is -EINVAL.  *left is the memory
+ * that is replaced, also on failures. */
 struct relocation;
-int segment_relocate(struct segment *segment, const struct layout *running, struct layout *next,
-                     struct relocation **ret, char *error, size_t error_bytes);
+int segment_prepare(struct segment *segment, const struct layout *running, struct layout *next,
+                    struct relocation **left, char *error, size_t error_bytes);
 
 /* Lets it go; with `layout`, which is in force, wakes who sleeps there. */
 void segment_leave(struct relocation *left, const struct layout *layout);
 
-/* Wakes everybody who sleeps on a section. */
-void segment_wake(const struct segment *segment, const struct shm_section *section);
+/* Has this section another place in `next`? */
+bool segment_moves(const struct layout *running, const struct layout *next, uint32_t slot);
+
+/* What `layout`, which is in force, doesn't list goes: after a flip, or a plan that failed. */
+void segment_settle(struct segment *segment, const struct layout *layout);
+
+/* A snapshot section's memory, with the place before where it is moving.  It refers to itself:
+ * don't copy it. */
+struct segment_place {
+    struct snapshot now, before;
+};
+int segment_place(const struct segment *segment, const struct layout *layout,
+                  const struct shm_section *section, struct segment_place *ret);
+
+/* Length of its newest value; 0: none. */
+uint64_t segment_value_bytes(const struct segment_place *place);
+
+/* Does the size that the section has now allow it? */
+bool segment_value_fits(const struct segment_place *place);
+
+/* Wakes everybody who sleeps on a section of `layout`; or at the places that were left with it. */
+void segment_wake(const struct segment *segment, const struct layout *layout,
+                  const struct shm_section *section);
+void segment_wake_left(const struct segment *segment, const struct layout *layout);
 
 /* Mends damaged control lines of sections; the number that were. */
 unsigned segment_mend_controls(struct segment *segment, const struct layout *layout);

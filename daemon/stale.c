@@ -7,7 +7,6 @@
 #include "stale.h"
 #include "core/directory.h"
 #include "core/restored.h"
-#include "core/snapshot.h"
 #include "journal.h"
 #include "manager.h"
 
@@ -33,18 +32,14 @@ static int reserve(struct stale *stale, uint32_t slots) {
 }
 
 /* The newest value's version and time; false when there is none, or none that can be read now. */
-static bool newest(const struct segment *segment, const struct shm_section *section,
+static bool newest(const struct manager *m, const struct shm_section *section,
                    struct snapshot_value *ret) {
-    struct shm_section extent = *section;
-    struct snapshot snapshot;
+    struct segment_place place;
     struct snapshot_reader reader;
-    const char *field;
     const void *data;
-    extent.bytes = section->offset + section->bytes - section->ctl_off;
-    if (snapshot_bind(&snapshot, (uint8_t *)segment->base + section->ctl_off, &extent, NULL,
-                      &field) < 0)
+    if (segment_place(&m->segment, &m->layout, section, &place) < 0)
         return false;
-    snapshot_reader_init(&reader, &snapshot);
+    snapshot_reader_init(&reader, &place.now);
     return snapshot_view(&reader, &data, ret) == 0 && ret->mono_ns != 0;
 }
 
@@ -57,7 +52,7 @@ static void say(struct manager *m, const struct shm_section *section, const stru
                         (double)(now_ns - mark->since_ns) / 1e9);
         return;
     }
-    const struct lease *lease = leases_of_worker(m, section->owner_index);
+    const struct lease *lease = leases_peek(m, section->owner_index);
     char who[96] = "which nobody holds";
     if (lease != NULL)
         snprintf(who, sizeof who, "which process %u holds", lease->record.pid);
@@ -72,7 +67,7 @@ static void say(struct manager *m, const struct shm_section *section, const stru
 /* True when it changed sides. */
 static bool look(struct manager *m, const struct shm_section *section, struct stale_mark *mark,
                  struct snapshot_value *value, uint64_t now_ns) {
-    if (!newest(&m->segment, section, value))
+    if (!newest(m, section, value))
         return false;
     uint64_t age_ns = snapshot_age(value);
     bool stale = age_ns / MS_NS >= section->stale_ms;

@@ -82,13 +82,29 @@ static json_t *verdict_json(const struct manager *m) {
                      v->outcome == VERDICT_APPLIED ? NULL : v->error, "differs", differs);
 }
 
+/* Which sections are on their way to another place, and whose publish they wait for. */
+static json_t *moving_json(const struct manager *m) {
+    json_t *moving = json_array();
+    for (uint32_t i = 0; i < m->layout.sections_used; i++) {
+        const struct shm_section *section = &m->layout.sections[i];
+        if (section->state != SHM_PLACE_MOVING)
+            continue;
+        const struct lease *lease = leases_peek(m, section->owner_index);
+        json_array_append_new(
+            moving, json_pack("{s:s, s:s, s:I}", "section", section->name, "waits_for",
+                              section->owner, "pid",
+                              lease == NULL ? (json_int_t)0 : (json_int_t)lease->record.pid));
+    }
+    return moving;
+}
+
 char *status_reply(struct manager *m) {
     return text_of(json_pack(
-        "{s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:{s:I, s:I}, s:{s:I, s:I, s:I}}", "ok", 1,
+        "{s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:{s:I, s:I}, s:{s:I, s:I, s:I}}", "ok", 1,
         "manager", manager_json(m), "segment", segment_json(m), "generation",
         (json_int_t)m->layout.generation, "sections", count_sections(&m->layout), "workers",
         count_workers(&m->layout), "leased", count_leased(&m->leases), "table", verdict_json(m),
-        "checkpoint", checkpoint_json(m), "clients", "connected", (json_int_t)m->server.clients_n,
+        "checkpoint", checkpoint_json(m), "moving", moving_json(m), "clients", "connected", (json_int_t)m->server.clients_n,
         "waiting", (json_int_t)server_waiting(&m->server), "counters", "grants",
         (json_int_t)m->leases.grants, "refused", (json_int_t)m->leases.refused, "repairs",
         (json_int_t)m->repairs));
@@ -142,9 +158,12 @@ static unsigned count_stale(const struct stale *stale) {
 void status_line(const struct manager *m, char *line, size_t bytes) {
     const struct verdict *v = &m->verdict;
     unsigned stale = count_stale(&m->stale);
-    char late[32] = "";
+    unsigned moving = moves_count(&m->layout);
+    char late[64] = "";
     if (stale > 0)
         snprintf(late, sizeof late, " (%u stale)", stale);
+    if (moving > 0)
+        snprintf(late + strlen(late), sizeof late - strlen(late), " (%u moving)", moving);
     snprintf(line, bytes,
              "generation %llu; %lld sections%s; %lld of %lld workers attached%s%s%s%s%s",
              (unsigned long long)m->layout.generation, (long long)count_sections(&m->layout), late,

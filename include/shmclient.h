@@ -155,6 +155,7 @@ struct shmc_section_info {
     uint64_t real_ns; /* when it was published; 0 = unknown */
     uint64_t age_ns;  /* UINT64_MAX = unknown */
     bool stale;
+    bool moving; /* to another place: its writer's next publish goes there */
     uint64_t aborted, wakes, wake_errors;
     uint64_t reserved[8];
 };
@@ -230,7 +231,8 @@ int shmc_section_info(shmc_section *section, struct shmc_section_info *ret);
 /* ---- raw: bytes at an offset, no protocol */
 
 /* The section's memory.  shmc_raw() is for reading; shmc_raw_writable() is the same address, for
- * the owner: -EACCES for others. */
+ * the owner: -EACCES for others.  While the owner is attached it stays where it is; otherwise an
+ * edit of the table may move it, and these calls then give another address. */
 int shmc_raw(shmc_section *section, const void **data, size_t *bytes);
 int shmc_raw_writable(shmc_section *section, void **data, size_t *bytes);
 
@@ -263,7 +265,9 @@ struct shmc_value {
 int shmc_publish(shmc_section *section, const void *data, size_t bytes);
 
 /* The same in place: begin gives `room` writable bytes (their content is undefined), which nobody
- * sees until commit.  Between the two the section is busy.  Abort gives up; it never fails. */
+ * sees until commit.  Between the two the section is busy, and an edit of the table may move it:
+ * the value goes along, and is as large as the new size at most.  Abort gives up; it never fails.
+ */
 int shmc_begin(shmc_section *section, void **data, size_t *room);
 int shmc_commit(shmc_section *section, size_t bytes);
 void shmc_abort(shmc_section *section);

@@ -99,6 +99,8 @@ struct parts {
     uint64_t bells_bytes;
     uint64_t deadline_ns; /* of the attach; 0 when it is over */
     uint32_t key;
+    bool hasty;        /* who asks now can do without */
+    uint64_t again_ns; /* until then the hasty don't ask: the manager was away */
     char runtime_dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 };
 
@@ -151,9 +153,11 @@ struct shmc_section {
     uint64_t generation;
     struct shm_section descriptor;
     struct snapshot snapshot;
+    struct snapshot before; /* snapshot.before, while the section is moving */
     struct snapshot_reader reader;
-    struct writer *writer; /* of that place; NULL: nothing published yet */
+    struct writer *writer; /* NULL: nothing published yet */
     struct writer *begun;  /* has a value of ours that is not committed */
+    bool insists;          /* the place before won't do */
 
     bool returned;              /* a value, ever */
     struct snapshot_value last; /* that was returned, in this incarnation */
@@ -220,7 +224,8 @@ void mapping_close(shmc *segment);
 int mapping_update(shmc *segment, uint64_t generation);
 
 /* Makes sure that a section's memory is mapped, by that generation's directory.  Under the lock.
- * -EAGAIN: the generation isn't in force any more. */
+ * -EAGAIN: the generation isn't in force any more.  -ENOTCONN, without waiting for a manager that
+ * is away, when segment->parts.hasty. */
 int mapping_reach(shmc *segment, const struct shm_section *section, uint64_t generation);
 
 /* The same, without the lock, for one that may not be had. */
@@ -308,7 +313,8 @@ static inline void left_pace(shmc_section *section) {
 
 /* ---- section.c */
 
-/* Looks the section up again; -EBADMSG leaves an earlier binding in place. */
+/* Looks the section up again; -EBADMSG leaves an earlier binding in place, and so does -ENOTCONN
+ * for a writer who can't get to his new place as yet. */
 int section_resolve(shmc_section *section);
 int section_wrong_kind(shmc_section *section, enum shmc_kind kind);
 
@@ -341,8 +347,8 @@ static inline bool section_is_ours(const shmc_section *section, enum shmc_kind k
            section->descriptor.kind == (uint32_t)kind && section->own && standing_holds(segment);
 }
 
-/* The beginning of a call that writes.  A damaged header stops no writer: its place can't be given
- * to anybody else while it holds its lease. */
+/* The beginning of a call that writes.  Neither a damaged header nor an absent manager stops a
+ * writer: its place can't be given to anybody else while it holds its lease. */
 int section_ready_to_write(shmc_section *section, enum shmc_kind kind);
 
 /* A second object of the same section, for the helper thread; it isn't counted as the caller's. */
@@ -355,21 +361,24 @@ void section_free_double(shmc_section *section);
 struct writer {
     struct writer *next;
     uint32_t references;
-    uint64_t ctl_off;
-    struct snapshot snapshot; /* where `core` writes; its limits are the publishing thread's */
-    struct snapshot wanted;   /* by the directory; under the lock */
-    bool late;                /* the two differ */
+    struct snapshot places[2]; /* core.snapshot is one, whose limits are the publishing thread's */
+    struct snapshot wanted;    /* by the directory; under the lock */
+    bool late;                 /* that differs from where `core` is */
     struct snapshot_writer core;
 };
 
-/* Sets section->writer, taking the section over with the first. */
+/* Sets section->writer, taking the section over with the first.  -EAGAIN: the table changed
+ * meanwhile; the section is to be looked up again. */
 int writer_open(shmc_section *section);
 void writer_release(shmc *segment, struct writer *writer);
 
-/* Still the place that the section is bound to?  Then it gets the limits and flags of now.  Under
- * the lock. */
-bool writer_follow(struct writer *writer, const struct snapshot *snapshot, uint64_t ctl_off);
-void writer_catch_up(shmc *segment, struct writer *writer);
+/* Still the place that the section is bound to, or the one that it is moving from?  Then it goes
+ * along, and gets the limits and flags of now.  Under the lock. */
+bool writer_follow(struct writer *writer, const struct snapshot *snapshot);
+
+/* What writer_follow() couldn't do while somebody published.  `open`: it is the caller who began a
+ * value. */
+void writer_catch_up(shmc *segment, struct writer *writer, bool open);
 
 /* ---- snapshot.c */
 

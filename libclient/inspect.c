@@ -11,22 +11,46 @@
 
 /* ---- sections */
 
+static bool bind_place(shmc *segment, const struct shm_section *found, uint64_t generation,
+                       struct snapshot *ret) {
+    struct shm_section extent = *found;
+    const char *field;
+    extent.bytes = found->offset + found->bytes - found->ctl_off;
+    return found->kind == SHM_KIND_SNAPSHOT && found->ctl_off % SHM_LINE == 0 &&
+           extent.bytes >= sizeof(struct shm_snapshot) &&
+           mapping_shows(segment, found, generation) &&
+           snapshot_bind(ret, segment->base + found->ctl_off, &extent, NULL, &field) == 0;
+}
+
+/* The place before of one that is moving. */
+static bool bind_before(shmc *segment, const struct shm_section *found, uint64_t generation,
+                        struct snapshot *ret) {
+    struct shm_section before;
+    const char *field;
+    return directory_section(&segment->directory, generation, found->old_slot, &before, &field) ==
+               0 &&
+           before.ctl_off == found->old_ctl_off && bind_place(segment, &before, generation, ret);
+}
+
 static void add_value(shmc *segment, const struct shm_section *found, uint64_t generation,
                       struct shmc_section_info *ret) {
-    struct shm_section extent = *found;
-    struct snapshot snapshot;
+    struct snapshot snapshot, before;
     struct snapshot_reader reader;
     struct snapshot_value value;
-    const char *field;
     const void *data;
-    extent.bytes = found->offset + found->bytes - found->ctl_off;
-    if (found->kind != SHM_KIND_SNAPSHOT || found->ctl_off % SHM_LINE != 0 ||
-        extent.bytes < sizeof(struct shm_snapshot) || !mapping_shows(segment, found, generation) ||
-        snapshot_bind(&snapshot, segment->base + found->ctl_off, &extent, NULL, &field) < 0)
+    if (!bind_place(segment, found, generation, &snapshot))
         return;
-    ret->aborted = shared_load_relaxed64(&snapshot.shared->aborted);
-    ret->wakes = shared_load_relaxed64(&snapshot.shared->wakes);
-    ret->wake_errors = shared_load_relaxed64(&snapshot.shared->wake_errors);
+    if (ret->moving) {
+        if (!bind_before(segment, found, generation, &before))
+            return;
+        snapshot.before = &before;
+    }
+    const struct shm_snapshot *counters =
+        ret->moving && shared_load_relaxed64(&snapshot.shared->head) == 0 ? before.shared
+                                                                          : snapshot.shared;
+    ret->aborted = shared_load_relaxed64(&counters->aborted);
+    ret->wakes = shared_load_relaxed64(&counters->wakes);
+    ret->wake_errors = shared_load_relaxed64(&counters->wake_errors);
     snapshot_reader_init(&reader, &snapshot);
     if (snapshot_view(&reader, &data, &value) < 0)
         return;
@@ -54,6 +78,7 @@ static void describe(shmc *segment, const struct shm_section *found, uint64_t ge
         .shared = (found->flags & SHM_SECTION_SHARED) != 0,
         .pinned = (found->flags & SHM_SECTION_PINNED) != 0,
         .own = standing->worker[0] != '\0' && found->owner_index == standing->worker_index,
+        .moving = found->state == SHM_PLACE_MOVING,
         .stale_ms = found->stale_ms,
         .age_ns = UINT64_MAX,
     };

@@ -14,10 +14,12 @@
 #include <unistd.h>
 
 #define PAUSE_NS 5000000
+#define HASTE_NS UINT64_C(50000000)  /* for one part, where there is another way */
+#define AGAIN_NS UINT64_C(100000000) /* behind a failure, until there the next one asks */
 
-static uint64_t patience(const struct settings *settings) {
+static uint64_t patience(uint64_t deadline_ns) {
     uint64_t least = clock_mono_ns() + CONNECTION_PATIENCE_NS;
-    return settings->deadline_ns > least ? settings->deadline_ns : least;
+    return deadline_ns > least ? deadline_ns : least;
 }
 
 /* ---- whose it is */
@@ -233,18 +235,13 @@ static int map_arena(shmc *segment, const struct shm_arena *arena, uint32_t inde
     return 0;
 }
 
-/* One part of a running segment; the manager may be on its way back. */
-static int fetch(shmc *segment, struct protocol_map *map, int *fd) {
+/* One part of a running segment. */
+static int fetch_once(shmc *segment, struct protocol_map *map, int *fd, uint64_t deadline_ns) {
     const struct settings settings = {.key = segment->parts.key,
                                       .runtime_dir = segment->parts.runtime_dir,
-                                      .deadline_ns = segment->parts.deadline_ns};
-    uint64_t deadline_ns = patience(&settings);
+                                      .deadline_ns = deadline_ns};
     struct protocol_hello hello;
-    int socket, r;
-    while ((r = connection_open(&socket, &settings, deadline_ns, &hello, segment->error)) ==
-               -ENOTCONN &&
-           clock_mono_ns() + PAUSE_NS < deadline_ns)
-        nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+    int socket, r = connection_open(&socket, &settings, deadline_ns, &hello, segment->error);
     if (r < 0)
         return r;
     r = check_peer(segment, &settings, socket);
@@ -256,6 +253,26 @@ static int fetch(shmc *segment, struct protocol_map *map, int *fd) {
         r = ask(segment, &settings, socket, map, fd, deadline_ns);
     close(socket);
     return r;
+}
+
+/* The manager may be on its way back, or go in the midst of it. */
+static int fetch(shmc *segment, struct protocol_map *map, int *fd) {
+    struct parts *parts = &segment->parts;
+    if (parts->hasty && clock_mono_ns() < parts->again_ns)
+        return -ENOTCONN;
+    const uint64_t deadline_ns =
+        parts->hasty ? clock_mono_ns() + HASTE_NS : patience(parts->deadline_ns);
+    const struct protocol_map question = *map;
+    int r;
+    while ((r = fetch_once(segment, map, fd, deadline_ns)) == -ENOTCONN && !parts->hasty &&
+           clock_mono_ns() + PAUSE_NS < deadline_ns) {
+        nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+        *map = question;
+    }
+    if (!parts->hasty || (r != -ENOTCONN && r != -ETIMEDOUT))
+        return r;
+    parts->again_ns = clock_mono_ns() + AGAIN_NS;
+    return -ENOTCONN;
 }
 
 static int fetch_arena(shmc *segment, const struct shm_arena *arena, uint32_t index,
@@ -351,13 +368,14 @@ int parts_update(shmc *segment, uint64_t generation) {
     struct ranges *ranges = &segment->ranges;
     bool first = ranges->generation == 0;
     int r = prune(segment, generation);
+    segment->parts.hasty = !first;
     /* A worker has what is its own from the beginning, so that it needs no manager later. */
     for (uint32_t index = 0; r == 0 && standing->worker[0] != '\0'; index++) {
         struct shm_arena arena;
         const char *field;
         r = directory_arena(&segment->directory, generation, index, &arena, &field);
         if (r == -ERANGE)
-            return 0;
+            break;
         if (r == -ENOENT || (r == 0 && (arena.owner_index != standing->worker_index ||
                                         !layout_place_in_force(arena.state)))) {
             r = 0;
@@ -368,5 +386,6 @@ int parts_update(shmc *segment, uint64_t generation) {
         if (r < 0 && r != -EAGAIN && !first)
             r = 0; /* who uses it asks again, and is told */
     }
-    return r;
+    segment->parts.hasty = false;
+    return r == -ERANGE ? 0 : r;
 }

@@ -73,12 +73,36 @@ static int find(const shmc_section *section, uint32_t *slot, struct shm_section 
                          "section '%s': the segment was replaced or destroyed; detach and attach "
                          "anew",
                          name);
-    if (found->state == SHM_PLACE_MOVING)
-        return error_set(segment->error, -EPROTONOSUPPORT,
-                         "section '%s' is being moved, which this library (%s) can't follow; "
-                         "install the manager's",
-                         name, SHM_VERSION);
     return 0;
+}
+
+/* Where a section is: its place, and while it is moving the place before. */
+struct found {
+    struct shm_section section, before;
+    bool moving;
+    uint64_t generation;
+    struct snapshot snapshot, snapshot_before;
+};
+
+static int find_before(const shmc_section *section, struct found *found) {
+    shmc *segment = section->segment;
+    const struct shm_section *now = &found->section, *before = &found->before;
+    const char *field = "section.old_slot";
+    found->moving = now->state == SHM_PLACE_MOVING;
+    if (!found->moving)
+        return 0;
+    int r = directory_section(&segment->directory, found->generation, now->old_slot, &found->before,
+                              &field);
+    if (r == -EAGAIN)
+        return r;
+    if (r == 0 && now->kind == SHM_KIND_SNAPSHOT && before->section_id == now->section_id &&
+        before->incarnation == now->incarnation && before->state == SHM_PLACE_QUARANTINED &&
+        before->ctl_off == now->old_ctl_off)
+        return 0;
+    return error_set(segment->error, -EBADMSG,
+                     "section '%s' is moving, and the place before is damaged (%s); a running "
+                     "manager repairs it within about a second",
+                     section->name, field);
 }
 
 /* The bytes from the section's first to its extent's end are in the segment: the directory checked
@@ -108,54 +132,84 @@ static int check_raw(const shmc_section *section, const struct shm_section *foun
 }
 
 /* A shared section is every worker's, if its arena is. */
-static bool may_write(const shmc *segment, const struct shm_section *found) {
+static bool may_write(const shmc *segment, const struct found *found) {
+    const struct shm_section *now = &found->section, *before = &found->before;
     return segment->standing.worker[0] != '\0' &&
-           (found->owner_index == segment->standing.worker_index ||
-            (found->flags & SHM_SECTION_SHARED) != 0) &&
-           mapping_writable(segment, found->offset, found->bytes);
+           (now->owner_index == segment->standing.worker_index ||
+            (now->flags & SHM_SECTION_SHARED) != 0) &&
+           mapping_writable(segment, now->offset, now->bytes) &&
+           (!found->moving || mapping_writable(segment, before->offset, before->bytes));
 }
 
 /* A signal handler that interrupts this finds the object unbound, and then the lock taken. */
-static void rebind(shmc_section *section, const struct shm_section *found,
-                   const struct snapshot *snapshot, uint64_t generation) {
+static void rebind(shmc_section *section, const struct found *found) {
     __atomic_store_n(&section->bound, false, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    if (found->incarnation != section->descriptor.incarnation) {
+    if (found->section.incarnation != section->descriptor.incarnation) {
         section->last = (struct snapshot_value){0};
         section->stale_said = 0;
     }
-    if (section->writer != NULL && !writer_follow(section->writer, snapshot, found->ctl_off)) {
+    section->descriptor = found->section;
+    section->own = may_write(section->segment, found);
+    section->snapshot = found->snapshot;
+    section->before = found->snapshot_before;
+    section->snapshot.before = found->moving ? &section->before : NULL;
+    if (section->writer != NULL && !writer_follow(section->writer, &section->snapshot)) {
         writer_release(section->segment, section->writer);
         section->writer = NULL;
     }
-    section->descriptor = *found;
-    section->own = may_write(section->segment, found);
-    section->snapshot = *snapshot;
     snapshot_reader_init(&section->reader, &section->snapshot);
-    section->generation = generation;
+    section->generation = found->generation;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     __atomic_store_n(&section->bound, true, __ATOMIC_RELAXED);
 }
 
+static int bind_places(const shmc_section *section, struct found *found) {
+    if (found->section.kind == SHM_KIND_RAW)
+        return check_raw(section, &found->section);
+    if (found->section.kind != SHM_KIND_SNAPSHOT)
+        return 0;
+    int r = bind_snapshot(section, &found->section, &found->snapshot);
+    if (r == 0 && found->moving)
+        r = bind_snapshot(section, &found->before, &found->snapshot_before);
+    return r;
+}
+
+/* A writer whose new place can't be had, as the manager has gone since it was made, goes on in the
+ * place before, where he is bound: nobody takes that while he hasn't left it. */
+static bool may_stay(const shmc_section *section, const struct found *found) {
+    return found->moving && section->bound && section->own &&
+           section->descriptor.incarnation == found->before.incarnation &&
+           section->descriptor.ctl_off == found->before.ctl_off;
+}
+
+static int reach(const shmc_section *section, const struct found *found) {
+    shmc *segment = section->segment;
+    segment->parts.hasty = may_stay(section, found) && !section->insists;
+    int r = mapping_reach(segment, &found->section, found->generation);
+    segment->parts.hasty = false;
+    if (r == 0 && found->moving)
+        r = mapping_reach(segment, &found->before, found->generation);
+    return r;
+}
+
 static int look_up(shmc_section *section) {
     shmc *segment = section->segment;
-    struct shm_section found;
-    struct snapshot snapshot = {0};
-    uint64_t generation;
-    int r = find(section, &section->slot, &found, &generation);
+    struct found found = {0};
+    int r = find(section, &section->slot, &found.section, &found.generation);
     if (r == 0)
-        r = check_expected(section, &found);
+        r = check_expected(section, &found.section);
     if (r == 0)
-        r = mapping_reach(segment, &found, generation);
-    if (r == 0 && found.kind == SHM_KIND_SNAPSHOT)
-        r = bind_snapshot(section, &found, &snapshot);
-    if (r == 0 && found.kind == SHM_KIND_RAW)
-        r = check_raw(section, &found);
+        r = find_before(section, &found);
     if (r == 0)
-        r = mapping_update(segment, generation);
+        r = reach(section, &found);
     if (r == 0)
-        rebind(section, &found, &snapshot, generation);
-    else if (r != -EBADMSG && r != -EAGAIN)
+        r = bind_places(section, &found);
+    if (r == 0)
+        r = mapping_update(segment, found.generation);
+    if (r == 0)
+        rebind(section, &found);
+    else if (r != -EBADMSG && r != -EAGAIN && !(r == -ENOTCONN && may_stay(section, &found)))
         section->bound = false;
     return r;
 }
@@ -175,7 +229,8 @@ int section_resolve(shmc_section *section) {
 int section_ready_to_write(shmc_section *section, enum shmc_kind kind) {
     shmc *segment = section->segment;
     int r = section_ready(section, kind);
-    if (r < 0 && !(r == -EBADMSG && section->bound && section->descriptor.kind == (uint32_t)kind))
+    if (r < 0 && !((r == -EBADMSG || r == -ENOTCONN) && section->bound &&
+                   section->descriptor.kind == (uint32_t)kind))
         return r;
     if (!section->own)
         return error_set(segment->error, -EACCES,

@@ -11,11 +11,14 @@
 /* ---- publishing */
 
 __attribute__((noinline, cold)) static int make_ready(shmc_section *section) {
-    int r = section_ready_to_write(section, SHMC_SNAPSHOT);
-    if (r == 0 && section->writer == NULL)
-        r = writer_open(section);
+    int r;
+    do {
+        r = section_ready_to_write(section, SHMC_SNAPSHOT);
+        if (r == 0 && section->writer == NULL)
+            r = writer_open(section);
+    } while (r == -EAGAIN && (r = section_resolve(section)) == 0);
     if (r == 0 && __atomic_load_n(&section->writer->late, __ATOMIC_RELAXED))
-        writer_catch_up(section->segment, section->writer);
+        writer_catch_up(section->segment, section->writer, false);
     return r;
 }
 
@@ -36,11 +39,22 @@ static int not_published(shmc_section *section, int code, size_t bytes) {
     return code;
 }
 
+/* It may be larger than the place before takes, where the writer still is. */
+__attribute__((noinline, cold)) static int publish_again(shmc_section *section, const void *data,
+                                                         size_t bytes) {
+    section->insists = true;
+    int r = ready_to_publish(section);
+    section->insists = false;
+    return r < 0 ? r : snapshot_publish(&section->writer->core, data, bytes);
+}
+
 int shmc_publish(shmc_section *section, const void *data, size_t bytes) {
     int r = ready_to_publish(section);
     if (r < 0)
         return r;
     r = snapshot_publish(&section->writer->core, data, bytes);
+    if (r == -EMSGSIZE && !section_settled(section))
+        r = publish_again(section, data, bytes);
     return r == 0 ? 0 : not_published(section, r, bytes);
 }
 
@@ -82,6 +96,9 @@ int shmc_commit(shmc_section *section, size_t bytes) {
         drop_begun(section);
         return r;
     }
+    /* A value that was begun before the section moved is published in the new place. */
+    if (__atomic_load_n(&section->begun->late, __ATOMIC_RELAXED))
+        writer_catch_up(section->segment, section->begun, true);
     r = snapshot_commit(&section->begun->core, bytes);
     if (r < 0)
         return not_published(section, r, bytes);

@@ -10,7 +10,7 @@
 
 #define BOUND_NS (SHM_SLEEP_BOUND_MS * UINT64_C(1000000))
 #define CHUNK_NS (SNAPSHOT_POLL_MS * UINT64_C(1000000)) /* when not all words fit one call */
-#define PROBES   (SHM_COUNT_MAX + 1)
+#define PROBES   (2 * SHM_COUNT_MAX + 1) /* the buffers of two places, while a section moves */
 #define LAPS     1000
 
 static uint64_t earlier(uint64_t a, uint64_t b) {
@@ -82,7 +82,8 @@ ssize_t shmc_next(shmc_section *section, void *buffer, size_t bytes, int timeout
 
 /* Where to look next for a version that is still there, when `version` isn't. */
 static uint64_t next_candidate(const shmc_section *section, uint64_t version, uint64_t newest) {
-    uint64_t kept = section->snapshot.count - 1;
+    const struct snapshot *before = section->snapshot.before;
+    uint64_t kept = section->snapshot.count - 1 + (before == NULL ? 0 : before->count);
     uint64_t oldest = newest > kept ? newest - kept : 1;
     return version + 1 > oldest ? version + 1 : oldest;
 }

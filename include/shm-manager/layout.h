@@ -59,9 +59,11 @@ enum shm_kind { SHM_KIND_RAW = 1, SHM_KIND_SNAPSHOT = 2, SHM_KIND_SLOTS = 3, SHM
 enum shm_place {
     SHM_PLACE_FREE = 0,        /* this descriptor is unused */
     SHM_PLACE_LIVE = 1,        /* in use */
-    SHM_PLACE_MOVING = 2,      /* ctl_off is the new place, old_ctl_off the one still in use */
+    SHM_PLACE_MOVING = 2,      /* ctl_off is the new place; the one before holds the newest value
+                                  until something was published in the new one */
     SHM_PLACE_RETIRED = 3,     /* removed; the space is kept until nobody can be reading there */
-    SHM_PLACE_QUARANTINED = 4, /* a revoked holder may still write there; the space is not used */
+    SHM_PLACE_QUARANTINED = 4, /* somebody may still write there, and the space is kept: who is
+                                  moving from there, or from whom it was taken */
     SHM_PLACE_BAD = 5,         /* the section's own control line is damaged */
 };
 
@@ -215,7 +217,7 @@ struct shm_section {
     uint64_t offset;             /* the whole extent, control block included */
     uint64_t bytes;
     uint64_t ctl_off;     /* struct shm_control; raw: the data itself */
-    uint64_t old_ctl_off; /* MOVING: the place before; else 0 */
+    uint64_t old_ctl_off; /* MOVING: the ctl_off of old_slot; else 0 */
     uint64_t retired_gen; /* RETIRED, QUARANTINED: since which generation */
     uint64_t size;        /* the table's size: largest value, or bytes of data */
     uint64_t stale_ms;    /* 0 = never stale */
@@ -227,7 +229,9 @@ struct shm_section {
     uint32_t bell_index;
     uint32_t arena_index;
     uint32_t read_class;
-    uint8_t reserved[76];
+    uint32_t old_slot; /* MOVING: descriptor of the place before, which is QUARANTINED and has the
+                          same section_id and incarnation; else 0 */
+    uint8_t reserved[72];
     uint32_t crc;
 };
 
@@ -262,7 +266,7 @@ struct shm_snapshot {
     uint64_t wake_errors;
     uint8_t reserved2[32];
 };
-#define SHM_HEAD_MOVED         UINT64_C(1)
+#define SHM_HEAD_MOVED         UINT64_C(1) /* the writer publishes elsewhere, and is through here */
 #define SHM_HEAD_BUFFER_SHIFT  56
 #define SHM_HEAD_VERSION_SHIFT 1
 #define SHM_VERSION_MAX        ((UINT64_C(1) << 55) - 1)
@@ -465,6 +469,7 @@ SHM_AT(shm_section, owner_index, 288);
 SHM_AT(shm_section, bell_index, 292);
 SHM_AT(shm_section, arena_index, 296);
 SHM_AT(shm_section, read_class, 300);
+SHM_AT(shm_section, old_slot, 304);
 SHM_AT(shm_section, crc, 380);
 SHM_IS(shm_control, 64);
 SHM_AT(shm_control, magic, 0);

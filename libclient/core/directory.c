@@ -103,16 +103,21 @@ struct view {
     struct shm_directory head;
 };
 
+static bool inside(const struct directory *directory, uint64_t offset, uint64_t bytes,
+                   uint64_t unit) {
+    const struct shm_header *h = &directory->header;
+    return offset % unit == 0 && offset >= h->arena_start && offset <= h->segment_bytes &&
+           bytes <= h->segment_bytes - offset;
+}
+
 static int view_open(const struct directory *directory, uint64_t generation, struct view *ret,
                      const char **field) {
     const struct shm_directory_place *shared =
         &directory_shared(directory)->directories[generation & 1];
     uint64_t offset = shared_load_relaxed64(&shared->offset);
     uint64_t bytes = shared_load_relaxed64(&shared->bytes);
-    uint64_t end = directory->header.segment_bytes;
     *field = "header.directories";
-    if (offset % SHM_PAGE != 0 || offset < directory->header.arena_start || offset > end ||
-        bytes > end - offset || bytes < sizeof(struct shm_directory))
+    if (!inside(directory, offset, bytes, SHM_PAGE) || bytes < sizeof(struct shm_directory))
         return -EBADMSG;
     ret->at = directory->base + offset;
     shared_copy_from(&ret->head, ret->at, sizeof ret->head);
@@ -149,7 +154,6 @@ static bool text_ok(const char *text) {
 
 static int check_section(const struct directory *directory, const struct shm_section *s,
                          const char **field) {
-    uint64_t end = directory->header.segment_bytes;
     *field = "section.crc";
     if (s->crc != CRC32C_OF(s))
         return -EBADMSG;
@@ -157,8 +161,7 @@ static int check_section(const struct directory *directory, const struct shm_sec
     if (!text_ok(s->name) || !text_ok(s->owner) || !text_ok(s->format) || s->name[0] == '\0')
         return -EBADMSG;
     *field = "section.offset";
-    if (s->offset % SHM_LINE != 0 || s->offset < directory->header.arena_start || s->offset > end ||
-        s->bytes > end - s->offset)
+    if (!inside(directory, s->offset, s->bytes, SHM_LINE))
         return -EBADMSG;
     *field = "section.ctl_off";
     if (s->ctl_off < s->offset || s->ctl_off - s->offset > s->bytes)
@@ -295,6 +298,29 @@ int directory_find_id(const struct directory *directory, uint64_t section_id, ui
     return find(directory, NULL, section_id, slot, ret, generation, field);
 }
 
+/* What was copied counts if its generation is still in force: the fence as in find(). */
+static int conclude(const struct directory *directory, uint64_t generation, int r) {
+    shared_fence_acquire();
+    return directory_generation(directory) == generation ? r : -EAGAIN;
+}
+
+int directory_section(const struct directory *directory, uint64_t generation, uint32_t slot,
+                      struct shm_section *ret, const char **field) {
+    struct view view;
+    struct shm_section found;
+    int r = view_open(directory, generation, &view, field);
+    if (r == 0 && slot >= view.head.slots_used)
+        r = -ENOENT;
+    if (r == 0) {
+        shared_copy_from(&found, view_section(&view, slot), sizeof found);
+        r = found.state == SHM_PLACE_FREE ? -ENOENT : check_section(directory, &found, field);
+    }
+    r = conclude(directory, generation, r);
+    if (r == 0)
+        *ret = found;
+    return r;
+}
+
 int directory_arena(const struct directory *directory, uint64_t generation, uint32_t index,
                     struct shm_arena *ret, const char **field) {
     struct view view;
@@ -305,18 +331,14 @@ int directory_arena(const struct directory *directory, uint64_t generation, uint
     if (r == 0) {
         shared_copy_from(&found, view.at + view.head.arenas_off + index * sizeof found,
                          sizeof found);
-        uint64_t end = directory->header.segment_bytes;
         *field = "arena.crc";
         if (found.state == SHM_PLACE_FREE)
             r = -ENOENT;
-        else if (found.crc != CRC32C_OF(&found) || found.offset % SHM_PAGE != 0 ||
-                 found.bytes % SHM_PAGE != 0 || found.offset < directory->header.arena_start ||
-                 found.offset > end || found.bytes > end - found.offset)
+        else if (found.crc != CRC32C_OF(&found) || found.bytes % SHM_PAGE != 0 ||
+                 !inside(directory, found.offset, found.bytes, SHM_PAGE))
             r = -EBADMSG;
     }
-    shared_fence_acquire(); /* as in find() */
-    if (directory_generation(directory) != generation)
-        return -EAGAIN;
+    r = conclude(directory, generation, r);
     if (r == 0)
         *ret = found;
     return r;

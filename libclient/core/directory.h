@@ -62,6 +62,11 @@ int directory_find_id(const struct directory *directory, uint64_t section_id, ui
 int directory_arena(const struct directory *directory, uint64_t generation, uint32_t index,
                     struct shm_arena *ret, const char **field);
 
+/* A descriptor of that generation's directory by its slot, whatever its state.  -ENOENT: the slot
+ * is unused, or there is none; -EAGAIN: the generation isn't in force any more; -EBADMSG. */
+int directory_section(const struct directory *directory, uint64_t generation, uint32_t slot,
+                      struct shm_section *ret, const char **field);
+
 /* The whole directory as a layout; RETIRED and QUARANTINED places included.  -EBADMSG, -ENOMEM. */
 int directory_load(const struct directory *directory, struct layout *ret, const char **field);
 

@@ -151,11 +151,9 @@ static int check_extent(const struct check *check, uint32_t slot) {
     if (section->ctl_off != section->offset)
         return bad(check, "section %u has ctl_off %llu", slot,
                    (unsigned long long)section->ctl_off);
-    if (section->state == SHM_PLACE_MOVING
-            ? !inside(section->old_ctl_off, SHM_LINE, l->arena_start, l->segment_bytes)
-            : section->old_ctl_off != 0)
-        return bad(check, "section %u has old_ctl_off %llu", slot,
-                   (unsigned long long)section->old_ctl_off);
+    if (section->state == SHM_PLACE_QUARANTINED && arena->state == SHM_PLACE_RETIRED)
+        return bad(check, "section %u is quarantined, and its arena %u is not", slot,
+                   section->arena_index);
     if (!left && (section->owner_index >= l->workers_used ||
                   strcmp(l->workers[section->owner_index], section->owner) != 0))
         return bad(check, "section %u is not owned by worker %u", slot, section->owner_index);
@@ -191,6 +189,32 @@ static int check_shape(const struct check *check, uint32_t slot) {
     return 0;
 }
 
+/* A section that is moving names the place before, which nobody else may be given meanwhile. */
+static int check_before(const struct check *check, uint32_t slot) {
+    const struct layout *l = check->layout;
+    const struct shm_section *section = &l->sections[slot];
+    const bool moving = section->state == SHM_PLACE_MOVING;
+    if (moving ? section->old_slot >= l->sections_used ||
+                     section->old_ctl_off != l->sections[section->old_slot].ctl_off
+               : section->old_slot != 0 || section->old_ctl_off != 0)
+        return bad(check, "section %u has old_ctl_off %llu and old_slot %u", slot,
+                   (unsigned long long)section->old_ctl_off, section->old_slot);
+    if (!moving)
+        return 0;
+    const struct shm_section *before = &l->sections[section->old_slot];
+    if (before->state != SHM_PLACE_QUARANTINED || before->section_id != section->section_id ||
+        before->incarnation != section->incarnation || before->kind != section->kind ||
+        before->owner_index != section->owner_index || before->bell_index != section->bell_index)
+        return bad(check, "section %u has another's place before, %u", slot, section->old_slot);
+    if (section->kind != SHM_KIND_SNAPSHOT)
+        return bad(check, "section %u is moving, and is no snapshot", slot);
+    if (before->arena_index >= l->arenas_used ||
+        l->arenas[before->arena_index].state != SHM_PLACE_LIVE)
+        return bad(check, "section %u moves from arena %u, which nobody maps", slot,
+                   before->arena_index);
+    return 0;
+}
+
 static int check_section(const struct check *check, uint32_t slot) {
     const struct layout *l = check->layout;
     const struct shm_section *section = &l->sections[slot];
@@ -214,6 +238,8 @@ static int check_section(const struct check *check, uint32_t slot) {
     int r = check_texts(check, slot);
     if (r == 0)
         r = check_extent(check, slot);
+    if (r == 0)
+        r = check_before(check, slot);
     return r < 0 ? r : check_shape(check, slot);
 }
 

@@ -7,7 +7,8 @@
  * Not here, as taking them out alone changes nothing: the release store of a buffer's even sequence
  * and the acquire load that pairs with it (the head's order covers both), a reader's first look at
  * the sequence (the second would do), and in image.c the fences behind the idle directory's head
- * and before its last store (the first fence and the flip cover them).  They are kept because each
+ * and before its last store (the first fence and the flip cover them), and the order of the store
+ * by which a carried value is named (its sequence's covers it).  They are kept because each
  * argument rests on code in another place.
  */
 #ifndef SHM_CORE_MUTANT_H
@@ -42,6 +43,27 @@
     X(WAKES_BLINDLY)   /* who wakes up doesn't look whether there is something newer */            \
     X(NEVER_PLAIN)     /* empty wake-ups aren't counted */                                         \
     X(SLEEPS_UNBOUND)  /* a sleep lasts to the deadline */                                         \
+    /* a move */                                                                                   \
+    X(NEW_AT_ZERO)        /* the new place counts before anything was published there */           \
+    X(COUNTS_ANEW)        /* the writer counts from 1 there */                                     \
+    X(MOVED_EARLY)        /* the old place is marked as left before there is a value in the new */ \
+    X(MOVED_RELAXED)      /* the mark's store orders nothing */                                    \
+    X(LEFT_RELAXED)       /* nor does its load */                                                  \
+    X(LEFT_UNMARKED)      /* sleepers there are woken, and it isn't marked */                      \
+    X(LEFT_UNWOKEN)       /* it is marked, and they aren't woken */                                \
+    X(LEAVES_UNMARKED)    /* a successor doesn't mark what its predecessor left */                 \
+    X(LEAVES_ASLEEP)      /* nor wakes whom that one didn't */                                     \
+    X(MARKS_TWICE)        /* it marks what was marked, and may be somebody else's */               \
+    X(TAKEN_UNCHECKED)    /* nor looks at the generation again behind its take-over */             \
+    X(FOLLOWS_NEW_ONLY)   /* a follower doesn't look in the old place */                           \
+    X(FOLLOWS_LEFT_AHEAD) /* a follower looks beyond the head of the old place */                  \
+    X(SLEEPS_ON_LEFT)     /* a sleeper doesn't look at the mark */                                 \
+    X(STAYS_WHERE_LEFT)   /* it doesn't look the section up again for it */                        \
+    X(CARRY_HEAD_EARLY)   /* the manager names a value before it has brought it */                 \
+    X(CARRIES_HELD)       /* it does so while somebody may publish */                              \
+    X(FINISHES_EARLY)     /* it takes the old place away before it was left */                     \
+    X(REUSE_UNFENCED) /* no fence between the flip and new bytes in the space that it gave up */   \
+    X(REUSES_EARLY)   /* and gives it to others before all can know */                             \
     /* the directory */                                                                            \
     X(REVEAL_RELAXED)     /* the magic's store orders nothing */                                   \
     X(OPEN_RELAXED)       /* nor does its load */                                                  \

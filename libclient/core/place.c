@@ -41,7 +41,51 @@ __attribute__((format(printf, 2, 3))) static int refuse(const struct placer *pla
     return -EINVAL;
 }
 
+/* What was left before, and can be used as soon as somebody has gone. */
+static bool waits_for(const struct placer *placer, const struct shm_section *section) {
+    return section->state == SHM_PLACE_QUARANTINED &&
+           section->retired_gen < placer->next->generation &&
+           section->owner_index < placer->next->workers_used;
+}
+
+/* What this edit removes is kept for those who read there under the generation before it. */
+static void say_removed(const struct placer *placer, char *text, size_t text_bytes) {
+    const struct layout *running = placer->running, *next = placer->next;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < running->sections_used && i < next->sections_used; i++)
+        if (layout_place_in_force(running->sections[i].state) &&
+            next->sections[i].state == SHM_PLACE_RETIRED)
+            bytes += next->sections[i].bytes;
+    if (bytes > 0)
+        snprintf(text, text_bytes,
+                 ", and %llu more once what this edit removes has gone: remove that first",
+                 (unsigned long long)bytes);
+}
+
+/* Says how much comes free with the worker for whom most of it is kept. */
+static void say_kept(const struct placer *placer, char *text, size_t text_bytes) {
+    const struct layout *next = placer->next;
+    const struct shm_section *largest = NULL;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < next->sections_used; i++)
+        if (waits_for(placer, &next->sections[i]) &&
+            (largest == NULL || next->sections[i].bytes > largest->bytes))
+            largest = &next->sections[i];
+    text[0] = '\0';
+    if (largest == NULL) {
+        say_removed(placer, text, text_bytes);
+        return;
+    }
+    for (uint32_t i = 0; i < next->sections_used; i++)
+        if (waits_for(placer, &next->sections[i]) &&
+            next->sections[i].owner_index == largest->owner_index)
+            bytes += next->sections[i].bytes;
+    snprintf(text, text_bytes, ", and %llu more come free when worker '%s' ends",
+             (unsigned long long)bytes, next->workers[largest->owner_index]);
+}
+
 static int refuse_room(const struct placer *placer, const char *what, uint64_t bytes) {
+    char kept[SHM_NAME_BYTES + 96];
     struct gaps gaps =
         gaps_between(&placer->taken, placer->next->arena_start, placer->next->segment_bytes);
     struct span gap;
@@ -51,12 +95,13 @@ static int refuse_room(const struct placer *placer, const char *what, uint64_t b
         if (gap.bytes > largest)
             largest = gap.bytes;
     }
+    say_kept(placer, kept, sizeof kept);
     return refuse(placer,
                   "%s: no room for %llu bytes: %llu are free in the segment, %llu of them in one "
-                  "piece (remove sections, or make a larger segment: UPDATE segment SET size = "
+                  "piece%s (remove sections, or make a larger segment: UPDATE segment SET size = "
                   "..., `shmtool destroy`, and a new start)",
                   what, (unsigned long long)bytes, (unsigned long long)all,
-                  (unsigned long long)largest);
+                  (unsigned long long)largest, kept);
 }
 
 static int refuse_section(const struct placer *placer, const struct shm_section *section) {
@@ -115,15 +160,22 @@ static bool belongs(const struct shm_arena *arena, const struct shm_section *sec
 
 /* ---- pinned sections */
 
+static int refuse_taken(const struct placer *placer, const struct shm_section *section,
+                        const struct shm_section *taken) {
+    const bool left = taken->state == SHM_PLACE_RETIRED || taken->state == SHM_PLACE_QUARANTINED;
+    return refuse(placer,
+                  "section '%s': at offset %llu it would overlap %ssection '%s'%s (UPDATE section "
+                  "SET offset = NULL WHERE name = '%s' leaves the place to the manager)",
+                  section->name, (unsigned long long)section->offset,
+                  left ? "the place before of " : "", taken->name,
+                  left ? ", which isn't free yet" : "", section->name);
+}
+
 /* Into an arena of the owner's that is there already; what else stands in it must leave room. */
 static int pin_within(struct placer *placer, struct shm_section *section, uint32_t arena_index) {
     const struct span *taken = spans_overlap(&placer->sections, section->offset, section->bytes);
     if (taken != NULL)
-        return refuse(placer,
-                      "section '%s': at offset %llu it would overlap section '%s' (UPDATE section "
-                      "SET offset = NULL WHERE name = '%s' leaves the place to the manager)",
-                      section->name, (unsigned long long)section->offset,
-                      placer->next->sections[taken->index].name, section->name);
+        return refuse_taken(placer, section, &placer->next->sections[taken->index]);
     put_section(section, arena_index, section->offset);
     return 0;
 }

@@ -28,24 +28,167 @@ static void drop_retired(struct layout *next) {
         next->arenas_used--;
 }
 
-/* ---- sections that are new */
+static int by_id(const void *a, const void *b) {
+    const struct existing *x = a, *y = b;
+    return x->section_id < y->section_id ? -1 : x->section_id > y->section_id;
+}
 
-/* The array has room for all of them. */
-static int add_section(struct planner *planner, const struct table_section *row) {
+static void list_existing(struct planner *planner) {
+    for (uint32_t i = 0; i < planner->next->sections_used; i++) {
+        const struct shm_section *section = &planner->next->sections[i];
+        if (layout_place_in_force(section->state) || section->state == SHM_PLACE_BAD)
+            planner->existing[planner->existing_n++] = (struct existing){section->section_id, i};
+    }
+    if (planner->existing_n > 1)
+        qsort(planner->existing, planner->existing_n, sizeof *planner->existing, by_id);
+}
+
+/* ---- the steps of each plan */
+
+int plan_begin(struct planner *planner) {
+    int r = layout_copy(planner->next, planner->running);
+    if (r < 0)
+        return r;
+    planner->next->generation++;
+    drop_retired(planner->next);
+    return plan_settle_sections(planner);
+}
+
+int plan_prepare(struct planner *planner, size_t rows, uint64_t workers) {
+    struct layout *next = planner->next;
+    /* Each section that runs may leave its place, whose descriptor stays. */
+    const size_t runs = next->sections_used;
+    void *moved = reallocarray(next->workers, workers + 1, sizeof *next->workers);
+    if (moved == NULL)
+        return -ENOMEM;
+    next->workers = moved;
+    moved = reallocarray(next->sections, 2 * runs + rows + 1, sizeof *next->sections);
+    if (moved == NULL)
+        return -ENOMEM;
+    next->sections = moved;
+    planner->workers = calloc(workers + 1, sizeof *planner->workers);
+    planner->existing = calloc(runs + 1, sizeof *planner->existing);
+    planner->fresh = calloc(runs + rows + 1, sizeof *planner->fresh);
+    planner->fresh_about = calloc(runs + rows + 1, sizeof *planner->fresh_about);
+    if (planner->workers == NULL || planner->existing == NULL || planner->fresh == NULL ||
+        planner->fresh_about == NULL)
+        return -ENOMEM;
+    list_existing(planner);
+    return 0;
+}
+
+static uint32_t take_hole(struct planner *planner) {
     struct layout *next = planner->next;
     while (planner->hole < next->sections_used &&
            next->sections[planner->hole].state != SHM_PLACE_FREE)
         planner->hole++;
-    if (planner->hole == next->bells_capacity)
+    if (planner->hole == next->sections_used)
+        next->sections_used++;
+    return planner->hole++;
+}
+
+/* They come behind all that is added: what rings a bell needs a slot that has one, they don't. */
+static void keep_left(struct planner *planner) {
+    struct layout *next = planner->next;
+    for (size_t i = 0; i < planner->left_n; i++) {
+        struct left *left = &planner->left[i];
+        const uint32_t slot = take_hole(planner);
+        struct shm_section *section = &next->sections[left->slot];
+        left->place.crc = CRC32C_OF((const struct shm_section *)&left->place);
+        next->sections[slot] = left->place;
+        if (section->state == SHM_PLACE_MOVING) {
+            section->old_slot = slot;
+            section->old_ctl_off = left->place.ctl_off;
+        }
+    }
+}
+
+static void note_place(const struct planner *planner, const struct fresh *about,
+                       const struct shm_section *section) {
+    struct plan_change *change = &planner->plan->changes[about->change];
+    const unsigned long long at = section->offset, bytes = section->bytes, from = about->from;
+    if (from == 0)
+        plan_note(change, "at %llu, %llu bytes", at, bytes);
+    else if (about->leaving == LEAVE_FREE)
+        plan_note(change, "from %llu to %llu (%llu bytes), now", from, at, bytes);
+    else if (about->leaving == LEAVE_MOVING)
+        plan_note(change, "from %llu to %llu (%llu bytes), with the next publish of worker '%s'",
+                  from, at, bytes, about->holder);
+    else
+        plan_note(change, "from %llu to %llu (%llu bytes), now, taken from worker '%s'", from, at,
+                  bytes, about->holder);
+}
+
+int plan_place(struct planner *planner) {
+    struct plan *plan = planner->plan;
+    keep_left(planner);
+    int r = place_sections(planner->next, planner->running, planner->fresh, planner->fresh_n,
+                           plan->error, sizeof plan->error);
+    for (size_t i = 0; r == 0 && i < planner->fresh_n; i++) {
+        struct shm_section *section = &planner->next->sections[planner->fresh[i]];
+        section->crc = CRC32C_OF((const struct shm_section *)section);
+        note_place(planner, &planner->fresh_about[i], section);
+    }
+    return r == 0 ? plan_settle_arenas(planner->next) : r;
+}
+
+static uint64_t used_bytes(const struct layout *layout) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < layout->arenas_used; i++)
+        bytes += layout->arenas[i].bytes;
+    return bytes;
+}
+
+/* A segment without a directory gets one, even if there is nothing to list. */
+static bool unchanged(const struct planner *planner) {
+    return planner->plan->changes_n == 0 && planner->running->directories[0].bytes != 0;
+}
+
+static int keep_running(struct plan *plan, const struct layout *running) {
+    layout_clear(&plan->next);
+    free(plan->changes);
+    plan->changes = NULL;
+    plan->changes_n = 0;
+    return layout_copy(&plan->next, running);
+}
+
+int plan_end(struct planner *planner, int r) {
+    struct plan *plan = planner->plan;
+    char broken[192];
+    /* What doesn't hold together must not be published, whoever's fault it is. */
+    if (r == 0 && !unchanged(planner))
+        r = layout_check(planner->next, broken, sizeof broken);
+    if (r == -EBADMSG)
+        r = plan_refuse(planner, "the plan would not hold together: %s", broken);
+    free(planner->workers);
+    free(planner->existing);
+    free(planner->fresh);
+    free(planner->fresh_about);
+    free(planner->left);
+    if ((r < 0 || unchanged(planner)) && r != -ENOMEM && keep_running(plan, planner->running) < 0)
+        r = -ENOMEM;
+    if (r == -ENOMEM) {
+        plan_clear(plan);
+        return r;
+    }
+    plan->used_before = used_bytes(planner->running);
+    plan->used_after = used_bytes(&plan->next);
+    return r;
+}
+
+/* ---- the table's rows */
+
+/* The array has room for all of them. */
+static int add_section(struct planner *planner, const struct table_section *row) {
+    struct layout *next = planner->next;
+    const uint32_t slot = take_hole(planner);
+    if (slot >= next->bells_capacity)
         return plan_refuse(
             planner,
             "section '%s': the segment has doorbells for %u sections, and all are taken "
             "(remove some, or make a larger segment: UPDATE segment SET size = ..., "
             "`shmtool destroy`, and a new start)",
             row->name, next->bells_capacity);
-    const uint32_t slot = planner->hole++;
-    if (slot == next->sections_used)
-        next->sections_used++;
     struct shm_section *section = &next->sections[slot];
     *section = (struct shm_section){
         .incarnation = next->generation,
@@ -58,24 +201,9 @@ static int add_section(struct planner *planner, const struct table_section *row)
     };
     plan_fill_section(section, row);
     planner->fresh[planner->fresh_n] = slot;
-    planner->fresh_change[planner->fresh_n++] = planner->plan->changes_n;
+    planner->fresh_about[planner->fresh_n++] = (struct fresh){.change = planner->plan->changes_n};
     return plan_add_change(planner, PLAN_ADD, row->name) == NULL ? -ENOMEM : 0;
 }
-
-static int place_fresh(struct planner *planner) {
-    struct plan *plan = planner->plan;
-    int r = place_sections(planner->next, planner->running, planner->fresh, planner->fresh_n,
-                           plan->error, sizeof plan->error);
-    for (size_t i = 0; r == 0 && i < planner->fresh_n; i++) {
-        struct shm_section *section = &planner->next->sections[planner->fresh[i]];
-        section->crc = CRC32C_OF(section);
-        plan_note(&plan->changes[planner->fresh_change[i]], "at %llu, %llu bytes",
-                  (unsigned long long)section->offset, (unsigned long long)section->bytes);
-    }
-    return r;
-}
-
-/* ---- all of it */
 
 static int check_served(const struct planner *planner) {
     const struct table *wanted = planner->wanted;
@@ -108,55 +236,11 @@ static int check_served(const struct planner *planner) {
     return 0;
 }
 
-static int by_id(const void *a, const void *b) {
-    const struct existing *x = a, *y = b;
-    return x->section_id < y->section_id ? -1 : x->section_id > y->section_id;
-}
-
-static void list_existing(struct planner *planner) {
-    for (uint32_t i = 0; i < planner->next->sections_used; i++) {
-        const struct shm_section *section = &planner->next->sections[i];
-        if (layout_place_in_force(section->state) || section->state == SHM_PLACE_BAD)
-            planner->existing[planner->existing_n++] = (struct existing){section->section_id, i};
-    }
-    if (planner->existing_n > 1)
-        qsort(planner->existing, planner->existing_n, sizeof *planner->existing, by_id);
-}
-
-/* Room for everything that is wanted beside everything that runs. */
-static int prepare(struct planner *planner) {
-    struct layout *next = planner->next;
-    const struct table *wanted = planner->wanted;
-    uint64_t workers = next->workers_used;
-    for (size_t i = 0; i < wanted->workers_n; i++)
-        workers += wanted->workers[i].instances;
-    if (workers > next->workers_capacity)
-        workers = next->workers_capacity;
-    const size_t sections = next->sections_used + wanted->sections_n;
-    void *moved = reallocarray(next->workers, workers + 1, sizeof *next->workers);
-    if (moved == NULL)
-        return -ENOMEM;
-    next->workers = moved;
-    moved = reallocarray(next->sections, sections + 1, sizeof *next->sections);
-    if (moved == NULL)
-        return -ENOMEM;
-    next->sections = moved;
-    planner->workers = calloc(workers + 1, sizeof *planner->workers);
-    planner->existing = calloc(next->sections_used + 1, sizeof *planner->existing);
-    planner->fresh = calloc(wanted->sections_n + 1, sizeof *planner->fresh);
-    planner->fresh_change = calloc(wanted->sections_n + 1, sizeof *planner->fresh_change);
-    return planner->workers == NULL || planner->existing == NULL || planner->fresh == NULL ||
-                   planner->fresh_change == NULL
-               ? -ENOMEM
-               : 0;
-}
-
 /* What runs and what is wanted, both sorted by id, side by side. */
 static int compare_sections(struct planner *planner) {
     const struct table *wanted = planner->wanted;
     size_t i = 0, j = 0;
     int r = 0;
-    list_existing(planner);
     while (r == 0 && (i < planner->existing_n || j < wanted->sections_n)) {
         /* No id stands for "none left": a forged descriptor may have any. */
         const bool have = i < planner->existing_n, want = j < wanted->sections_n;
@@ -172,79 +256,27 @@ static int compare_sections(struct planner *planner) {
     return r;
 }
 
-/* An arena is left with its last section.  A quarantined one may still be written to. */
-static int retire_arenas(struct layout *next) {
-    enum { EMPTY, QUARANTINED, USED };
-    uint8_t *use = calloc(next->arenas_used + 1, 1);
-    if (use == NULL)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < next->sections_used; i++) {
-        const struct shm_section *section = &next->sections[i];
-        if (section->state == SHM_PLACE_FREE || section->state == SHM_PLACE_RETIRED)
-            continue;
-        const uint8_t is = section->state == SHM_PLACE_QUARANTINED ? QUARANTINED : USED;
-        if (use[section->arena_index] < is)
-            use[section->arena_index] = is;
-    }
-    for (uint32_t i = 0; i < next->arenas_used; i++) {
-        struct shm_arena *arena = &next->arenas[i];
-        if (arena->state != SHM_PLACE_LIVE || use[i] == USED)
-            continue;
-        arena->state = use[i] == EMPTY ? SHM_PLACE_RETIRED : SHM_PLACE_QUARANTINED;
-        arena->retired_gen = next->generation;
-        arena->crc = CRC32C_OF(arena);
-    }
-    free(use);
-    return 0;
+static uint64_t records(const struct planner *planner) {
+    const struct table *wanted = planner->wanted;
+    uint64_t workers = planner->next->workers_used;
+    for (size_t i = 0; i < wanted->workers_n; i++)
+        workers += wanted->workers[i].instances;
+    return workers > planner->next->workers_capacity ? planner->next->workers_capacity : workers;
 }
 
-static uint64_t used_bytes(const struct layout *layout) {
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < layout->arenas_used; i++)
-        bytes += layout->arenas[i].bytes;
-    return bytes;
-}
-
-/* A segment without a directory gets one, even if there is nothing to list. */
-static bool unchanged(const struct planner *planner) {
-    return planner->plan->changes_n == 0 && planner->running->directories[0].bytes != 0;
-}
-
-static int plan_all(struct planner *planner) {
-    int r = layout_copy(planner->next, planner->running);
-    if (r < 0)
-        return r;
-    r = check_served(planner);
-    if (r < 0)
-        return r;
-    planner->next->generation++;
-    drop_retired(planner->next);
-    r = prepare(planner);
+static int plan_rows(struct planner *planner) {
+    int r = check_served(planner);
+    if (r == 0)
+        r = plan_begin(planner);
+    if (r == 0)
+        r = plan_prepare(planner, planner->wanted->sections_n, records(planner));
     if (r == 0)
         r = plan_add_workers(planner);
     if (r == 0)
         r = compare_sections(planner);
     if (r == 0)
-        r = place_fresh(planner);
-    if (r == 0)
-        r = retire_arenas(planner->next);
-    if (r == 0)
-        r = plan_remove_workers(planner);
-    if (r < 0 || unchanged(planner))
-        return r;
-    /* What doesn't hold together must not be published, whoever's fault it is. */
-    char broken[192];
-    r = layout_check(planner->next, broken, sizeof broken);
-    return r == -EBADMSG ? plan_refuse(planner, "the plan would not hold together: %s", broken) : r;
-}
-
-/* What runs goes on: nothing is to change, or nothing may. */
-static int keep_running(struct plan *plan, const struct layout *running) {
-    layout_clear(&plan->next);
-    free(plan->changes);
-    plan->changes = NULL;
-    plan->changes_n = 0;
-    return layout_copy(&plan->next, running);
+        r = plan_place(planner);
+    return r == 0 ? plan_remove_workers(planner) : r;
 }
 
 int plan_make(struct plan *ret, const struct layout *running, const struct table *wanted,
@@ -252,20 +284,7 @@ int plan_make(struct plan *ret, const struct layout *running, const struct table
     *ret = (struct plan){0};
     struct planner planner = {
         .plan = ret, .next = &ret->next, .running = running, .wanted = wanted, .facts = facts};
-    int r = plan_all(&planner);
-    free(planner.workers);
-    free(planner.existing);
-    free(planner.fresh);
-    free(planner.fresh_change);
-    if ((r < 0 || unchanged(&planner)) && r != -ENOMEM && keep_running(ret, running) < 0)
-        r = -ENOMEM;
-    if (r == -ENOMEM) {
-        plan_clear(ret);
-        return r;
-    }
-    ret->used_before = used_bytes(running);
-    ret->used_after = used_bytes(&ret->next);
-    return r;
+    return plan_end(&planner, plan_rows(&planner));
 }
 
 void plan_clear(struct plan *plan) {
@@ -275,6 +294,6 @@ void plan_clear(struct plan *plan) {
 }
 
 const char *plan_action_name(enum plan_action action) {
-    static const char *const names[] = {"add", "change", "remove", "worker"};
+    static const char *const names[] = {"add", "change", "remove", "worker", "move"};
     return (unsigned)action < sizeof names / sizeof *names ? names[action] : "unknown";
 }

@@ -2,7 +2,14 @@
  *
  * The planner: a pure function from what runs and what is wanted to what shall run, and a list of
  * the differences.  Same input, same output.  What did not change does not move; space that was
- * left is kept (RETIRED) for one generation more.
+ * left is kept: RETIRED for one generation more, QUARANTINED for as long as somebody may write
+ * there.
+ *
+ * A section that moves keeps its slot, bell and incarnation; the place before gets a descriptor of
+ * its own.  Nobody can write there: the section is LIVE in its new place, the old one RETIRED, and
+ * the manager copies the value before the flip.  It is held: the section is MOVING, the old place
+ * QUARANTINED, and its writer's next publish does the move.  It was taken from its holder by force:
+ * LIVE, the old place QUARANTINED, and the manager copies the newest whole value before the flip.
  */
 #ifndef SHM_CORE_PLAN_H
 #define SHM_CORE_PLAN_H
@@ -15,6 +22,7 @@ enum plan_action {
     PLAN_CHANGE, /* its descriptor changes, its memory stays */
     PLAN_REMOVE, /* its space is retired */
     PLAN_WORKER, /* a worker's record is added or removed */
+    PLAN_MOVE,   /* it goes to another place, or has arrived there */
 };
 
 struct plan_change {
@@ -32,17 +40,35 @@ struct plan {
     char error[512];                  /* why the table was refused */
 };
 
+/* What the layout doesn't tell. */
 struct plan_facts {
     const bool
         *worker_held; /* by worker index of the running layout: is its lease held? NULL: no */
-    enum shm_backend backend; /* of what runs; 0: any */
+    const bool *worker_lingers;  /* by worker index: somebody who holds or held that worker's lease
+                                    may still write where it could.  NULL: as worker_held */
+    const bool *moved;           /* by slot of the running layout: a MOVING section whose new place
+                                    has the newest value, and whose place before nobody will touch
+                                    any more.  NULL: none */
+    const uint64_t *value_bytes; /* by slot: length of the newest value; 0: none.  NULL: not known,
+                                    and nothing is refused for it */
+    enum shm_backend backend;    /* of what runs; 0: any */
+    bool force;                  /* also what takes something away from a holder */
 };
 
-/* 0; -EINVAL: the table can't be applied, `error` says why, and `next` is a copy of the running
- * layout; -ENOMEM.  In this version whatever would have to move a section's memory (size, count,
- * kind, owner, offset, persist of a held one) is refused whole. */
+/* Settles, then compares row by row.  0; -EINVAL: the table can't be applied, `error` says why, and
+ * `next` is a copy of the running layout; -ENOMEM.  `facts` may be NULL, also below. */
 int plan_make(struct plan *ret, const struct layout *running, const struct table *wanted,
               const struct plan_facts *facts);
+
+/* Only what was waited for: a MOVING section that has moved is LIVE, and its place before RETIRED;
+ * so is a QUARANTINED place that no section moves from, and whose owner doesn't linger.  Returns as
+ * plan_make(); without changes there is nothing to do. */
+int plan_settle(struct plan *ret, const struct layout *running, const struct plan_facts *facts);
+
+/* Every section of that worker goes to a fresh place in a fresh arena of the worker's, and what it
+ * leaves is QUARANTINED.  Returns as plan_make(); also -EINVAL where one is pinned or MOVING. */
+int plan_evict(struct plan *ret, const struct layout *running, uint32_t worker,
+               const struct plan_facts *facts);
 
 void plan_clear(struct plan *plan);
 

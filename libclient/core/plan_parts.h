@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the planner's files share: plan.c goes through the whole, plan_rows.c compares row by row.
+ * What the planner's files share: plan.c goes through the whole, plan_rows.c has the workers'
+ * records, plan_change.c what becomes of a section, plan_settle.c what became of those that went.
  */
 #ifndef SHM_CORE_PLAN_PARTS_H
 #define SHM_CORE_PLAN_PARTS_H
@@ -17,6 +18,27 @@ struct existing {
     uint32_t slot;
 };
 
+/* How a section leaves its place. */
+enum leaving {
+    LEAVE_FREE,   /* nobody can be writing there */
+    LEAVE_MOVING, /* its writer goes to the new place with the next publish */
+    LEAVE_TAKEN,  /* its writer may go on in the old place, where nobody looks any more */
+};
+
+/* A section that gets a place. */
+struct fresh {
+    size_t change; /* its line in the list of changes */
+    uint64_t from; /* the offset before; 0: none, it is new */
+    enum leaving leaving;
+    char holder[SHM_NAME_BYTES]; /* the owner before */
+};
+
+/* A place that is left, until it gets a slot. */
+struct left {
+    struct shm_section place;
+    uint32_t slot; /* of the section that stood there */
+};
+
 struct planner {
     struct plan *plan;
     struct layout *next; /* the plan's */
@@ -28,9 +50,11 @@ struct planner {
     size_t workers_n;
     struct existing *existing; /* what runs, sorted by section id */
     size_t existing_n;
-    uint32_t *fresh; /* slots of what is new, sorted by section id */
-    size_t *fresh_change;
+    uint32_t *fresh; /* slots of what gets a place, sorted by section id */
+    struct fresh *fresh_about;
     size_t fresh_n;
+    struct left *left;
+    size_t left_n, left_room;
     uint32_t hole; /* no free slot below */
 };
 
@@ -46,8 +70,14 @@ struct plan_change *plan_add_change(struct planner *planner, enum plan_action ac
 void plan_note(struct plan_change *change, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* A whole field, zeroes behind the text. */
+void plan_put_text(char to[SHM_NAME_BYTES], const char *from);
+
+/* May somebody who holds or held that worker's lease still write? */
+bool plan_lingers(const struct planner *planner, uint32_t worker_index);
+
 /* Records for all workers of the table; the array has room for them.  A record that nobody wants
- * any more but whose lease is held stays until a later plan finds it free. */
+ * any more but whose worker lingers stays until a later plan finds it free. */
 int plan_add_workers(struct planner *planner);
 int plan_remove_workers(struct planner *planner);
 uint32_t plan_find_worker(const struct planner *planner, const char *name);
@@ -58,5 +88,30 @@ void plan_fill_section(struct shm_section *section, const struct table_section *
 /* A section that exists already, as its row says now; without its row. */
 int plan_change_section(struct planner *planner, uint32_t slot, const struct table_section *row);
 int plan_remove_section(struct planner *planner, uint32_t slot);
+
+/* The section at `slot` goes to another place.  What stands there now gets a descriptor of its own,
+ * and the caller then makes of this one what it shall be, with state and old_ctl_off as they are,
+ * and ctl_off 0. */
+int plan_leave(struct planner *planner, uint32_t slot, enum leaving leaving);
+
+/* What was waited for is over: of sections, and then of arenas, which are left with the last one in
+ * them. */
+int plan_settle_sections(struct planner *planner);
+int plan_settle_arenas(struct layout *next);
+
+/* ---- the steps of each plan */
+
+/* A copy of what runs, of the next generation, what was RETIRED dropped and all else settled. */
+int plan_begin(struct planner *planner);
+
+/* Room for so many rows beside everything that runs, and for what that leaves. */
+int plan_prepare(struct planner *planner, size_t rows, uint64_t workers);
+
+/* Places what is fresh, and settles the arenas. */
+int plan_place(struct planner *planner);
+
+/* Checks the whole, and gives back what was needed on the way; what runs goes on where nothing
+ * is to change, or nothing may.  `r` is what became of it so far. */
+int plan_end(struct planner *planner, int r);
 
 #endif

@@ -6,6 +6,7 @@
 #include "snapshot.h"
 
 #include "crc32c.h"
+#include "futex.h"
 #include "snapshot_parts.h"
 
 #include <errno.h>
@@ -87,5 +88,20 @@ int snapshot_bind(struct snapshot *ret, void *memory, const struct shm_section *
 
 uint64_t snapshot_version(const struct snapshot *snapshot) {
     /* Acquire pairs with the writer's store of the head: who sees the version sees its value. */
-    return head_version(shared_load_acquire64(&snapshot->shared->head));
+    return head_version(shared_load_acquire64(&place_of(snapshot)->shared->head));
+}
+
+bool snapshot_left(const struct snapshot *before) {
+    /* Acquire pairs with the writer's last store there, behind its head in the next place: a
+     * directory without the place before shows that head to all. */
+    return (ACQUIRE64(LEFT_RELAXED, &before->shared->head) & SHM_HEAD_MOVED) != 0;
+}
+
+int snapshot_leave(struct shm_snapshot *place) {
+    const uint64_t head = shared_load_relaxed64(&place->head); /* we are its writer */
+    /* Release pairs with snapshot_left(), and with a sleeper's load of this head before it sleeps
+     * on it: who finds it marked finds what came instead. */
+    if (!MUTANT(LEFT_UNMARKED))
+        RELEASE64(MOVED_RELAXED, &place->head, head | SHM_HEAD_MOVED);
+    return MUTANT(LEFT_UNWOKEN) ? 0 : futex_wake((const uint32_t *)&place->head);
 }

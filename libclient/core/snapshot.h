@@ -23,6 +23,9 @@ struct snapshot {
     uint64_t incarnation;
     uint32_t count;
     uint32_t flags; /* SHM_SECTION_* of the descriptor */
+    /* A section that is moving: the place before, which has the newest value as long as nothing was
+     * published in this one.  It outlives this object.  NULL: it isn't. */
+    const struct snapshot *before;
 };
 
 /* What one read found. */
@@ -33,6 +36,7 @@ struct snapshot_value {
     uint64_t real_ns;
     uint32_t epoch;
     uint32_t buffer;
+    bool before; /* it stands in the place before */
 };
 
 #define SNAPSHOT_HINT_READS     64u     /* a lapped reader announces itself before so many reads */
@@ -52,6 +56,22 @@ int snapshot_bind(struct snapshot *ret, void *memory, const struct shm_section *
 /* Version of the newest value; 0 = none. */
 uint64_t snapshot_version(const struct snapshot *snapshot);
 
+/* Has the writer left this place, and for good?  It touches nothing there any more. */
+bool snapshot_left(const struct snapshot *before);
+
+/* ---- the manager, while nobody can publish in either: gives a place that nothing was published in
+ * the newest value of the place before, under its version.  0, also when there is none, or there
+ * was no need; -EMSGSIZE: it is larger than a buffer here; -EBADMSG: no whole value is to be had
+ * there. It may be killed at any point, and done again. */
+int snapshot_carry(struct snapshot *snapshot);
+
+/* Marks a place as left and wakes who sleeps there: the writer, behind its first publish elsewhere;
+ * the manager, behind each flip that made a place RETIRED where nobody publishes any more (so that
+ * sleepers find something else when they look the section up again), and before the space is
+ * reused; also where the writer did so, who may have died before it woke them.  What futex_wake()
+ * says. */
+int snapshot_leave(struct shm_snapshot *place);
+
 /* ---- the writer: one object per section and process */
 struct snapshot_writer {
     struct snapshot *snapshot;
@@ -59,9 +79,12 @@ struct snapshot_writer {
     uint64_t versions[SHM_COUNT_MAX]; /* which buffer holds which version; 0 = none */
     uint8_t queue[SHM_COUNT_MAX];     /* buffers but the current one, oldest first, from queue_at */
     uint32_t queue_at;
-    uint32_t current; /* buffer that head names; SHM_NONE: none */
-    uint32_t open;    /* buffer that was begun; SHM_NONE: none */
-    uint64_t hint;    /* last hint seen, and for how many publishes it was honoured */
+    uint32_t current;          /* buffer that head names; SHM_NONE: none */
+    uint32_t open;             /* buffer that was begun; SHM_NONE: none */
+    const void *begun;         /* what was begun in a place that was left since; NULL: nothing */
+    uint64_t begun_room;       /* how much could be written there */
+    struct shm_snapshot *left; /* place to be marked as left behind the next head; NULL: none */
+    uint64_t hint;             /* last hint seen, and for how many publishes it was honoured */
     uint32_t hint_age;
     uint32_t busy; /* one publish at a time; a flag between threads and signal handlers */
     uint32_t epoch;
@@ -72,8 +95,19 @@ struct snapshot_writer {
 
 /* Takes the section over from whoever wrote it before: zeroes every sequence beyond the head's, so
  * that a value that was finished but not published is never found.  -EBADMSG: the head is
- * nonsense. */
+ * nonsense.
+ *
+ * Of a section that is moving, the place before may be anybody's as soon as it is marked as left;
+ * so the section must have been looked up after the lease was granted, and the generation must be
+ * the same still behind this call: else it doesn't count, and is done again with what is in force
+ * then.  (It stores nothing in the place before.  When that wasn't left yet, it stays until this
+ * writer leaves it, or dies.) */
 int snapshot_take_over(struct snapshot_writer *ret, struct snapshot *snapshot, uint64_t epoch);
+
+/* Goes on in `to`, whose place before is the writer's: its next publish goes there, and then marks
+ * the old place as left.  Nothing is copied, and what was begun can be committed.  The caller has
+ * the writer for itself: between begin and commit, or with `busy` set. */
+void snapshot_move(struct snapshot_writer *writer, struct snapshot *to);
 
 /* 0, -EMSGSIZE, -EBUSY: another thread's, or this signal's interrupted one, is under way. */
 int snapshot_publish(struct snapshot_writer *writer, const void *data, size_t bytes);
@@ -111,13 +145,14 @@ bool snapshot_valid(struct snapshot_reader *reader, const struct snapshot_value 
 
 /* Sleeps until the newest version isn't `version` any more: 0, or -ETIMEDOUT (at `deadline_ns` of
  * CLOCK_MONOTONIC, or after SHM_SLEEP_BOUND_MS at the latest: the caller looks around and comes
- * back).  Spins for `spin_ns` first. */
+ * back), or -ESTALE: the section is elsewhere now, the caller looks it up again.  Spins for
+ * `spin_ns` first. */
 int snapshot_wait(struct snapshot_reader *reader, uint64_t version, uint64_t deadline_ns,
                   uint64_t spin_ns);
 
 /* The same for several: the caller rings for each, asks once whether that was heard, arms each
- * (what its futex word must be; false: there is something newer already), sleeps with
- * futex_wait_any(), and looks at each again.  Unheard, no writer can be relied on to wake the
+ * (what its futex word must be; false: there is something newer already, maybe elsewhere), sleeps
+ * with futex_wait_any(), and looks at each again.  Unheard, no writer can be relied on to wake the
  * sleeper, who then looks every SNAPSHOT_POLL_MS. */
 struct futex_word;
 void snapshot_ring(const struct snapshot_reader *reader);

@@ -25,6 +25,16 @@ static inline uint8_t *buffer_data(struct shm_buffer *buffer) {
     return (uint8_t *)buffer + SHM_LINE;
 }
 
+/* Where the newest value stands: in the place before, until something was published in this one.
+ * Relaxed: whoever goes by what this says loads the head of that place again, with acquire, and a
+ * head that was seen to be set stays so. */
+static inline const struct snapshot *place_of(const struct snapshot *snapshot) {
+    if (__builtin_expect(snapshot->before == NULL, true) || MUTANT(NEW_AT_ZERO))
+        return snapshot;
+    return head_version(shared_load_relaxed64(&snapshot->shared->head)) == 0 ? snapshot->before
+                                                                             : snapshot;
+}
+
 /* Lines beyond the first come as fast as the copy asks for them. */
 #define SNAPSHOT_FETCH_MAX ((size_t)4096) /* by a reader, of what it is about to copy */
 #define SNAPSHOT_OWN_MAX   ((size_t)1024) /* by the writer, of what it fills next */

@@ -23,6 +23,7 @@ static bool unchanged(struct shm_buffer *buffer, uint64_t version) {
     return MUTANT(ANY_EVEN) ? seq % 2 == 0 : seq == 2 * version;
 }
 
+/* Before anything that takes time. */
 static void announce(const struct snapshot_reader *reader, uint32_t index, uint64_t version) {
     if (reader->hints > 0 && reader->snapshot->bell != NULL)
         shared_store_relaxed64(&reader->snapshot->bell->hint, version << 8 | index);
@@ -33,14 +34,13 @@ static void lapped(struct snapshot_reader *reader) {
     reader->hints = SNAPSHOT_HINT_READS;
 }
 
-/* Copies `version` out of that buffer, or only looks at it when `to` is NULL.  Its length; or
- * -EMSGSIZE; -ESTALE: the buffer hasn't got it, or not any more; -EBADMSG. */
-static ssize_t copy_version(struct snapshot_reader *reader, uint32_t index, uint64_t version,
+/* Copies `version` out of that buffer of a place, or only looks at it when `to` is NULL.  Its
+ * length; or -EMSGSIZE; -ESTALE: the buffer hasn't got it, or not any more; -EBADMSG. */
+static ssize_t copy_version(const struct snapshot *place, uint32_t index, uint64_t version,
                             void *to, size_t bytes, struct snapshot_value *ret) {
-    struct shm_buffer *buffer = buffer_at(reader->snapshot, index);
-    announce(reader, index, version); /* before anything that takes time */
+    struct shm_buffer *buffer = buffer_at(place, index);
     if (to != NULL)
-        buffer_fetch(buffer, bytes < reader->snapshot->room ? bytes : reader->snapshot->room);
+        buffer_fetch(buffer, bytes < place->room ? bytes : place->room);
     /* Acquire pairs with the writer's store of the even sequence behind the value. */
     const uint64_t seq = shared_load_acquire64(&buffer->seq);
     if (MUTANT(ANY_EVEN) ? seq % 2 != 0 : seq != 2 * version)
@@ -53,7 +53,7 @@ static ssize_t copy_version(struct snapshot_reader *reader, uint32_t index, uint
         .epoch = shared_load_relaxed32(&buffer->epoch),
         .buffer = index,
     };
-    const bool sane = found.length <= reader->snapshot->room;
+    const bool sane = found.length <= place->room;
     if (to != NULL && sane && found.length <= bytes)
         shared_copy_from(to, buffer_data(buffer), found.length);
     if (!unchanged(buffer, version))
@@ -67,19 +67,21 @@ static ssize_t copy_version(struct snapshot_reader *reader, uint32_t index, uint
 /* The newest value, copied or looked at. */
 static ssize_t newest(struct snapshot_reader *reader, void *to, size_t bytes,
                       struct snapshot_value *ret) {
-    const struct snapshot *snapshot = reader->snapshot;
     uint64_t before = 0;
     bool moved = false;
     for (uint32_t lap = 0; lap < SNAPSHOT_LAPS_MAX; lap++) {
+        const struct snapshot *place = place_of(reader->snapshot);
         /* Acquire pairs with the writer's store: the buffer's sequence is at least as new. */
-        const uint64_t head = ACQUIRE64(NEWEST_RELAXED, &snapshot->shared->head);
+        const uint64_t head = ACQUIRE64(NEWEST_RELAXED, &place->shared->head);
         *ret = (struct snapshot_value){.version = head_version(head), .buffer = head_buffer(head)};
         if (ret->version == 0)
             return -ENODATA;
-        if (ret->buffer >= snapshot->count)
+        if (ret->buffer >= place->count)
             return -EBADMSG;
-        const ssize_t n = copy_version(reader, ret->buffer, ret->version, to, bytes, ret);
+        announce(reader, ret->buffer, ret->version);
+        const ssize_t n = copy_version(place, ret->buffer, ret->version, to, bytes, ret);
         if (n != -ESTALE) {
+            ret->before = place != reader->snapshot;
             reader->hints -= reader->hints > 0;
             return n;
         }
@@ -111,42 +113,71 @@ static uint32_t find_version(const struct snapshot *snapshot, uint64_t head, uin
     return SHM_NONE;
 }
 
+/* Copies a version out of a place whose head has come so far. */
+static ssize_t copy_found(struct snapshot_reader *reader, const struct snapshot *place,
+                          uint64_t head, uint64_t version, void *to, size_t bytes,
+                          struct snapshot_value *ret) {
+    const uint32_t index = find_version(place, head, version);
+    if (index == SHM_NONE)
+        return -ESTALE;
+    announce(reader, index, version);
+    const ssize_t n = copy_version(place, index, version, to, bytes, ret);
+    if (n == -ESTALE) {
+        lapped(reader);
+    } else {
+        ret->before = place != reader->snapshot;
+        reader->hints -= reader->hints > 0;
+    }
+    return n;
+}
+
 ssize_t snapshot_read_version(struct snapshot_reader *reader, uint64_t version, void *buffer,
                               size_t bytes, struct snapshot_value *value) {
+    const struct snapshot *place = place_of(reader->snapshot);
     /* Acquire pairs with the writer's store, and so with all that a successor zeroed before it:
      * up to this head's version every sequence that is found was published. */
-    const uint64_t head = ACQUIRE64(FOLLOW_RELAXED, &reader->snapshot->shared->head);
+    uint64_t head = ACQUIRE64(FOLLOW_RELAXED, &place->shared->head);
     struct snapshot_value found = {.version = head_version(head), .buffer = head_buffer(head)};
     ssize_t n = version > found.version ? -ENODATA : -ESTALE;
     if (version == 0)
         n = -EINVAL;
-    else if (found.buffer >= reader->snapshot->count)
+    else if (found.buffer >= place->count)
         n = -EBADMSG;
-    const bool search = n == -ESTALE || MUTANT(FOLLOWS_AHEAD);
-    const uint32_t index = search ? find_version(reader->snapshot, head, version) : SHM_NONE;
-    if (index != SHM_NONE) {
-        n = copy_version(reader, index, version, buffer, bytes, &found);
-        if (n == -ESTALE)
-            lapped(reader);
-        else
-            reader->hints -= reader->hints > 0;
+    if (n == -ESTALE || MUTANT(FOLLOWS_AHEAD)) {
+        const ssize_t r = copy_found(reader, place, head, version, buffer, bytes, &found);
+        n = r == -ESTALE ? n : r;
+    }
+    if (n == -ESTALE && place->before != NULL && !MUTANT(FOLLOWS_NEW_ONLY)) {
+        /* Published before the writer left that place, where nothing changes any more.  What stands
+         * there beyond its head never was. */
+        place = place->before;
+        head = shared_load_acquire64(&place->shared->head);
+        if (version <= head_version(head) || MUTANT(FOLLOWS_LEFT_AHEAD))
+            n = copy_found(reader, place, head, version, buffer, bytes, &found);
     }
     if (value != NULL)
         *value = found;
     return n;
 }
 
+/* The place that a value was found in; NULL: it is gone. */
+static const struct snapshot *viewed(const struct snapshot_reader *reader,
+                                     const struct snapshot_value *value) {
+    return value->before ? reader->snapshot->before : reader->snapshot;
+}
+
 int snapshot_view(struct snapshot_reader *reader, const void **data, struct snapshot_value *value) {
     const ssize_t n = newest(reader, NULL, SIZE_MAX, value);
     if (n < 0)
         return (int)n;
-    *data = buffer_data(buffer_at(reader->snapshot, value->buffer));
+    *data = buffer_data(buffer_at(viewed(reader, value), value->buffer));
     return 0;
 }
 
 bool snapshot_valid(struct snapshot_reader *reader, const struct snapshot_value *value) {
-    const bool valid = value->version > 0 && value->buffer < reader->snapshot->count &&
-                       unchanged(buffer_at(reader->snapshot, value->buffer), value->version);
+    const struct snapshot *place = viewed(reader, value);
+    const bool valid = value->version > 0 && place != NULL && value->buffer < place->count &&
+                       unchanged(buffer_at(place, value->buffer), value->version);
     if (!valid)
         lapped(reader);
     return valid;

@@ -39,18 +39,20 @@ bool snapshot_heard(void) {
 }
 
 bool snapshot_arm(const struct snapshot_reader *reader, uint64_t version, struct futex_word *ret) {
-    const struct shm_snapshot *shared = reader->snapshot->shared;
+    const struct shm_snapshot *shared = place_of(reader->snapshot)->shared;
     const uint64_t head = shared_load_acquire64(&shared->head);
     *ret = (struct futex_word){
         .word = (const uint32_t *)&shared->head,
         .value = (uint32_t)head,
     };
-    return head_version(head) == version;
+    /* From a place that was left nobody is woken: there is something newer in the next. */
+    return head_version(head) == version &&
+           ((head & SHM_HEAD_MOVED) == 0 || MUTANT(SLEEPS_ON_LEFT));
 }
 
 /* As newer(), for one who will read it at once: its lines are on their way meanwhile. */
 static bool newer_fetched(const struct snapshot_reader *reader, uint64_t version) {
-    const struct snapshot *snapshot = reader->snapshot;
+    const struct snapshot *snapshot = place_of(reader->snapshot);
     const uint64_t head = shared_load_acquire64(&snapshot->shared->head);
     if (head_version(head) == version)
         return false;
@@ -90,22 +92,25 @@ static void sleep_plainly(struct snapshot_reader *reader, uint64_t until_ns) {
         reader->empty_wakes = 0;
 }
 
-/* One sleep, until about `until_ns` at most. */
-static void sleep_once(struct snapshot_reader *reader, uint64_t version, uint64_t until_ns) {
+/* One sleep, until about `until_ns` at most.  False: there was no need, or no use. */
+static bool sleep_once(struct snapshot_reader *reader, uint64_t version, uint64_t until_ns) {
     struct futex_word word;
     if (reader->empty_wakes >= SNAPSHOT_EMPTY_WAKES) {
         sleep_plainly(reader, until_ns);
-        return;
+        return true;
     }
     snapshot_ring(reader);
     const bool heard = snapshot_heard();
-    if (!snapshot_arm(reader, version, &word))
-        return;
+    if (!snapshot_arm(reader, version, &word)) {
+        reader->empty_wakes++; /* a place may be marked as left, and not be */
+        return false;
+    }
     if (!heard || !rung_for(reader->snapshot))
         until_ns = earlier(until_ns, clock_mono_ns() + POLL_NS);
     const int r = futex_wait(word.word, word.value, until_ns);
     if (r != -ETIMEDOUT && r != -EINTR) /* also where futexes are forbidden: don't spin then */
         reader->empty_wakes += !MUTANT(NEVER_PLAIN);
+    return true;
 }
 
 int snapshot_wait(struct snapshot_reader *reader, uint64_t version, uint64_t deadline_ns,
@@ -118,11 +123,13 @@ int snapshot_wait(struct snapshot_reader *reader, uint64_t version, uint64_t dea
     if (spin_ns > 0 && spin(reader, version, earlier(until, now + earlier(spin_ns, BOUND_NS))))
         return 0;
     while ((now = clock_mono_ns()) < until) {
-        sleep_once(reader, version, until);
+        const bool slept = sleep_once(reader, version, until);
         if (newer(reader, version) || MUTANT(WAKES_BLINDLY)) {
             reader->empty_wakes = 0;
             return 0;
         }
+        if (!slept && !MUTANT(STAYS_WHERE_LEFT))
+            return -ESTALE;
     }
     return -ETIMEDOUT;
 }

@@ -48,20 +48,26 @@ static void forget_unpublished(struct snapshot_writer *writer, uint64_t newest, 
 }
 
 int snapshot_take_over(struct snapshot_writer *ret, struct snapshot *snapshot, uint64_t epoch) {
-    struct shm_snapshot *shared = snapshot->shared;
+    const struct snapshot *place = place_of(snapshot);
+    struct shm_snapshot *shared = place->shared;
     const uint64_t head = shared_load_acquire64(&shared->head);
-    const uint64_t newest = head_version(head);
-    const bool named = newest > 0 && !MUTANT(FORGETS_CURRENT);
+    const uint64_t newest = MUTANT(COUNTS_ANEW) && place != snapshot ? 0 : head_version(head);
+    /* What stands in the place before is no buffer of this one's. */
+    const bool named = newest > 0 && place == snapshot && !MUTANT(FORGETS_CURRENT);
     if (newest > SHM_VERSION_MAX / 2) /* no writer lives to count so far */
         return -EBADMSG;
-    if (newest > 0 && head_buffer(head) >= snapshot->count)
+    if (newest > 0 && head_buffer(head) >= place->count)
         return -EBADMSG;
+    const bool left = snapshot->before != NULL && !MUTANT(MARKS_TWICE) &&
+                      (snapshot_left(snapshot->before) || MUTANT(LEAVES_UNMARKED));
     *ret = (struct snapshot_writer){
         .snapshot = snapshot,
         .next = newest + !MUTANT(REUSES_VERSION),
         /* Before the first publish one buffer is as good as another; this one starts at 0. */
         .current = named ? head_buffer(head) : snapshot->count - 1,
         .open = SHM_NONE,
+        /* Marked once: behind that, the space may be given to another section. */
+        .left = snapshot->before == NULL || left ? NULL : snapshot->before->shared,
         .epoch = (uint32_t)epoch,
         .first = !MUTANT(SILENT_SUCCESSOR),
         .ordered = barrier_register(),
@@ -71,8 +77,29 @@ int snapshot_take_over(struct snapshot_writer *ret, struct snapshot *snapshot, u
     };
     forget_unpublished(ret, newest, named ? ret->current : SHM_NONE);
     queue_sort(ret);
-    shared_store_relaxed64(&shared->epoch, epoch);
+    shared_store_relaxed64(&snapshot->shared->epoch, epoch);
+    /* A predecessor may have died between marking it and waking. */
+    if (left && !MUTANT(LEAVES_ASLEEP))
+        futex_wake((const uint32_t *)&snapshot->before->shared->head);
     return 0;
+}
+
+void snapshot_move(struct snapshot_writer *writer, struct snapshot *to) {
+    if (writer->open != SHM_NONE && writer->begun == NULL) {
+        writer->begun = buffer_data(buffer_at(writer->snapshot, writer->open));
+        writer->begun_room = writer->snapshot->size;
+    }
+    writer->left = to->before->shared;
+    writer->snapshot = to;
+    writer->current = to->count - 1;
+    writer->queue_at = 0;
+    writer->hint = 0;
+    writer->first = true;
+    if (MUTANT(COUNTS_ANEW))
+        writer->next = 1;
+    forget_unpublished(writer, writer->next - 1, SHM_NONE);
+    queue_sort(writer);
+    shared_store_relaxed64(&to->shared->epoch, writer->epoch);
 }
 
 /* Private memory, so not by shared.h.  Acquire and release hand the writer's counters on from one
@@ -199,6 +226,14 @@ static inline bool store_head(struct snapshot_writer *writer, uint64_t head) {
            (!MUTANT(BELL_ONE_LOOK) && shared_load_relaxed32(&bell->want) != 0) || writer->first;
 }
 
+/* Behind the head of the new place: who finds the old one marked finds a value there. */
+__attribute__((noinline, cold)) static void mark_left(struct snapshot_writer *writer) {
+    struct shm_snapshot *left = writer->left;
+    writer->left = NULL;
+    if (snapshot_leave(left) < 0)
+        shared_store_relaxed64(&writer->snapshot->shared->wake_errors, ++writer->wake_errors);
+}
+
 /* Readers have pulled the lines of the buffer that is next.  Asked for now, they are back when the
  * next publish needs them. */
 static inline void own_next(const struct snapshot_writer *writer, size_t bytes) {
@@ -219,6 +254,8 @@ static inline void finish(struct snapshot_writer *writer, uint32_t index, size_t
     /* Pairs with a reader's first load of the sequence, for one that came by another way than the
      * head (a follower), and orders the value before the head for all. */
     shared_store_release64(&buffer->seq, 2 * writer->next);
+    if (MUTANT(MOVED_EARLY) && writer->left != NULL)
+        mark_left(writer);
     const bool wanted = store_head(writer, head_for(writer, index));
     writer->versions[index] = writer->next++;
     writer->queue[writer->queue_at] = (uint8_t)writer->current;
@@ -226,15 +263,13 @@ static inline void finish(struct snapshot_writer *writer, uint32_t index, size_t
     writer->current = index;
     writer->first = false;
     own_next(writer, bytes);
+    if (__builtin_expect(writer->left != NULL, false))
+        mark_left(writer);
     if (wanted)
         STEP(NOT_WOKEN, wake(writer));
 }
 
-int snapshot_publish(struct snapshot_writer *writer, const void *data, size_t bytes) {
-    if (bytes > writer->snapshot->size)
-        return -EMSGSIZE;
-    if (!enter(writer))
-        return -EBUSY;
+static inline void put(struct snapshot_writer *writer, const void *data, size_t bytes) {
     const uint32_t index = choose(writer);
     struct shm_buffer *buffer = dirty(writer, index);
     if (bytes >= NONTEMPORAL_MIN)
@@ -244,8 +279,16 @@ int snapshot_publish(struct snapshot_writer *writer, const void *data, size_t by
     if (bytes >= NONTEMPORAL_MIN)
         shared_fence_nontemporal();
     finish(writer, index, bytes);
+}
+
+int snapshot_publish(struct snapshot_writer *writer, const void *data, size_t bytes) {
+    if (!enter(writer))
+        return -EBUSY;
+    const bool fits = bytes <= writer->snapshot->size; /* of the place that is its now */
+    if (fits)
+        put(writer, data, bytes);
     leave(writer);
-    return 0;
+    return fits ? 0 : -EMSGSIZE;
 }
 
 int snapshot_begin(struct snapshot_writer *writer, void **data, size_t *room) {
@@ -261,12 +304,17 @@ int snapshot_begin(struct snapshot_writer *writer, void **data, size_t *room) {
 int snapshot_commit(struct snapshot_writer *writer, size_t bytes) {
     if (writer->open == SHM_NONE)
         return -EINVAL;
-    if (bytes > writer->snapshot->size)
+    if (bytes > writer->snapshot->size || (writer->begun != NULL && bytes > writer->begun_room))
         return -EMSGSIZE;
     const uint32_t index = writer->open;
+    const void *begun = writer->begun;
     writer->open = SHM_NONE;
+    writer->begun = NULL;
     shared_fence_nontemporal();
-    finish(writer, index, bytes);
+    if (begun == NULL)
+        finish(writer, index, bytes);
+    else
+        put(writer, begun, bytes);
     leave(writer);
     return 0;
 }
@@ -274,8 +322,11 @@ int snapshot_commit(struct snapshot_writer *writer, size_t bytes) {
 void snapshot_abort(struct snapshot_writer *writer) {
     if (writer->open == SHM_NONE)
         return;
-    shared_store_relaxed64(&buffer_at(writer->snapshot, writer->open)->seq, 0);
-    writer->versions[writer->open] = 0;
+    if (writer->begun == NULL) {
+        shared_store_relaxed64(&buffer_at(writer->snapshot, writer->open)->seq, 0);
+        writer->versions[writer->open] = 0;
+    }
+    writer->begun = NULL;
     shared_store_relaxed64(&writer->snapshot->shared->aborted, ++writer->aborted);
     writer->open = SHM_NONE;
     leave(writer);

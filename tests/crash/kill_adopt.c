@@ -81,8 +81,9 @@ static int publish(struct start *s) {
     if (r < 0)
         return r;
     next.generation = s->layout.generation + 1;
+    struct relocation *none;
     if (!s->segment.adopted)
-        r = segment_prepare(&s->segment, &next, s->error, sizeof s->error);
+        r = segment_prepare(&s->segment, &s->layout, &next, &none, s->error, sizeof s->error);
     if (r == 0)
         r = image_publish(&s->segment.image, &next, clock_real_ns());
     layout_clear(&s->layout);

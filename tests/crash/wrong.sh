@@ -36,6 +36,10 @@ must_notice() {
 must_notice flip kill_flip_mutants --mutant FLIP_EARLY
 must_notice flip kill_flip_mutants --mutant FILLS_IN_FORCE
 must_notice flip kill_flip_mutants --mutant ADOPTS_HALF
+for mutant in NEW_AT_ZERO COUNTS_ANEW MOVED_EARLY LEAVES_UNMARKED MARKS_TWICE FOLLOWS_LEFT_AHEAD \
+    CARRY_HEAD_EARLY; do
+    must_notice move kill_move_mutants --mutant $mutant
+done
 must_notice grant kill_grant_mutants grant --mutant RECORD_WORD_EARLY
 must_notice grant kill_grant grant --wrong unlocked
 must_notice handover kill_grant handover --wrong unlocked

@@ -97,29 +97,67 @@ static bool same(const struct layout *a, const struct layout *b) {
            same_bytes(a->arenas, b->arenas, a->arenas_used * sizeof *a->arenas);
 }
 
+/* By index of the running layout, which has more only when a table was very odd. */
+struct so_far {
+    bool held[64], lingers[64], moved[64];
+    uint64_t value_bytes[64];
+};
+
+static struct plan_facts take_facts(struct input *input, const struct layout *running,
+                                    struct so_far *so_far) {
+    const uint64_t bits = take(input, 1), more = take(input, 1);
+    for (unsigned i = 0; i < 64; i++) {
+        so_far->held[i] = bits >> (i % 8) & 1;
+        so_far->lingers[i] = more >> (i % 4) & 1;
+        so_far->moved[i] = more >> (4 + i % 3) & 1;
+        so_far->value_bytes[i] = (bits ^ i) & 63;
+    }
+    const bool slots = running->sections_used <= 64, workers = running->workers_used <= 64;
+    return (struct plan_facts){.worker_held = workers ? so_far->held : NULL,
+                               .worker_lingers = workers ? so_far->lingers : NULL,
+                               .moved = slots ? so_far->moved : NULL,
+                               .value_bytes = slots ? so_far->value_bytes : NULL,
+                               .force = more >> 7};
+}
+
+static void go_on(struct layout *running, struct plan *plan, int r) {
+    char error[512] = "";
+    MUST(r == 0 || r == -EINVAL);
+    MUST(r == 0 ? true : one_line(plan->error) && plan->error[0] != '\0');
+    MUST(layout_check(&plan->next, error, sizeof error) == 0);
+    MUST(r == 0 || same(&plan->next, running));
+    layout_clear(running);
+    *running = plan->next;
+    plan->next = (struct layout){0};
+    plan_clear(plan);
+}
+
+/* What was waited for is over, or somebody is made to leave. */
+static void settle(struct layout *running, struct input *input) {
+    struct plan plan;
+    struct so_far so_far;
+    const struct plan_facts facts = take_facts(input, running, &so_far);
+    const uint32_t worker = take_below(input, 4);
+    if (running->generation == 0)
+        return;
+    go_on(running, &plan,
+          worker == 0 ? plan_settle(&plan, running, &facts)
+                      : plan_evict(&plan, running, worker - 1, &facts));
+}
+
 static void edit(struct layout *running, const struct table *table, struct input *input) {
     struct plan plan, again;
     char error[512] = "";
-    bool held[64];
-    uint64_t bits = take(input, 1);
-    for (unsigned i = 0; i < 64; i++)
-        held[i] = bits >> (i % 8) & 1;
-    struct plan_facts facts = {.worker_held = running->workers_used <= 64 ? held : NULL};
+    struct so_far so_far;
+    const struct plan_facts facts = take_facts(input, running, &so_far);
     if (table_check(table, error, sizeof error) < 0) {
         MUST(one_line(error) && error[0] != '\0');
         return;
     }
     int r = plan_make(&plan, running, table, &facts);
-    MUST(r == 0 || r == -EINVAL);
     MUST(plan_make(&again, running, table, &facts) == r && same(&plan.next, &again.next));
-    MUST(r == 0 ? true : one_line(plan.error) && plan.error[0] != '\0');
-    MUST(layout_check(&plan.next, error, sizeof error) == 0);
-    MUST(r == 0 || same(&plan.next, running));
     plan_clear(&again);
-    layout_clear(running);
-    *running = plan.next;
-    plan.next = (struct layout){0};
-    plan_clear(&plan);
+    go_on(running, &plan, r);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
@@ -132,6 +170,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     for (int i = 0; i < 6 && input_left(&input); i++) {
         take_table(&input, &table);
         edit(&running, &table, &input);
+        if (take_below(&input, 4) == 0)
+            settle(&running, &input);
     }
     layout_clear(&running);
     table_clear(&table);

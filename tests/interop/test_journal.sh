@@ -70,7 +70,7 @@ done
 refusals() { grep -c "was refused: the table has no worker 'no" "$log"; }
 ok "some refusals are said" await 30 refusals
 ok "and not all of them" test "$(refusals)" -lt 10
-sqlite3 "$work/state/sections.db" "UPDATE section SET owner = 'driver2' WHERE name = 'temps'" >/dev/null
+sqlite3 "$work/state/sections.db" "UPDATE section SET size = 2 WHERE name = 'temps'" >/dev/null
 shmtool reload >/dev/null 2>&1 || :
 ok "a rejected table is said" said "error: table rejected: section 'temps'"
 end_manager TERM

@@ -53,6 +53,25 @@ ok "the walk finds the holder too" walk
 echo >"$work/go"
 wait "$holder"
 
+# a holder that publishes nothing leaves a move where it is
+moving() { php "$here/walk.php" "$SHMC_KEY" moving "$1"; }
+shmtool run --worker author -- cat "$work/go" >/dev/null &
+holder=$!
+children+=("$holder")
+held() { shmtool workers | grep -q '^author  *leased'; }
+await 10 held
+edit_table <<<"UPDATE section SET size = 2000 WHERE name = 'text'"
+ok "a section is on its way, with a holder who says nothing" moving text
+ok "it is read where it was" equal "$(php "$reader" get text)" "$(cat "$work/long")"
+ok "and the walk finds both places" walk
+echo >"$work/go"
+wait "$holder"
+arrived() { ! moving "$1"; }
+ok "it arrives when its holder has left" await 10 arrived text
+ok "with its value" equal "$(php "$reader" get text)" "$(cat "$work/long")"
+printf 'there' | shmtool put text
+ok "and takes the next one there" equal "$(php "$reader" get text)" there
+
 edit_table <<<"INSERT INTO section(name, owner, size) VALUES('another', 'counter', 100);"
 ok "a new generation is followed" walk
 "$work/worker" publish counter numbers 0 10240 &
@@ -61,3 +80,13 @@ written() { php "$reader" get numbers; }
 await 30 written
 ok "reads are whole under a writer at full speed" \
     php "$here/walk.php" "$SHMC_KEY" watch numbers 1000
+touch "$work/moves"
+php "$here/walk.php" "$SHMC_KEY" watch numbers 100 "$work/moves" &
+watcher=$!
+children+=("$watcher")
+for count in 7 9 8; do
+    edit_table <<<"UPDATE section SET count = $count WHERE name = 'numbers'"
+    ok "the section moves, to $count buffers" await 10 arrived numbers
+done
+rm "$work/moves"
+ok "and they are whole and in order on the way" wait "$watcher"

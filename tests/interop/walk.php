@@ -5,7 +5,9 @@
 // and `shmtool workers --json`:
 //
 //     walk.php KEY LIST.json WORKERS.json
-//     walk.php KEY watch NAME COUNT      reads COUNT versions while a writer is at full speed
+//     walk.php KEY watch NAME COUNT      reads COUNT versions while a writer is at full speed,
+//                              [FILE]    and then goes on while there is FILE
+//     walk.php KEY moving NAME           is it on its way?
 declare(strict_types=1);
 
 require __DIR__ . '/../../tools/workers/segment.php';
@@ -57,15 +59,19 @@ function compareWorkers(Segment $segment, array $told): void
     }
 }
 
-/** Each section lies in its arena, which is its owner's; no two arenas overlap. */
+/** Each section lies in its arena, which is its owner's, and so does the place from which it is
+ *  moving; no two arenas overlap. */
 function compareArenas(Segment $segment): void
 {
     $arenas = $segment->arenas();
     foreach ($segment->sections() as $name => $section) {
-        $arena = $arenas[$section['arena_index']];
-        same("owner of $name's arena", $arena['owner_index'], $section['owner_index']);
-        same("place of $name", $section['offset'] >= $arena['offset']
-            && $section['offset'] + $section['bytes'] <= $arena['offset'] + $arena['bytes'], true);
+        foreach (array_filter([$section, $section['before'] ?? null]) as $place) {
+            $arena = $arenas[$place['arena_index']];
+            same("state of $name's arena", $arena['state'], 1);
+            same("owner of $name's arena", $arena['owner_index'], $section['owner_index']);
+            same("place of $name", $place['offset'] >= $arena['offset']
+                && $place['offset'] + $place['bytes'] <= $arena['offset'] + $arena['bytes'], true);
+        }
     }
     usort($arenas, fn($a, $b) => $a['offset'] <=> $b['offset']);
     for ($i = 1; $i < count($arenas); $i++) {
@@ -74,10 +80,16 @@ function compareArenas(Segment $segment): void
     }
 }
 
-/** Values of tests/interop/worker.c: their number, then its low byte again and again. */
-function watch(Segment $segment, string $name, int $count): void
+function going(?string $file): bool
 {
-    for ($reads = $tries = $changes = $last = 0; $changes < $count; $reads++) {
+    clearstatcache();
+    return $file !== null && file_exists($file);
+}
+
+/** Values of tests/interop/worker.c: their number, then its low byte again and again. */
+function watch(Segment $segment, string $name, int $count, ?string $file): void
+{
+    for ($reads = $tries = $changes = $last = 0; $changes < $count || going($file); $reads++) {
         ['version' => $version, 'value' => $value, 'tries' => $more] = $segment->read($name);
         $number = unpack('P', $value)[1];
         same('a whole value', substr($value, 8), str_repeat(chr($number & 0xff),
@@ -92,7 +104,9 @@ function watch(Segment $segment, string $name, int $count): void
 
 $segment = new Segment(intval($argv[1], 0));
 if ($argv[2] === 'watch') {
-    watch($segment, $argv[3], (int)$argv[4]);
+    watch($segment, $argv[3], (int)$argv[4], $argv[5] ?? null);
+} elseif ($argv[2] === 'moving') {
+    exit(isset($segment->section($argv[3])['before']) ? 0 : 1);
 } else {
     compareSections($segment, json_decode(file_get_contents($argv[2]), true)['sections']);
     compareWorkers($segment, json_decode(file_get_contents($argv[3]), true)['workers']);

@@ -28,6 +28,7 @@ finds() {
 sim_finds() {
     for n in 5000 50000 500000; do
         finds "$1" "$sim" --world snapshot --schedules $n && return
+        finds "$1" "$sim" --world move --schedules $n && return
         finds "$1" "$sim" --world directory --schedules $((n / 10)) && return
     done
     return 1

@@ -33,6 +33,7 @@ static const struct {
 } worlds[] = {
     {&snapshot_world, 1000000},
     {&directory_world, 50000},
+    {&move_world, 300000},
 };
 
 struct result {

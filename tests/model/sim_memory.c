@@ -266,13 +266,22 @@ void memory_copy_to(void *at, const void *from, size_t bytes) {
     }
 }
 
-/* What was never touched in this schedule is zero already. */
+/* Does the word have a value of this schedule's, or one but 0?  What earlier schedules touched must
+ * make no difference, or a seed wouldn't say what happens. */
+static bool is_touched(const uint8_t *at) {
+    const size_t word = (size_t)(at - memory.base) / 8;
+    const uint16_t index = memory.cell_of[word];
+    uint64_t bits;
+    memcpy(&bits, memory.base + word * 8, sizeof bits);
+    return bits != 0 || (index != 0 && cells[index].schedule == memory.schedule);
+}
+
 void memory_clear(void *at, size_t bytes) {
     static const uint64_t zero;
     uint8_t *to = at;
     for (size_t n; bytes > 0; to += n, bytes -= n) {
         n = step_of(to, bytes);
-        if (memory.cell_of[(size_t)(to - memory.base) / 8] != 0)
+        if (is_touched(to))
             memory_copy_to(to, &zero, n);
     }
 }

@@ -147,7 +147,7 @@ static inline shmc_section *open_section(shmc *segment, const char *name) {
 }
 
 /* Changes the table by SQL, and waits until it is applied; $SHM_TEST_TABLE is its file. */
-static inline void edit_table(const char *sql) {
+static inline void edit_table_by(const char *request, const char *sql) {
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
@@ -163,11 +163,15 @@ static inline void edit_table(const char *sql) {
                                    .error = error,
                                    .error_bytes = sizeof error};
     char *reply = NULL;
-    if (shmc_manager(&options, "reload", &reply) < 0) {
-        fprintf(stderr, "reload: %s: %s\n", error, reply == NULL ? "" : reply);
+    if (shmc_manager(&options, request, &reply) < 0) {
+        fprintf(stderr, "%s: %s: %s\n", request, error, reply == NULL ? "" : reply);
         exit(1);
     }
     free(reply);
+}
+
+static inline void edit_table(const char *sql) {
+    edit_table_by("reload", sql);
 }
 
 /* A child and two pipes: it says bytes, and ends when it is told to, or when its parent does. */

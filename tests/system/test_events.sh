@@ -64,8 +64,8 @@ printf 3rd | shmtool put brief
 ok 'its successor goes on with the next version' test "$(version_of brief)" -eq $((before + 1))
 ok 'what persists needs no writer' stays
 
-sqlite3 "$work/state/sections.db" "UPDATE section SET size = 6400 WHERE name = 'temps'"
-ok 'an edit is refused' says 1 "size can't change" shmtool reload
+sqlite3 "$work/state/sections.db" "UPDATE section SET size = 32 WHERE name = 'temps'"
+ok 'an edit is refused' says 1 "its size can't shrink from 64 to 32" shmtool reload
 ok 'which who is attached does not notice' goes_on
 ok 'nor what persists' stays
 shmtool table revert >/dev/null

@@ -128,10 +128,13 @@ with_manager() {
     expect "list of a pattern that nothing matches" 1 "no section matches 'x" shmtool list 'x*'
     check "no colours into a pipe" php -r 'exit(str_contains(stream_get_contents(STDIN), "\e") ? 1 : 0);' \
         < <(shmtool list)
-    check "table set of a new worker's section" shmtool table set notes owner=writer
-    expect "an edit that must move memory is refused, by name" 1 notes shmtool reload
+    check "table set of a new worker's section" shmtool table set notes owner=writer size=66000000
+    expect "an edit that there is no room for is refused, by name" 1 notes shmtool reload
     expect "and status says so" 0 'rejected' shmtool status
     expect "and history" 0 'rejected' shmtool history
+    expect "plan shows a move" 0 '^move +notes +owner scribe -> writer' eval 'shmtool table set notes size=256 && shmtool plan'
+    expect "plan --force is for the same" 0 'apply it with: shmtool reload --force' shmtool plan --force
+    check "reload --force too" shmtool reload --force
     shmtool table set notes owner=scribe --reload >/dev/null
 }
 

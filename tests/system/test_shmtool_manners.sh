@@ -95,7 +95,7 @@ edit() {
     expect "edit asks, and needs a terminal for it" 2 'say --yes' shmtool table edit
     EDITOR='sed -i s/50000/40000/' expect "edit shows the change" 0 '^\+ .*40000' shmtool table edit --yes
     expect "and has made it" 0 '^stale_ms +40000' shmtool table show temps
-    EDITOR='sed -i s/4096/4097/' expect "edit says what the manager would refuse" 1 \
+    EDITOR='sed -i s/4096/16700000/' expect "edit says what the manager would refuse" 1 \
         "would refuse it: section 'temps'" shmtool table edit --yes
     EDITOR='sed -i s/INSERT/INSURT/' expect "and what is no SQL" 1 "line $((head + 1)): .*syntax error" \
         shmtool table edit --yes
@@ -146,7 +146,7 @@ monitoring() {
     shmtool table set temps stale_ms=1 --reload >/dev/null
     expect "a stale value is critical" 2 '^SHM CRITICAL - 1 stale: temps ' shmtool check temps
     expect "as JSON" 2 '"state": "CRITICAL"' shmtool check temps --json
-    sql "UPDATE section SET size = 1 WHERE name = 'notes'"
+    sql "UPDATE section SET size = 66000000 WHERE name = 'notes'"
     expect "an edit that waits" 1 'edited and not applied' shmtool check notes --warning edited
     shmtool reload >/dev/null 2>&1 || :
     expect "a rejected table is a warning" 1 'table rejected: section .notes' shmtool check notes

@@ -40,9 +40,10 @@ static inline void add(struct fixture *f, const char *name, const char *owner, u
     t->workers[t->workers_n++] = w;
 }
 
-static inline void publish(struct fixture *f) {
+static inline void publish_held(struct fixture *f, const bool *worker_held) {
     struct plan plan;
-    int r = plan_make(&plan, &f->layout, &f->table, &(struct plan_facts){0});
+    const struct plan_facts facts = {.worker_held = worker_held};
+    int r = plan_make(&plan, &f->layout, &f->table, &facts);
     ck_assert_msg(r == 0, "%s", plan.error);
     if (plan.changes_n == 0)
         plan.next.generation++;
@@ -51,6 +52,10 @@ static inline void publish(struct fixture *f) {
     f->layout = plan.next;
     plan.next = (struct layout){0};
     plan_clear(&plan);
+}
+
+static inline void publish(struct fixture *f) {
+    publish_held(f, NULL);
 }
 
 static inline void setup(struct fixture *f) {

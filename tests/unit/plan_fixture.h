@@ -108,11 +108,10 @@ static inline const char *said(const struct plan *plan) {
     return text;
 }
 
-static inline void apply_held(const bool *held, const char *changes) {
+static inline void apply_with(const struct plan_facts *facts, const char *changes) {
     struct plan plan;
-    const struct plan_facts facts = {held, SHM_BACKEND_SYSV};
     char error[256];
-    ck_assert_msg(plan_make(&plan, &running, &table, &facts) == 0, "%s", plan.error);
+    ck_assert_msg(plan_make(&plan, &running, &table, facts) == 0, "%s", plan.error);
     ck_assert_int_eq(layout_check(&plan.next, error, sizeof error), 0);
     if (changes != NULL)
         ck_assert_str_eq(said(&plan), changes);
@@ -121,22 +120,40 @@ static inline void apply_held(const bool *held, const char *changes) {
     adopt(&plan);
 }
 
+static inline void apply_held(const bool *held, const char *changes) {
+    const struct plan_facts facts = {.worker_held = held, .backend = SHM_BACKEND_SYSV};
+    apply_with(&facts, changes);
+}
+
 static inline void apply(const char *changes) {
     apply_held(NULL, changes);
 }
 
-static inline void refused_held(const bool *held, const char *error) {
+static inline void refused_with(const struct plan_facts *facts, const char *error) {
     struct plan plan;
-    const struct plan_facts facts = {held, SHM_BACKEND_SYSV};
-    ck_assert_int_eq(plan_make(&plan, &running, &table, &facts), -EINVAL);
+    ck_assert_int_eq(plan_make(&plan, &running, &table, facts), -EINVAL);
     ck_assert_str_eq(plan.error, error);
     ck_assert_uint_eq(plan.changes_n, 0);
     ck_assert(same_layout(&plan.next, &running));
     plan_clear(&plan);
 }
 
+static inline void refused_held(const bool *held, const char *error) {
+    const struct plan_facts facts = {.worker_held = held, .backend = SHM_BACKEND_SYSV};
+    refused_with(&facts, error);
+}
+
 static inline void refused(const char *error) {
     refused_held(NULL, error);
+}
+
+/* The flip of what was waited for, if anything was. */
+static inline void settle(const struct plan_facts *facts, const char *changes) {
+    struct plan plan;
+    ck_assert_msg(plan_settle(&plan, &running, facts) == 0, "%s", plan.error);
+    ck_assert_str_eq(said(&plan), changes);
+    ck_assert_uint_eq(plan.next.generation, running.generation + (plan.changes_n > 0));
+    adopt(&plan);
 }
 
 static inline const struct shm_section *section(const char *name) {

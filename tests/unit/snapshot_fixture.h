@@ -58,6 +58,14 @@ static inline void fixture_make(struct fixture *ret, uint64_t size, uint32_t cou
     fixture_bind(ret, memory);
 }
 
+/* `ret` is the place that the section of `from` moves to, with the same doorbell. */
+static inline void fixture_move(struct fixture *ret, const struct fixture *from, uint64_t size,
+                                uint32_t count) {
+    fixture_make(ret, size, count, from->snapshot.flags);
+    ret->snapshot.bell = from->snapshot.bell;
+    ret->snapshot.before = &from->snapshot;
+}
+
 static inline void fixture_free(struct fixture *fixture) {
     munmap(fixture->memory, fixture->bytes);
 }

@@ -124,6 +124,41 @@ START_TEST(a_changed_section) {
 }
 END_TEST
 
+START_TEST(a_section_that_moves) {
+    struct fixture f;
+    setup(&f);
+    f.table.sections[1].size *= 2;
+    plans(&f, 10, 0);
+    teardown(&f);
+}
+END_TEST
+
+/* What becomes of places that were left, and of a worker who is made to leave his own. */
+START_TEST(places_that_are_left) {
+    static const bool held[] = {true, true}, moved[] = {true, false, false, false};
+    struct fixture f;
+    struct plan plan;
+    setup(&f);
+    f.table.sections[0].size *= 2;
+    publish_held(&f, held);
+    const struct plan_facts facts = {.worker_held = held, .moved = moved};
+    EACH(5, 0, plan_settle(&plan, &f.layout, &facts), ck_assert_ptr_null(plan.next.sections));
+    ck_assert_uint_eq(plan.changes_n, 1);
+    plan_clear(&plan);
+    EACH(10, 0, plan_evict(&plan, &f.layout, 0, &facts), ck_assert_ptr_null(plan.next.sections));
+    layout_clear(&f.layout);
+    f.layout = plan.next;
+    plan.next = (struct layout){0};
+    plan_clear(&plan);
+    EACH(5, 0, plan_settle(&plan, &f.layout, NULL), ck_assert_ptr_null(plan.next.sections));
+    ck_assert_uint_ge(plan.changes_n, 2);
+    plan_clear(&plan);
+    EACH(10, 0, plan_evict(&plan, &f.layout, 1, NULL), ck_assert_ptr_null(plan.next.sections));
+    plan_clear(&plan);
+    teardown(&f);
+}
+END_TEST
+
 START_TEST(a_removed_section) {
     struct fixture f;
     setup(&f);
@@ -150,7 +185,7 @@ END_TEST
 START_TEST(a_refusal) {
     struct fixture f;
     setup(&f);
-    f.table.sections[0].size *= 100;
+    f.table.sections[0].pinned = true; /* onto the header */
     plans(&f, 3, -EINVAL);
     teardown(&f);
 }
@@ -195,5 +230,6 @@ START_TEST(an_image_that_is_not_published) {
 END_TEST
 
 UNIT_MAIN("allocation", a_copy_is_whole_or_none, checks_need_little, a_first_plan, an_added_section,
-          a_changed_section, a_removed_section, a_worker_more_and_one_less, a_refusal,
-          a_directory_that_grows, an_image_that_is_not_published)
+          a_changed_section, a_section_that_moves, places_that_are_left, a_removed_section,
+          a_worker_more_and_one_less, a_refusal, a_directory_that_grows,
+          an_image_that_is_not_published)

@@ -295,9 +295,61 @@ START_TEST(finding_and_flipping_at_once) {
 }
 END_TEST
 
-UNIT_MAIN("directory", it_is_not_there_before_it_is_revealed, names_are_found_and_misses_are_misses,
-          what_was_published_is_loaded_again, no_flipped_bit_gives_a_wrong_answer,
-          zeroes_over_everything_are_mended, an_adopted_image_goes_on_like_the_one_before,
-          an_adopted_image_has_the_attachments, a_forged_idle_directory_is_not_followed,
-          an_image_without_a_directory_is_repaired, another_abi_is_told_apart_from_damage,
-          finding_and_flipping_at_once)
+/* Both places of a section that is moving: one is listed, and leads to the other. */
+START_TEST(the_place_before_is_found) {
+    static const bool held[] = {true, true};
+    struct fixture f;
+    struct directory d;
+    struct shm_section old, s, before = {.bytes = 7};
+    struct layout found;
+    uint64_t generation;
+    const char *field;
+    char error[256];
+    setup(&f);
+    image_reveal(&f.image);
+    ck_assert_int_eq(directory_open(&d, f.memory, BYTES, &field), 0);
+    ck_assert_int_eq(directory_find(&d, "temps", &old, &generation, &field), 0);
+    f.table.sections[0].size = 5000;
+    publish_held(&f, held);
+    ck_assert_int_eq(directory_section(&d, generation, 0, &before, &field), -EAGAIN);
+    ck_assert_int_eq(directory_find(&d, "temps", &s, &generation, &field), 0);
+    ck_assert_uint_eq(s.state, SHM_PLACE_MOVING);
+    ck_assert_uint_ne(s.ctl_off, old.ctl_off);
+    ck_assert_uint_eq(s.old_ctl_off, old.ctl_off);
+    ck_assert_int_eq(directory_section(&d, generation, 99, &before, &field), -ENOENT);
+    ck_assert_uint_eq(before.bytes, 7);
+    ck_assert_int_eq(directory_section(&d, generation, s.old_slot, &before, &field), 0);
+    ck_assert_uint_eq(before.state, SHM_PLACE_QUARANTINED);
+    ck_assert_uint_eq(before.ctl_off, old.ctl_off);
+    ck_assert_uint_eq(before.bytes, old.bytes);
+    ck_assert_uint_eq(before.section_id, old.section_id);
+    ck_assert_uint_eq(before.incarnation, s.incarnation);
+    uint32_t slot = SHM_NONE;
+    ck_assert_int_eq(directory_find_id(&d, 1, &slot, &s, &generation, &field), 0);
+    ck_assert_uint_eq(slot, 0);
+    ck_assert_int_eq(directory_load(&d, &found, &field), 0);
+    ck_assert_msg(layout_check(&found, error, sizeof error) == 0, "%s", error);
+    layout_clear(&found);
+    /* a slot that nobody has any more, and one that somebody wrote over */
+    f.table.sections_n = 1;
+    publish(&f);
+    f.table.sections[0].stale_ms = 5;
+    publish(&f);
+    generation = f.layout.generation;
+    ck_assert_int_eq(directory_section(&d, generation, 1, &before, &field), -ENOENT);
+    const struct shm_directory *head =
+        (const void *)((const uint8_t *)f.memory + f.layout.directories[generation & 1].offset);
+    struct shm_section *shared = (void *)(uintptr_t)((const uint8_t *)head + head->sections_off);
+    shared[s.old_slot].bytes ^= 64;
+    ck_assert_int_eq(directory_section(&d, generation, s.old_slot, &before, &field), -EBADMSG);
+    ck_assert_str_eq(field, "section.crc");
+    teardown(&f);
+}
+END_TEST
+
+UNIT_MAIN("directory", the_place_before_is_found, it_is_not_there_before_it_is_revealed,
+          names_are_found_and_misses_are_misses, what_was_published_is_loaded_again,
+          no_flipped_bit_gives_a_wrong_answer, zeroes_over_everything_are_mended,
+          an_adopted_image_goes_on_like_the_one_before, an_adopted_image_has_the_attachments,
+          a_forged_idle_directory_is_not_followed, an_image_without_a_directory_is_repaired,
+          another_abi_is_told_apart_from_damage, finding_and_flipping_at_once)

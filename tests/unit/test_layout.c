@@ -241,6 +241,39 @@ BREAK(section_bad_twice, l->sections[1].name[0] = 'a'; l->sections[1].state = SH
       seal(l))
 BREAK(section_id_twice, l->sections[1].section_id = 1; seal(l))
 
+/* b comes from a place in the same arena. */
+static void set_moving(struct layout *l) {
+    l->sections[3] = l->sections[1];
+    l->sections[3].offset = l->sections[3].ctl_off = l->arenas[0].offset + 2048;
+    l->sections[3].state = SHM_PLACE_QUARANTINED;
+    l->sections[3].retired_gen = 2;
+    l->sections[1].state = SHM_PLACE_MOVING;
+    l->sections[1].old_slot = 3;
+    l->sections[1].old_ctl_off = l->sections[3].ctl_off;
+    seal(l);
+}
+
+BREAK(before_unsaid, l->sections[0].old_slot = 2; seal(l))
+BREAK(before_beyond, set_moving(l); l->sections[1].old_slot = SECTIONS; seal(l))
+BREAK(before_elsewhere, set_moving(l); l->sections[1].old_ctl_off += 64; seal(l))
+BREAK(before_retired, set_moving(l); l->sections[3].state = SHM_PLACE_RETIRED; seal(l))
+BREAK(before_anothers, set_moving(l); l->sections[3].section_id = 9; seal(l))
+BREAK(before_earlier, set_moving(l); l->sections[3].incarnation = 2; seal(l))
+BREAK(before_raw, set_moving(l); l->sections[3].kind = SHM_KIND_RAW; seal(l))
+BREAK(before_owner, set_moving(l); l->sections[3].owner_index = 1; seal(l))
+BREAK(before_bell, set_moving(l); l->sections[3].bell_index = 7; seal(l))
+BREAK(before_unmapped, set_moving(l); l->sections[3].arena_index = 1;
+      l->sections[3].offset = l->sections[3].ctl_off = l->sections[1].old_ctl_off =
+          l->arenas[1].offset + 2048;
+      l->arenas[1].state = SHM_PLACE_QUARANTINED; l->arenas[1].retired_gen = 2; seal(l))
+BREAK(before_nowhere, set_moving(l); l->sections[3].arena_index = ARENAS; seal(l))
+BREAK(before_reused, set_moving(l); l->sections[1].state = SHM_PLACE_LIVE;
+      l->sections[1].old_slot = 0; l->sections[1].old_ctl_off = 0; l->sections[3].arena_index = 1;
+      l->sections[3].offset = l->sections[3].ctl_off = l->arenas[1].offset + 2048;
+      l->arenas[1].state = SHM_PLACE_RETIRED; l->arenas[1].retired_gen = 2; seal(l))
+BREAK(moving_raw, set_moving(l); for (int i = 1; i <= 3; i += 2) l->sections[i].kind = SHM_KIND_RAW;
+      seal(l))
+
 #define CASE(name, text)                                                                           \
     { #name, name, text }
 static const struct {
@@ -317,6 +350,19 @@ static const struct {
     CASE(section_name_twice, "section 0 and 1 are both named 'a'"),
     CASE(section_bad_twice, "section 0 and 1 are both named 'a'"),
     CASE(section_id_twice, "section 0 and 1 have the same id"),
+    CASE(before_unsaid, "section 0 has old_ctl_off 0 and old_slot 2"),
+    CASE(before_beyond, "section 1 has old_ctl_off "),
+    CASE(before_elsewhere, "section 1 has old_ctl_off "),
+    CASE(before_retired, "section 1 has another's place before, 3"),
+    CASE(before_anothers, "section 1 has another's place before, 3"),
+    CASE(before_earlier, "section 1 has another's place before, 3"),
+    CASE(before_raw, "section 1 has another's place before, 3"),
+    CASE(before_owner, "section 1 has another's place before, 3"),
+    CASE(before_bell, "section 1 has another's place before, 3"),
+    CASE(before_unmapped, "section 1 moves from arena 1, which nobody maps"),
+    CASE(before_nowhere, "section 1 moves from arena 3, which nobody maps"),
+    CASE(before_reused, "section 3 is quarantined, and its arena 1 is not"),
+    CASE(moving_raw, "section 1 is moving, and is no snapshot"),
 };
 
 START_TEST(check_finds_what_is_wrong) {
@@ -332,6 +378,16 @@ START_TEST(check_finds_what_is_wrong) {
                       "%s: \"%s\", not \"%s\"", broken[i].name, error, broken[i].error);
         layout_clear(&layout);
     }
+}
+END_TEST
+
+START_TEST(check_takes_a_section_that_moves) {
+    struct layout layout;
+    char error[128] = "";
+    make(&layout);
+    set_moving(&layout);
+    ck_assert_msg(layout_check(&layout, error, sizeof error) == 0, "%s", error);
+    layout_clear(&layout);
 }
 END_TEST
 
@@ -403,5 +459,5 @@ START_TEST(copies_and_lookups) {
 END_TEST
 
 UNIT_MAIN("layout", fixed_tables, directory_arithmetic, section_arithmetic,
-          check_finds_what_is_wrong, check_takes_what_later_versions_make, check_survives_garbage,
-          copies_and_lookups)
+          check_finds_what_is_wrong, check_takes_a_section_that_moves,
+          check_takes_what_later_versions_make, check_survives_garbage, copies_and_lookups)

@@ -94,37 +94,6 @@ START_TEST(two_may_swap_names) {
 }
 END_TEST
 
-START_TEST(what_would_move_is_refused) {
-    start(MIB);
-    add("a", "x", 1000);
-    add_raw("r", "x", 1000);
-    worker("y");
-    apply(NULL);
-#define MOVES(text, column, value)                                                                 \
-    do {                                                                                           \
-        const struct table_section before_ = *row;                                                 \
-        row->column = value;                                                                       \
-        refused(text " while the section exists, in this version (DELETE the row and INSERT it "   \
-                     "anew, or `shmtool destroy` and a new start)");                               \
-        *row = before_;                                                                            \
-    } while (0)
-    struct table_section *row = &table.sections[0];
-    MOVES("section 'a': size can't change from 1000 to 1025", size, 1025);
-    MOVES("section 'a': count can't change from 4 to 5", count, 5);
-    MOVES("section 'a': stamp can't change from precise to coarse", stamp, TABLE_STAMP_COARSE);
-    MOVES("section 'a': offset can't change from 81920 to 0", pinned, true);
-    MOVES("section 'a': owner can't change from x to y", owner[0], 'y');
-    row->count = 0;
-    MOVES("section 'a': kind can't change from snapshot to raw", kind, SHM_KIND_RAW);
-    row->count = 4;
-    row = &table.sections[1];
-    MOVES("section 'r': size can't change from 1000 to 1001", size, 1001);
-    MOVES("section 'r': shared can't change from 0 to 1", shared, true);
-    apply("");
-    stop();
-}
-END_TEST
-
 START_TEST(what_is_held_is_kept) {
     start(MIB);
     add("a", "x", 1000);
@@ -133,14 +102,14 @@ START_TEST(what_is_held_is_kept) {
     const bool held[] = {true, false};
     strcpy(table.sections[0].name, "c");
     refused_held(held, "section 'a': it can't be renamed to 'c' while worker 'x' holds its lease "
-                       "(end that worker, then `shmtool reload`)");
+                       "(end that worker, then `shmtool reload`, or `shmtool reload --force`)");
     strcpy(table.sections[0].name, "a");
     table.sections[0].stale_ms = 7;
     strcpy(table.sections[1].name, "d");
     apply_held(held, "change a: stale_ms 0 -> 7; change d: renamed from 'b'");
     drop(0);
     refused_held(held, "section 'a': it can't be removed while worker 'x' holds its lease (end "
-                       "that worker, then `shmtool reload`)");
+                       "that worker, then `shmtool reload`, or `shmtool reload --force`)");
     apply("remove a: at 81920, 4544 bytes");
     /* the record of a holder stays, though its row is gone */
     table.workers_n = 1;
@@ -307,5 +276,4 @@ END_TEST
 UNIT_MAIN("plan", a_workers_record_is_used_again, a_row_may_come_in_between,
           a_bad_section_goes_with_its_row, a_broken_layout_is_not_gone_on_from,
           a_long_change_is_cut, first_plan, empty_table, changes_in_place, two_may_swap_names,
-          what_would_move_is_refused, what_is_held_is_kept, instances, not_served,
-          the_highest_id_is_one_like_any_other)
+          what_is_held_is_kept, instances, not_served, the_highest_id_is_one_like_any_other)

@@ -4,118 +4,58 @@
  * failure names its seed; PLAN_SEED in the environment runs that one alone,
  * SHM_SOAK ten times as many.
  */
-#include "plan_fixture.h"
+#include "plan_edits.h"
 
-#include <errno.h>
-
-#define SEEDS 200
+#define SEEDS 900
 #define EDITS 40
 #define LINES (2 * MIB / SHM_LINE)
 
-static unsigned seed, state;
-static bool crowded; /* many small sections, so that the directories must grow */
-static unsigned long cases;
+static unsigned long cases, moves;
 
-static unsigned pick(unsigned n) {
-    return (unsigned)rand_r(&state) % n;
+/* ---- what is expected, told from the rules and not from the plan */
+
+struct expected {
+    bool anew, place, renamed, smaller, owner;
+};
+
+static const struct table_section *row_of(uint64_t section_id) {
+    for (size_t i = 0; i < table.sections_n; i++)
+        if (table.sections[i].id == section_id)
+            return &table.sections[i];
+    return NULL;
 }
 
-/* ---- edits.  The legal ones leave the table such that the plan may be refused for want of room
- * only. */
-
-static const char *const owners[] = {"alpha", "beta", "gamma", "web#1", "web#2"};
-static bool held[OWNERS_MAX];
-
-static void edit_add(void) {
-    static unsigned serial;
-    char name[SHM_NAME_BYTES];
-    snprintf(name, sizeof name, "s%u", serial++);
-    const uint64_t size = 1 + pick(crowded ? 200 : pick(4) == 0 ? 200000 : 3000);
-    const char *owner = owners[pick(5)];
-    if (owner[0] == 'w')
-        worker("web")->instances = 2;
-    struct table_section *row =
-        pick(3) == 0 ? add_raw(name, owner, size) : add(name, owner, size / 4 + 1);
-    row->persist = pick(2);
-    if (row->kind == SHM_KIND_SNAPSHOT) {
-        row->count = 2 + pick(5);
-        row->stamp = (enum table_stamp)pick(3);
-    }
-    if (!crowded && pick(6) == 0) {
-        row->pinned = true;
-        row->offset = (uint64_t)pick((unsigned)((table.size - size) / SHM_PAGE / 2)) * SHM_PAGE;
-    }
+static struct expected expect(const struct shm_section *s, const struct table_section *row) {
+    struct expected e = {0};
+    e.anew =
+        s->kind != (uint32_t)row->kind || ((s->flags & SHM_SECTION_SHARED) != 0) != row->shared;
+    e.owner = strcmp(s->owner, row->owner) != 0;
+    e.renamed = strcmp(s->name, row->name) != 0;
+    e.smaller = !e.anew && row->size < s->size;
+    e.place = e.anew || e.owner || s->count != row->count || s->read_class != row->read_class ||
+              layout_round(s->size, SHM_LINE) != layout_round(row->size, SHM_LINE) ||
+              (row->pinned && row->offset != s->offset);
+    return e;
 }
 
-static bool row_held(const struct table_section *row) {
-    const uint32_t slot = layout_section_by_id(&running, row->id);
-    return slot != SHM_NONE && held[running.sections[slot].owner_index];
+static bool refused_row(uint32_t slot) {
+    const struct shm_section *s = &running.sections[slot];
+    const struct table_section *row = row_of(s->section_id);
+    const bool keeps = lingers[s->owner_index];
+    if (row == NULL)
+        return keeps && !force;
+    const struct expected e = expect(s, row);
+    return (e.place && s->state == SHM_PLACE_MOVING && !moved[slot]) ||
+           (keeps && !force && (e.anew || e.owner || e.smaller || e.renamed)) ||
+           (keeps && e.place && s->kind == SHM_KIND_RAW && !e.anew && !e.owner) ||
+           (e.smaller && row->size < value_bytes[slot]);
 }
 
-static void edit_remove(void) {
-    if (table.sections_n == 0)
-        return;
-    const size_t i = pick((unsigned)table.sections_n);
-    if (!row_held(&table.sections[i]))
-        drop(i);
-}
-
-static void edit_change(void) {
-    if (table.sections_n == 0)
-        return;
-    struct table_section *row = &table.sections[pick((unsigned)table.sections_n)];
-    switch (pick(5)) {
-    case 0:
-        if (row->kind == SHM_KIND_SNAPSHOT && row->stamp != TABLE_STAMP_NONE)
-            row->stale_ms = pick(1000);
-        break;
-    case 1:
-        snprintf(row->format, sizeof row->format, "f/%u", pick(9));
-        break;
-    case 2:
-        row->notify = (enum table_notify)pick(3);
-        break;
-    case 3:
-        if (row->kind == SHM_KIND_SNAPSHOT)
-            row->size = layout_round(row->size, SHM_LINE) - pick(SHM_LINE);
-        break;
-    default:
-        if (!row_held(row))
-            snprintf(row->name, sizeof row->name, "r%llu-%u", (unsigned long long)row->id, pick(9));
-    }
-}
-
-/* Something that is to be refused; false: this row offers nothing. */
-static bool edit_wrong(void) {
-    if (table.sections_n == 0)
-        return false;
-    struct table_section *row = &table.sections[pick((unsigned)table.sections_n)];
-    if (layout_section_by_id(&running, row->id) == SHM_NONE)
-        return false;
-    switch (pick(6)) {
-    case 0:
-        row->size += SHM_LINE;
-        return true;
-    case 1:
-        row->kind = SHM_KIND_QUEUE, row->count = 4;
-        return true;
-    case 2:
-        strcpy(row->owner, strcmp(row->owner, "alpha") == 0 ? "beta" : "alpha");
-        worker(row->owner);
-        return true;
-    case 3:
-        row->offset = row->pinned ? row->offset + SHM_PAGE : 0;
-        row->pinned = true;
-        return true;
-    case 4:
-        row->name[0] = '9';
-        return true;
-    default:
-        if (!row_held(row))
-            return false;
-        drop((size_t)(row - table.sections));
-        return true;
-    }
+static bool refused_edit(void) {
+    for (uint32_t i = 0; i < running.sections_used; i++)
+        if (layout_place_in_force(running.sections[i].state) && refused_row(i))
+            return true;
+    return false;
 }
 
 /* ---- what must hold */
@@ -183,7 +123,9 @@ static void check_rows(const struct layout *next) {
         bool used = next->arenas[i].state != SHM_PLACE_LIVE;
         for (uint32_t j = 0; !used && j < next->sections_used; j++)
             used = layout_place_in_force(next->sections[j].state) &&
-                   next->sections[j].arena_index == i;
+                   (next->sections[j].arena_index == i ||
+                    (next->sections[j].state == SHM_PLACE_MOVING &&
+                     next->sections[next->sections[j].old_slot].arena_index == i));
         HOLDS(used);
     }
     for (size_t i = 0; i < table.sections_n; i++) {
@@ -195,30 +137,95 @@ static void check_rows(const struct layout *next) {
         HOLDS(strcmp(s->format, row->format) == 0 && s->stale_ms == row->stale_ms);
         HOLDS(s->size == row->size && s->count == row->count);
         HOLDS(s->kind == (uint32_t)row->kind && s->bell_index == slot);
+        HOLDS(s->read_class == row->read_class &&
+              ((s->flags & SHM_SECTION_SHARED) != 0) == row->shared);
         HOLDS(((s->flags & SHM_SECTION_PINNED) != 0) == row->pinned);
         HOLDS(!row->pinned || s->offset == row->offset);
         HOLDS(strcmp(next->workers[s->owner_index], row->owner) == 0);
     }
 }
 
-/* What runs stays where it is; what went is kept for one generation. */
+static uint32_t evicted = SHM_NONE; /* worker whom this plan makes leave */
+
+/* The place that a section left with this plan. */
+static uint32_t place_left(const struct layout *next, const struct shm_section *before) {
+    for (uint32_t i = 0; i < next->sections_used; i++) {
+        const struct shm_section *s = &next->sections[i];
+        if ((s->state == SHM_PLACE_RETIRED || s->state == SHM_PLACE_QUARANTINED) &&
+            s->offset == before->offset)
+            return i;
+    }
+    return SHM_NONE;
+}
+
+static void check_moved(const struct layout *next, const struct shm_section *before,
+                        const struct shm_section *after, const struct expected *e) {
+    const bool keeps = lingers[before->owner_index];
+    const bool taken = e->anew || e->owner || before->owner_index == evicted;
+    const uint32_t left = place_left(next, before);
+    HOLDS(after->changed_gen == next->generation && after->bell_index == before->bell_index);
+    HOLDS(after->incarnation == (e->anew ? next->generation : before->incarnation));
+    HOLDS(after->state == (keeps && !taken ? SHM_PLACE_MOVING : SHM_PLACE_LIVE));
+    HOLDS(left != SHM_NONE);
+    const struct shm_section *old = &next->sections[left];
+    HOLDS(old->bytes == before->bytes && old->section_id == before->section_id);
+    HOLDS(old->incarnation == before->incarnation && old->owner_index == before->owner_index);
+    HOLDS(old->arena_index == before->arena_index && old->retired_gen == next->generation);
+    HOLDS(old->state ==
+          (keeps || before->owner_index == evicted ? SHM_PLACE_QUARANTINED : SHM_PLACE_RETIRED));
+    HOLDS(after->state != SHM_PLACE_MOVING || after->old_slot == left);
+    HOLDS(after->arena_index != before->arena_index ||
+          (!e->owner && before->owner_index != evicted));
+    moves++;
+}
+
+static void check_section_steady(const struct layout *next, uint32_t slot) {
+    const struct shm_section *before = &running.sections[slot];
+    const struct shm_section *after = &next->sections[slot];
+    const struct table_section *row = row_of(before->section_id);
+    HOLDS(slot < next->sections_used && after->section_id == before->section_id);
+    struct expected e = {0};
+    if (row != NULL)
+        e = expect(before, row);
+    if (e.place || (row != NULL && before->owner_index == evicted)) {
+        check_moved(next, before, after, &e);
+        return;
+    }
+    HOLDS(after->offset == before->offset && after->bytes == before->bytes);
+    HOLDS(after->incarnation == before->incarnation);
+    HOLDS(after->arena_index == before->arena_index);
+    HOLDS((after->changed_gen == next->generation) == (memcmp(before, after, sizeof *before) != 0));
+    if (row == NULL)
+        HOLDS(after->retired_gen == next->generation &&
+              after->state ==
+                  (lingers[before->owner_index] ? SHM_PLACE_QUARANTINED : SHM_PLACE_RETIRED));
+    else
+        HOLDS(after->state == (moved[slot] ? SHM_PLACE_LIVE : before->state));
+}
+
+/* Is somebody or something still waited for at a place that was left? */
+static bool waited_for(uint32_t slot) {
+    for (uint32_t i = 0; i < running.sections_used; i++) {
+        const struct shm_section *s = &running.sections[i];
+        if (s->state == SHM_PLACE_MOVING && s->old_slot == slot)
+            return !moved[i] && (row_of(s->section_id) != NULL || lingers[s->owner_index]);
+    }
+    return lingers[running.sections[slot].owner_index];
+}
+
+/* What runs stays where it is, if its row doesn't want it elsewhere; what went is kept for one
+ * generation, and where somebody may write for as long as he may. */
 static void check_steady(const struct layout *next) {
     for (uint32_t i = 0; i < running.sections_used; i++) {
         const struct shm_section *before = &running.sections[i];
         const struct shm_section *after = &next->sections[i];
-        if (before->state == SHM_PLACE_QUARANTINED)
+        if (layout_place_in_force(before->state))
+            check_section_steady(next, i);
+        else if (before->state == SHM_PLACE_QUARANTINED && waited_for(i))
             HOLDS(memcmp(before, after, sizeof *before) == 0);
-        if (!layout_place_in_force(before->state))
-            continue;
-        HOLDS(i < next->sections_used && after->section_id == before->section_id);
-        HOLDS(after->offset == before->offset && after->bytes == before->bytes);
-        HOLDS(after->incarnation == before->incarnation);
-        HOLDS(after->arena_index == before->arena_index);
-        HOLDS(layout_place_in_force(after->state) ||
-              (after->state == SHM_PLACE_RETIRED && after->retired_gen == next->generation &&
-               !held[before->owner_index]));
-        HOLDS((after->changed_gen == next->generation) ==
-              (memcmp(before, after, sizeof *before) != 0));
+        else if (before->state == SHM_PLACE_QUARANTINED)
+            HOLDS(after->state == SHM_PLACE_RETIRED && after->offset == before->offset &&
+                  after->bytes == before->bytes);
     }
     for (uint32_t i = 0; i < next->sections_used; i++)
         HOLDS(next->sections[i].state != SHM_PLACE_RETIRED ||
@@ -229,18 +236,27 @@ static void check_steady(const struct layout *next) {
     for (uint32_t i = 0; i < running.workers_used; i++)
         HOLDS(running.workers[i][0] == '\0' || next->workers[i][0] == '\0' ||
               strcmp(running.workers[i], next->workers[i]) == 0);
+    for (uint32_t i = 0; i < running.workers_used; i++)
+        HOLDS(!lingers[i] || strcmp(running.workers[i], next->workers[i]) == 0);
 }
 
-static void make_plan(struct plan *plan, const struct layout *from, int *result) {
-    const struct plan_facts facts = {held};
-    *result = plan_make(plan, from, &table, &facts);
+/* ---- plans: of an edit, of what was waited for, of a worker who is made to leave */
+
+enum what { EDIT, SETTLE, EVICT };
+
+static int make_plan(enum what what, struct plan *plan, const struct layout *from) {
+    struct plan_facts now = facts();
+    if (from != &running) /* its slots are others */
+        now.moved = NULL, now.value_bytes = NULL;
     cases++;
+    return what == EDIT     ? plan_make(plan, from, &table, &now)
+           : what == SETTLE ? plan_settle(plan, from, &now)
+                            : plan_evict(plan, from, evicted, &now);
 }
 
-static void check_again(const struct plan *plan, int result) {
+static void check_again(enum what what, const struct plan *plan, int result) {
     struct plan again;
-    int r;
-    make_plan(&again, &running, &r);
+    const int r = make_plan(what, &again, &running);
     HOLDS(r == result && same_layout(&again.next, &plan->next));
     HOLDS(again.changes_n == plan->changes_n && strcmp(again.error, plan->error) == 0);
     for (size_t i = 0; i < plan->changes_n; i++)
@@ -250,12 +266,13 @@ static void check_again(const struct plan *plan, int result) {
     plan_clear(&again);
     if (result < 0)
         return;
-    make_plan(&again, &plan->next, &r);
-    HOLDS(r == 0 && again.changes_n == 0 && same_layout(&again.next, &plan->next));
+    const enum what then = what == EVICT ? SETTLE : what;
+    HOLDS(make_plan(then, &again, &plan->next) == 0 && again.changes_n == 0 &&
+          same_layout(&again.next, &plan->next));
     plan_clear(&again);
 }
 
-static void check_plan(const struct plan *plan, int result) {
+static void check_plan(enum what what, const struct plan *plan, int result) {
     char error[256];
     if (result < 0) {
         HOLDS(result == -EINVAL && plan->error[0] != '\0' && plan->changes_n == 0);
@@ -270,21 +287,37 @@ static void check_plan(const struct plan *plan, int result) {
         check_rows(&plan->next);
         check_steady(&plan->next);
     }
-    check_again(plan, result);
+    check_again(what, plan, result);
 }
 
-/* As the manager does when it revokes: what was retired is still written to. */
-static void quarantine(void) {
+/* Why a plan may be refused whose rows are all right: there is no room. */
+static bool for_want_of_room(const char *error) {
+    return strstr(error, ": no room for ") != NULL || strstr(error, " would overlap ") != NULL ||
+           strstr(error, " doorbells ") != NULL;
+}
+
+static bool evict_refused(void) {
     for (uint32_t i = 0; i < running.sections_used; i++) {
-        struct shm_section *s = &running.sections[i];
-        struct shm_arena *a = &running.arenas[s->arena_index];
-        if (s->state != SHM_PLACE_RETIRED || a->state != SHM_PLACE_RETIRED)
-            continue;
-        s->state = a->state = SHM_PLACE_QUARANTINED;
-        s->crc = CRC32C_OF(s);
-        a->crc = CRC32C_OF(a);
-        return;
+        const struct shm_section *s = &running.sections[i];
+        if (s->owner_index == evicted && layout_place_in_force(s->state) &&
+            ((s->state == SHM_PLACE_MOVING && !moved[i]) || (s->flags & SHM_SECTION_PINNED) != 0))
+            return true;
     }
+    return false;
+}
+
+static bool one_plan(enum what what, bool wrong) {
+    struct plan plan;
+    const bool refused = what == EDIT ? wrong || refused_edit() : what == EVICT && evict_refused();
+    const int r = make_plan(what, &plan, &running);
+    check_plan(what, &plan, r);
+    HOLDS(!refused || r == -EINVAL);
+    if (r < 0 && !refused && !for_want_of_room(plan.error))
+        ck_abort_msg("seed %u: refused without need: %s", seed, plan.error);
+    if (r == 0)
+        adopt(&plan);
+    plan_clear(&plan);
+    return r == 0;
 }
 
 static void one_edit(void) {
@@ -293,33 +326,52 @@ static void one_edit(void) {
     struct table_worker *kept_workers = calloc(workers_n + 1, sizeof *kept_workers);
     memcpy(kept, table.sections, n * sizeof *kept);
     memcpy(kept_workers, table.workers, workers_n * sizeof *kept_workers);
-    for (uint32_t i = 0; i < running.workers_used; i++)
-        held[i] = pick(3) == 0;
     const bool wrong = pick(8) == 0 && edit_wrong();
     for (unsigned i = pick(crowded ? 24 : 6); !wrong && i > 0; i--)
-        (pick(crowded ? 3 : 5) < 2 ? edit_add : pick(2) ? edit_remove : edit_change)();
-
-    struct plan plan;
-    int r;
-    make_plan(&plan, &running, &r);
-    check_plan(&plan, r);
-    HOLDS(!wrong || r == -EINVAL);
-    if (r < 0 && !wrong && strstr(plan.error, ": no room for ") == NULL &&
-        strstr(plan.error, " would overlap ") == NULL && strstr(plan.error, " doorbells ") == NULL)
-        ck_abort_msg("seed %u: refused without need: %s", seed, plan.error);
-    if (r == 0) {
-        adopt(&plan);
-        if (pick(4) == 0)
-            quarantine();
-    } else {
+        (pick(crowded ? 3 : 5) < 2 ? edit_add : pick(3) == 0 ? edit_remove : edit_change)();
+    if (!one_plan(EDIT, wrong)) {
         memcpy(table.sections, kept, n * sizeof *kept);
         memcpy(table.workers, kept_workers, workers_n * sizeof *kept_workers);
         table.sections_n = n;
         table.workers_n = workers_n;
-        plan_clear(&plan);
     }
     free(kept);
     free(kept_workers);
+}
+
+static void one_step(void) {
+    pick_facts();
+    const unsigned what = pick(8);
+    if (what == 0 && running.generation > 0) {
+        one_plan(SETTLE, false);
+    } else if (what == 1 && running.workers_used > 0) {
+        evicted = pick(running.workers_used);
+        if (running.workers[evicted][0] != '\0') {
+            held[evicted] = lingers[evicted] = true;
+            one_plan(EVICT, false);
+        }
+        evicted = SHM_NONE;
+    } else {
+        one_edit();
+    }
+}
+
+/* Everybody goes, and so does every row: then all of the space is there again. */
+static void all_leave(void) {
+    memset(held, 0, sizeof held);
+    memset(lingers, 0, sizeof lingers);
+    for (uint32_t i = 0; i < running.sections_used; i++)
+        moved[i] = running.sections[i].state == SHM_PLACE_MOVING;
+    HOLDS(one_plan(SETTLE, false));
+    memset(moved, 0, sizeof moved);
+    for (uint32_t i = 0; i < running.sections_used; i++)
+        HOLDS(running.sections[i].state != SHM_PLACE_MOVING &&
+              running.sections[i].state != SHM_PLACE_QUARANTINED);
+    table.sections_n = 0;
+    HOLDS(one_plan(EDIT, false));
+    add_raw("last", "alpha", 64);
+    HOLDS(one_plan(EDIT, false));
+    HOLDS(running.sections_used == 1 && running.arenas_used == 1);
 }
 
 START_TEST(whatever_comes) {
@@ -333,15 +385,19 @@ START_TEST(whatever_comes) {
         start(pick(2) ? 2 * MIB : MIB);
         crowded = pick(4) == 0;
         memset(held, 0, sizeof held);
+        memset(lingers, 0, sizeof lingers);
         for (int i = 0; i < EDITS; i++)
-            one_edit();
+            one_step();
         applied += running.generation;
         grown += running.directories[0].bytes > layout_directory_bytes(64, 64);
+        all_leave();
         stop();
     }
     /* else all of them were refused, and nothing was tested */
-    ck_assert(only != NULL || (applied > seeds * EDITS / 2 && grown > seeds / 10));
+    ck_assert(only != NULL ||
+              (applied > seeds * EDITS / 2 && grown > seeds / 10 && moves > seeds * EDITS / 2));
     printf("figure: planner.cases %lu cases\n", cases);
+    printf("figure: planner.moves %lu moves\n", moves);
     fflush(stdout);
 }
 END_TEST

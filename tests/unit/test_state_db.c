@@ -148,6 +148,31 @@ START_TEST(what_was_done_is_there) {
 }
 END_TEST
 
+/* Both places of a section that is moving, and what somebody keeps who had to leave. */
+START_TEST(what_is_on_its_way_is_there) {
+    static const bool held[] = {true, true, true, true};
+    struct plan plan;
+    begin("way.db");
+    edit();
+    table.sections[0].size = 3000;
+    table.sections[1].kind = SHM_KIND_SNAPSHOT;
+    table.sections[1].count = 2;
+    table.sections[1].shared = false;
+    table.sections[1].offset = 2 * MIB;
+    const struct plan_facts facts = {.worker_held = held, .force = true};
+    ck_assert_msg(plan_make(&plan, &running, &table, &facts) == 0, "%s", plan.error);
+    ck_assert_uint_eq(plan.next.sections[0].state, SHM_PLACE_MOVING);
+    ck_assert_uint_ne(plan.next.sections[0].old_slot, 0);
+    int64_t id;
+    ck_assert_int_eq(state_db_intend(db, "uid 0", "moves", &plan.next, &table, &id), 0);
+    ck_assert_int_eq(state_db_done(db, id), 0);
+    adopt(&plan);
+    reopen();
+    ck_assert(placed(&running) && good_table(&table));
+    end();
+}
+END_TEST
+
 /* The last record is free again, while an arena that was its worker's still waits. */
 START_TEST(a_hole_at_the_end_is_kept) {
     begin("hole.db");
@@ -464,8 +489,9 @@ START_TEST(killed_anywhere) {
 }
 END_TEST
 
-UNIT_MAIN("state_db", empty, what_was_done_is_there, a_hole_at_the_end_is_kept,
-          what_was_intended_is_settled, an_intent_that_was_left_is_overtaken,
-          an_edit_costs_what_it_changes, history_tells_newest_first, history_has_a_limit,
-          a_damaged_file_is_set_aside, a_foreign_file_is_left_alone, a_damaged_placement_is_refused,
-          a_damaged_table_is_refused, killed_anywhere)
+UNIT_MAIN("state_db", empty, what_was_done_is_there, what_is_on_its_way_is_there,
+          a_hole_at_the_end_is_kept, what_was_intended_is_settled,
+          an_intent_that_was_left_is_overtaken, an_edit_costs_what_it_changes,
+          history_tells_newest_first, history_has_a_limit, a_damaged_file_is_set_aside,
+          a_foreign_file_is_left_alone, a_damaged_placement_is_refused, a_damaged_table_is_refused,
+          killed_anywhere)

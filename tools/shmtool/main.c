@@ -45,14 +45,18 @@ const struct verb verbs[] = {
      "With --fix mends what can be mended without harm to what runs.\n", verb_doctor},
     {"diff", "", "", 0, 0, "how the table differs from what runs", "Exit status 1 when it does.\n",
      verb_diff},
-    {"plan", "", "", 0, 0, "what a reload would change", "", verb_plan},
-    {"reload", "", "", 0, 0, "apply the table now, whole or not at all", "", verb_reload},
+    {"plan", "O", "", 0, 0, "what a reload would change", "", verb_plan},
+    {"reload", "O", "", 0, 0, "apply the table now, whole or not at all",
+     "What would take something away from a worker that holds it (another owner or kind, removal,\n"
+     "less room for raw bytes) is refused, but with --force.\n",
+     verb_reload},
     {"checkpoint", "", "[GLOB]", 0, 1, "save the sections marked persist now",
      "Those that changed since they were last saved.  It waits until they are safely written.\n",
      verb_checkpoint},
     {"revoke", "", "WORKER", 1, 1, "take a worker's lease back, though its process lives",
      "Its sections move to fresh memory with their newest values, so that what the process still\n"
-     "maps reaches nobody.  It takes the backend memfd.\n",
+     "maps reaches nobody.  With the backend sysv they move to another place, and the one before\n"
+     "stays unused until that process is gone.\n",
      verb_revoke},
     {"history", "w", "[N]", 0, 1, "the last N (20) edits and their outcome",
      "Without a manager its state.db is read.  With --wait it waits until the last edit is\n"

@@ -180,7 +180,7 @@ void print_reloaded(const json_t *reply) {
 int verb_plan(const struct tool *tool) {
     json_t *reply;
     char before[TEXT_BYTES], after[TEXT_BYTES];
-    int code = ask(tool, "plan", &reply);
+    int code = ask(tool, tool->force ? "plan --force" : "plan", &reply);
     if (code != TOOL_OK)
         return code;
     if (tool->json) {
@@ -192,17 +192,18 @@ int verb_plan(const struct tool *tool) {
         printf("nothing to do: generation %lu is as the table says\n",
                field_number(reply, NULL, "generation"));
     else
-        printf("would be generation %lu, using %s (now %s); apply it with: shmtool reload\n",
+        printf("would be generation %lu, using %s (now %s); apply it with: shmtool reload%s\n",
                field_number(reply, NULL, "generation"),
                text_bytes(after, field_number(reply, NULL, "used_after")),
-               text_bytes(before, field_number(reply, NULL, "used_before")));
+               text_bytes(before, field_number(reply, NULL, "used_before")),
+               tool->force ? " --force" : "");
     json_decref(reply);
     return TOOL_OK;
 }
 
 int verb_reload(const struct tool *tool) {
     json_t *reply;
-    int code = ask(tool, "reload", &reply);
+    int code = ask(tool, tool->force ? "reload --force" : "reload", &reply);
     if (code != TOOL_OK)
         return code;
     if (tool->json) {

@@ -40,6 +40,7 @@ static const struct row {
     {'m', "if-missing", NULL, "leave a table that is there as it is"},
     {'y', "yes", NULL, "do not ask"},
     {'e', "every", "SECONDS", "the time between two looks (1)"},
+    {'O', "force", NULL, "also what takes a section away from the worker that holds it"},
     {'F', "fix", NULL, "mend what can be mended without harm"},
     {'a', "warning", "WHAT,...", "what is a warning (table, dead)"},
     {'c', "critical", "WHAT,...", "what is critical (manager, stale)"},
@@ -175,6 +176,8 @@ static bool *flag_of(struct tool *tool, char letter) {
         return &tool->waits;
     case 'F':
         return &tool->fix;
+    case 'O':
+        return &tool->force;
     case 'm':
         return &tool->if_missing;
     default:

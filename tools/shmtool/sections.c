@@ -78,7 +78,7 @@ static double rate_of(const struct listing *earlier, const struct listing *now, 
 static json_t *section_json(const struct shmc_section_info *section) {
     return json_pack(
         "{s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:b, s:I, s:I, s:I,"
-        " s:I, s:I, s:I, s:I, s:b, s:b, s:b}",
+        " s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b}",
         "name", json_text(section->name), "owner", json_text(section->owner), "kind",
         kind_name(section->kind), "format", json_text(section->format), "size",
         (json_int_t)section->size, "count", (json_int_t)section->count, "offset",
@@ -90,7 +90,7 @@ static json_t *section_json(const struct shmc_section_info *section) {
         (json_int_t)section->incarnation, "generation", (json_int_t)section->generation, "aborted",
         (json_int_t)section->aborted, "wakes", (json_int_t)section->wakes, "wake_errors",
         (json_int_t)section->wake_errors, "persist", section->persist, "shared", section->shared,
-        "pinned", section->pinned);
+        "pinned", section->pinned, "moving", section->moving);
 }
 
 static void print_list_json(const struct tool *tool, const struct listing *earlier,
@@ -118,7 +118,8 @@ static void section_row(struct grid *grid, const struct shmc_section_info *secti
     grid_cell(grid, PLAIN, snapshot ? "%lu" : "-", section->length);
     grid_cell(grid, section->stale ? RED : PLAIN, "%s%s", text_span(span, section->age_ns),
               section->stale ? " stale" : "");
-    grid_cell(grid, alive_paint(section->writer), "%s", alive_name(section->writer));
+    grid_cell(grid, alive_paint(section->writer), "%s%s", alive_name(section->writer),
+              section->moving ? ", moving" : "");
     grid_cell(grid, PLAIN, "%s", *section->format ? section->format : "-");
 }
 

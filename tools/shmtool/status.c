@@ -35,6 +35,20 @@ static void table_line(const json_t *reply) {
         line("table", PLAIN, "%s, applied", path);
 }
 
+/* The first few: somebody who has thousands wants to know that it is thousands. */
+static void moving_lines(const json_t *reply) {
+    const json_t *moving = json_object_get(reply, "moving"), *section;
+    size_t i;
+    json_array_foreach(moving, i, section) {
+        if (i == 5) {
+            line("", YELLOW, "and %zu more", json_array_size(moving) - i);
+            return;
+        }
+        line(i == 0 ? "moving" : "", YELLOW, "%s, with the next publish of worker %s",
+             field_text(section, NULL, "section"), field_text(section, NULL, "waits_for"));
+    }
+}
+
 static void checkpoint_lines(const json_t *reply) {
     const json_t *checkpoint = json_object_get(reply, "checkpoint");
     const char *error = json_string_value(json_object_get(checkpoint, "error"));
@@ -75,6 +89,7 @@ static void print_status(const json_t *reply) {
          field_number(reply, NULL, "generation"), field_number(reply, NULL, "sections"),
          field_number(reply, NULL, "workers"), field_number(reply, NULL, "leased"));
     table_line(reply);
+    moving_lines(reply);
     checkpoint_lines(reply);
     line("clients", PLAIN, "%lu connected, %lu waiting; %lu grants, %lu refused",
          field_number(reply, "clients", "connected"), field_number(reply, "clients", "waiting"),

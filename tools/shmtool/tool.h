@@ -37,7 +37,7 @@ struct tool {
     const char *runtime_dir, *state_dir, *table;
     const char *input, *output, *worker;
     const char *warning, *critical, *ignore; /* of check */
-    bool json, hex, follow, rates, reload, if_missing, yes, fix, help, version;
+    bool json, hex, follow, rates, reload, if_missing, yes, fix, force, help, version;
     double seconds;
     uint64_t count; /* 0: no limit */
     int timeout_ms; /* -1: for ever */

@@ -23,7 +23,7 @@ final class Segment
         . 'Vreserved/Vindex_crc/Vcrc';
     private const SECTION = 'Z64name/Z64owner/Z64format/Psection_id/Pincarnation/Pchanged_gen/'
         . 'Poffset/Pbytes/Pctl_off/Pold_ctl_off/Pretired_gen/Psize/Pstale_ms/Vkind/Vstate/Vflags/'
-        . 'Vcount/Vowner_index/Vbell_index/Varena_index/Vread_class/a76reserved/Vcrc';
+        . 'Vcount/Vowner_index/Vbell_index/Varena_index/Vread_class/Vold_slot/a72reserved/Vcrc';
     private const ARENA = 'Poffset/Pbytes/Pincarnation/Pretired_gen/Vowner_index/Vstate/'
         . 'Vread_class/a16reserved/Vcrc';
     private const WORKER = 'Z64name/Pword/Vattachment/Vpid/Ppid_start/Psince_real_ns/'
@@ -36,6 +36,7 @@ final class Segment
     public const SNAPSHOT = 2;
     private const LIVE = 1;
     private const MOVING = 2;
+    private const QUARANTINED = 4;
     private const TRIES = 10000;
 
     private Shmop $memory;
@@ -152,9 +153,10 @@ final class Segment
             if ($section['kind'] !== self::SNAPSHOT) {
                 throw new SegmentError("section '$name': not a snapshot");
             }
-            $found = $this->newest($section, $section['ctl_off']);
-            if ($found !== null && $found['version'] === 0 && $section['old_ctl_off'] !== 0) {
-                $found = $this->newest($section, $section['old_ctl_off']);
+            $found = $this->newest($section);
+            if ($found !== null && $found['version'] === 0 && isset($section['before'])) {
+                $found = $this->newest($section['before']);
+                $found = $found === null || $found['moved'] ? null : $found;
             }
             if ($found !== null && $this->generation() === $generation) {
                 return $found + ['tries' => $try];
@@ -164,8 +166,9 @@ final class Segment
     }
 
     /** Steps 1 to 5 of reading a snapshot; null when the writer came round. */
-    private function newest(array $section, int $at): ?array
+    private function newest(array $section): ?array
     {
+        $at = $section['ctl_off'];
         $raw = $this->copy($at, 64);
         $control = unpack(self::CONTROL, $raw);
         $this->need($control['magic'] === 'SNAP', 'control.magic');
@@ -177,12 +180,11 @@ final class Segment
         $version = ($head >> 1) & ((1 << 55) - 1);
         $buffer = ($head >> 56) & 0xff;
         if ($version === 0) {
-            return ['version' => 0, 'value' => '', 'real_ns' => 0];
+            return ['version' => 0, 'value' => '', 'real_ns' => 0, 'moved' => (bool)($head & 1)];
         }
         $this->need($buffer < $control['count'], 'head.buffer');
         $end = $at + $control['buf_off'] + $control['count'] * $control['stride'];
-        $this->need($end <= $section['offset'] + $section['bytes'] || $at !== $section['ctl_off'],
-            'control.count');
+        $this->need($end <= $section['offset'] + $section['bytes'], 'control.count');
         $from = $at + $control['buf_off'] + $buffer * $control['stride'];
         $room = $control['stride'] - 64;
 
@@ -195,7 +197,8 @@ final class Segment
             return null;
         }
         $this->need($line['len'] >= 0 && $line['len'] <= $room, 'buffer.len');
-        return ['version' => $version, 'value' => $value, 'real_ns' => $line['real_ns']];
+        return ['version' => $version, 'value' => $value, 'real_ns' => $line['real_ns'],
+            'moved' => (bool)($head & 1)];
     }
 
     private function walk(): void
@@ -207,21 +210,36 @@ final class Segment
                 $sections = [];
                 foreach (unpack('V*', $raw) ?: [] as $slot) {
                     $this->need($slot < $directory['slots_used'], 'directory.index');
-                    $section = $this->descriptor($at + $directory['sections_off'] + 384 * $slot);
+                    $from = $at + $directory['sections_off'];
+                    $section = $this->descriptor($from + 384 * $slot, self::LIVE, self::MOVING);
+                    if ($section['state'] === self::MOVING) {
+                        $this->need($section['old_slot'] < $directory['slots_used'], 'old_slot');
+                        $section['before'] = $this->before($section, $from);
+                    }
                     $sections[$section['name']] = $section;
                 }
                 return [$generation, $sections];
             });
     }
 
-    private function descriptor(int $at): array
+    /** Where a section was that is moving, and where it is to be read until it has moved. */
+    private function before(array $section, int $from): array
+    {
+        $before = $this->descriptor($from + 384 * $section['old_slot'], self::QUARANTINED);
+        foreach (['section_id', 'incarnation'] as $field) {
+            $this->need($before[$field] === $section[$field], "the place before: $field");
+        }
+        $this->need($before['ctl_off'] === $section['old_ctl_off'], 'old_ctl_off');
+        return $before;
+    }
+
+    private function descriptor(int $at, int ...$states): array
     {
         $raw = $this->copy($at, 384);
         $section = unpack(self::SECTION, $raw);
         $name = $section['name'];
         $this->need($section['crc'] === self::crc(substr($raw, 0, 380)), "section '$name': crc");
-        $this->need($section['state'] === self::LIVE || $section['state'] === self::MOVING,
-            "section '$name': state");
+        $this->need(in_array($section['state'], $states, true), "section '$name': state");
         $end = $section['offset'] + $section['bytes'];
         $this->need($section['offset'] >= 0 && $section['bytes'] > 0 && $end <= $this->bytes
             && $section['ctl_off'] >= $section['offset'] && $section['ctl_off'] < $end

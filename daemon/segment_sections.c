@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The sections of a segment: memory for those that are new or go to another place, their control
+ * lines, and where their values stand.
+ */
+#include "backend.h"
+#include "core/futex.h"
+#include "core/shared.h"
+#include "memory.h"
+#include "relocate.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static bool is_new(const struct shm_section *section, const struct layout *next) {
+    return layout_place_in_force(section->state) && section->incarnation == next->generation;
+}
+
+bool segment_moves(const struct layout *running, const struct layout *next, uint32_t slot) {
+    if (slot >= running->sections_used)
+        return false;
+    const struct shm_section *from = &running->sections[slot], *to = &next->sections[slot];
+    return layout_place_in_force(from->state) && layout_place_in_force(to->state) &&
+           from->section_id == to->section_id && from->incarnation == to->incarnation &&
+           (from->ctl_off != to->ctl_off || from->arena_index != to->arena_index ||
+            running->arenas[from->arena_index].incarnation !=
+                next->arenas[to->arena_index].incarnation);
+}
+
+static bool needs_memory(const struct layout *running, const struct layout *next, uint32_t slot) {
+    return is_new(&next->sections[slot], next) || segment_moves(running, next, slot);
+}
+
+/* What was touched for a plan that is refused, or its cgroup stayed full, and the next allocation
+ * would be the manager's death.  Whole pages: the first and the last may be a neighbour's too. */
+static void give_back(const struct segment *s, const struct layout *running,
+                      const struct layout *next) {
+    for (uint32_t i = 0; i < next->sections_used; i++) {
+        const struct shm_section *section = &next->sections[i];
+        if (!needs_memory(running, next, i))
+            continue;
+        uint64_t from = layout_round(section->offset, SHM_PAGE);
+        uint64_t to = (section->offset + section->bytes) / SHM_PAGE * SHM_PAGE;
+        if (from < to)
+            madvise((uint8_t *)s->base + from, to - from, MADV_REMOVE);
+    }
+}
+
+static int reserve(struct segment *s, const struct layout *running, const struct layout *next,
+                   char *error, size_t error_bytes) {
+    struct memory_range *ranges = calloc(next->sections_used + 1, sizeof *ranges);
+    if (ranges == NULL)
+        return -ENOMEM;
+    size_t n = 0;
+    uint64_t wanted = 0;
+    for (uint32_t i = 0; i < next->sections_used; i++) {
+        const struct shm_section *section = &next->sections[i];
+        if (!needs_memory(running, next, i))
+            continue;
+        uint64_t from = section->offset / SHM_PAGE * SHM_PAGE;
+        uint64_t to = layout_round(section->offset + section->bytes, SHM_PAGE);
+        ranges[n++] = (struct memory_range){(uint8_t *)s->base + from, to - from};
+        wanted += to - from;
+    }
+    uint64_t room = memory_available();
+    int r = wanted > room ? -ENOMEM : memory_touch(ranges, n);
+    free(ranges);
+    if (r == 0)
+        return 0;
+    char found[48] = "it can't be had";
+    if (wanted > room)
+        snprintf(found, sizeof found, "%llu can be had", (unsigned long long)room);
+    else
+        give_back(s, running, next);
+    snprintf(error, error_bytes,
+             "the new sections need %llu bytes of memory, and %s: make them smaller, or give the "
+             "machine (or the manager's cgroup) more",
+             (unsigned long long)wanted, found);
+    return -ENOMEM;
+}
+
+static void format(struct segment *s, const struct layout *running, const struct layout *next) {
+    for (uint32_t i = 0; i < next->sections_used; i++) {
+        const struct shm_section *section = &next->sections[i];
+        if (!needs_memory(running, next, i))
+            continue;
+        memset((uint8_t *)s->base + section->offset, 0, section->bytes); /* it may be used */
+        if (section->kind == SHM_KIND_SNAPSHOT)
+            snapshot_format((uint8_t *)s->base + section->ctl_off, section);
+        if (is_new(section, next))
+            memset((struct shm_bell *)(void *)s->bells + 1 + section->bell_index, 0,
+                   sizeof(struct shm_bell));
+    }
+}
+
+int segment_prepare(struct segment *s, const struct layout *running, struct layout *next,
+                    struct relocation **left, char *error, size_t error_bytes) {
+    /* Space that is reused was left in the generation in force.  Who reads there still by an older
+     * one, and finds what is stored below, finds that generation behind its acquire fence. */
+    shared_fence_release();
+    segment_mend_controls(s, running); /* what is damaged now would be lost */
+    int r = relocate_begin(s, running, next, left, error, error_bytes);
+    if (r == 0 && s->backend->prepare != NULL)
+        r = s->backend->prepare(s, next, error, error_bytes);
+    if (r == 0)
+        r = reserve(s, running, next, error, error_bytes);
+    if (r == 0) {
+        format(s, running, next);
+        r = relocate_copy(s, running, next, *left, error, error_bytes);
+    }
+    return r;
+}
+
+/* ---- where they stand */
+
+int segment_place(const struct segment *s, const struct layout *layout,
+                  const struct shm_section *section, struct segment_place *ret) {
+    const char *field;
+    uint8_t *base = s->base;
+    int r = snapshot_bind(&ret->now, base + section->ctl_off, section, NULL, &field);
+    if (r < 0 || section->state != SHM_PLACE_MOVING)
+        return r;
+    const struct shm_section *before = &layout->sections[section->old_slot];
+    r = snapshot_bind(&ret->before, base + before->ctl_off, before, NULL, &field);
+    ret->now.before = &ret->before;
+    return r;
+}
+
+static void wake(const struct segment *s, const struct shm_section *section) {
+    if (section->kind != SHM_KIND_SNAPSHOT)
+        return;
+    const uint8_t *control = (const uint8_t *)s->base + section->ctl_off;
+    futex_wake((const uint32_t *)(const void *)(control + offsetof(struct shm_snapshot, head)));
+}
+
+void segment_wake(const struct segment *s, const struct layout *layout,
+                  const struct shm_section *section) {
+    wake(s, section);
+    if (section->state == SHM_PLACE_MOVING)
+        wake(s, &layout->sections[section->old_slot]);
+}
+
+/* Nobody can publish in a RETIRED place; in a QUARANTINED one somebody may. */
+void segment_wake_left(const struct segment *s, const struct layout *layout) {
+    for (uint32_t i = 0; i < layout->sections_used; i++) {
+        const struct shm_section *section = &layout->sections[i];
+        if (section->retired_gen != layout->generation)
+            continue;
+        if (section->state == SHM_PLACE_RETIRED && section->kind == SHM_KIND_SNAPSHOT)
+            snapshot_leave((struct shm_snapshot *)(void *)((uint8_t *)s->base + section->ctl_off));
+        else if (section->state == SHM_PLACE_QUARANTINED)
+            wake(s, section);
+    }
+}
+
+static bool mend_control(struct segment *s, const struct shm_section *section) {
+    struct snapshot bound;
+    const char *field;
+    void *control = (uint8_t *)s->base + section->ctl_off;
+    if (section->kind != SHM_KIND_SNAPSHOT ||
+        snapshot_bind(&bound, control, section, NULL, &field) == 0)
+        return false;
+    struct shm_snapshot fresh = {0};
+    snapshot_format(&fresh, section);
+    shared_copy_to(control, &fresh.control, sizeof fresh.control);
+    return true;
+}
+
+unsigned segment_mend_controls(struct segment *s, const struct layout *layout) {
+    unsigned mended = 0;
+    for (uint32_t i = 0; i < layout->sections_used; i++) {
+        const struct shm_section *section = &layout->sections[i];
+        if (!layout_place_in_force(section->state))
+            continue;
+        mended += mend_control(s, section);
+        if (section->state == SHM_PLACE_MOVING)
+            mended += mend_control(s, &layout->sections[section->old_slot]);
+    }
+    return mended;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A worker, or a reader, that does what it is told on stdin, a line at a time, and answers each
+ * with a line: what the call returned (0, a length, or an error's name), then what it read. driven
+ * [WORKER]: open NAME; put NAME TEXT; begin NAME TEXT; commit NAME BYTES; get NAME; next NAME MS;
+ * raw NAME TEXT; rawget NAME; view NAME; look NAME
+ */
+#include <errno.h>
+#include <shmclient.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECTIONS_MAX 16
+
+static shmc *segment;
+static struct {
+    char name[SHMC_NAME_BYTES];
+    shmc_section *section;
+    const char *viewed;
+    char *begun;
+} opened[SECTIONS_MAX];
+static char value[1 << 20];
+
+static int find(const char *name) {
+    for (int i = 0; i < SECTIONS_MAX; i++) {
+        if (strcmp(opened[i].name, name) == 0)
+            return i;
+        if (opened[i].name[0] != '\0')
+            continue;
+        int r = shmc_open(&opened[i].section, segment, name, NULL);
+        if (r < 0)
+            return r;
+        snprintf(opened[i].name, sizeof opened[i].name, "%s", name);
+        return i;
+    }
+    return -EMFILE;
+}
+
+static void answer(long result, const char *text) {
+    if (result < 0)
+        printf("%s %s\n", strerrorname_np((int)-result), text);
+    else
+        printf("%ld %s\n", result, text);
+    fflush(stdout);
+}
+
+static void read_newest(int i, int wait_ms) {
+    struct shmc_value about;
+    char text[256];
+    ssize_t n = wait_ms < 0
+                    ? shmc_read(opened[i].section, value, sizeof value - 1, &about)
+                    : shmc_next(opened[i].section, value, sizeof value - 1, wait_ms, &about);
+    if (n < 0) {
+        answer(n, "");
+        return;
+    }
+    value[n] = '\0';
+    snprintf(text, sizeof text, "v%lu %.200s", about.version, value);
+    answer(n, text);
+}
+
+static void write_raw(int i, const char *text, size_t bytes) {
+    void *data;
+    size_t room;
+    int r = shmc_raw_writable(opened[i].section, &data, &room);
+    if (r == 0)
+        memcpy(data, text, bytes < room ? bytes : room);
+    answer(r, "");
+}
+
+static void begin(int i, const char *text, size_t bytes) {
+    void *data;
+    size_t room;
+    int r = shmc_begin(opened[i].section, &data, &room);
+    if (r == 0)
+        memcpy(data, text, bytes < room ? bytes : room);
+    answer(r, "");
+}
+
+static void view(int i) {
+    const void *data;
+    size_t bytes;
+    int r = shmc_view(opened[i].section, &data, &bytes, NULL);
+    if (r == 0)
+        opened[i].viewed = data;
+    answer(r, "");
+}
+
+/* What was viewed, however long ago. */
+static void look(int i) {
+    char text[64];
+    snprintf(text, sizeof text, "%.40s", opened[i].viewed);
+    answer(shmc_valid(opened[i].section), text);
+}
+
+static void obey(const char *verb, int i, const char *text) {
+    shmc_section *section = opened[i].section;
+    if (strcmp(verb, "open") == 0)
+        answer(0, "");
+    else if (strcmp(verb, "put") == 0)
+        answer(shmc_publish(section, text, strlen(text)), "");
+    else if (strcmp(verb, "begin") == 0)
+        begin(i, text, strlen(text) + 1);
+    else if (strcmp(verb, "commit") == 0)
+        answer(shmc_commit(section, strtoul(text, NULL, 10)), "");
+    else if (strcmp(verb, "get") == 0)
+        read_newest(i, -1);
+    else if (strcmp(verb, "next") == 0)
+        read_newest(i, atoi(text));
+    else if (strcmp(verb, "raw") == 0)
+        write_raw(i, text, strlen(text) + 1);
+    else if (strcmp(verb, "rawget") == 0)
+        answer(shmc_raw_read(section, 0, value, 64), value);
+    else if (strcmp(verb, "view") == 0)
+        view(i);
+    else if (strcmp(verb, "look") == 0)
+        look(i);
+    else
+        answer(-ENOSYS, verb);
+}
+
+int main(int argc, char **argv) {
+    char error[512] = "", line[4096], verb[32], name[SHMC_NAME_BYTES];
+    struct shmc_options options = {.size = sizeof options,
+                                   .worker = argc > 1 ? argv[1] : NULL,
+                                   .timeout_ms = 10000,
+                                   .error = error,
+                                   .error_bytes = sizeof error};
+    int r = shmc_attach(&segment, &options);
+    answer(r, error);
+    while (r == 0 && fgets(line, sizeof line, stdin) != NULL) {
+        int at = 0;
+        line[strcspn(line, "\n")] = '\0';
+        if (sscanf(line, "%31s %63s %n", verb, name, &at) < 2) {
+            answer(-EINVAL, line);
+            continue;
+        }
+        int i = find(name);
+        if (i < 0)
+            answer(i, shmc_last_error(segment));
+        else
+            obey(verb, i, line + at);
+    }
+    shmc_detach(segment);
+    return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Sections move while everything runs: workers publish at full speed, readers of all sorts check
+ * what they get, and the table is edited at random; workers are killed all the time, and now and
+ * then the manager is, in the midst of an edit.
+ *
+ *     moves SHM-MANAGER DIRECTORY KEY SECONDS [SEED]
+ *
+ * DIRECTORY holds state and runtime directories, and the table no sections.
+ */
+#include "moves.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct board *board;
+uint32_t key;
+char run_dir[256];
+
+struct play {
+    const char *program, *directory;
+    pid_t manager, killer; /* of the manager; 0: none */
+    pid_t workers[WORKERS], readers[ROLES];
+    uint64_t random;
+    unsigned kills, manager_kills;
+};
+
+static pid_t start_child(void) {
+    const pid_t child = fork();
+    if (child == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return child;
+}
+
+/* ---- the manager */
+
+static void start_manager(struct play *play) {
+    play->manager = start_child();
+    if (play->manager != 0)
+        return;
+    char state[256], number[32];
+    snprintf(state, sizeof state, "%s/state", play->directory);
+    snprintf(number, sizeof number, "0x%08x", key);
+    execl(play->program, play->program, "--key", number, "--state-dir", state, "--runtime-dir",
+          run_dir, NULL);
+    _exit(127);
+}
+
+/* Somewhere in the next milliseconds, whatever it does then. */
+static void kill_manager_soon(struct play *play) {
+    const uint64_t delay_ns = random_next(&play->random) % 20000000;
+    play->killer = start_child();
+    if (play->killer != 0)
+        return;
+    const uint64_t end = now_ns() + delay_ns;
+    while (now_ns() < end)
+        poll(NULL, 0, 1);
+    kill(play->manager, SIGKILL);
+    _exit(0);
+}
+
+static void revive_manager(void *argument) {
+    struct play *play = argument;
+    if (play->killer == 0)
+        return;
+    waitpid(play->killer, NULL, 0);
+    waitpid(play->manager, NULL, 0);
+    play->killer = 0;
+    play->manager_kills++;
+    start_manager(play);
+}
+
+/* ---- workers and readers */
+
+static void start_worker(struct play *play, unsigned worker) {
+    const uint64_t seed = random_next(&play->random);
+    play->workers[worker] = start_child();
+    if (play->workers[worker] == 0) {
+        write_until_stopped(worker, seed);
+        _exit(0);
+    }
+}
+
+static void start_reader(struct play *play, enum role role) {
+    const uint64_t seed = random_next(&play->random);
+    play->readers[role] = start_child();
+    if (play->readers[role] == 0) {
+        read_until_stopped(role, seed);
+        _exit(0);
+    }
+}
+
+static void kill_worker(struct play *play, unsigned worker) {
+    kill(play->workers[worker], SIGKILL);
+    waitpid(play->workers[worker], NULL, 0);
+    play->kills++;
+}
+
+/* Who doesn't end by itself has got stuck. */
+static void end_all(const pid_t *children, unsigned n, const char *what) {
+    const uint64_t end = now_ns() + 2 * PATIENCE_MS * UINT64_C(1000000);
+    for (unsigned i = 0; i < n; i++) {
+        int status = 0;
+        while (waitpid(children[i], &status, WNOHANG) == 0) {
+            if (now_ns() > end) {
+                violate("%s %u doesn't end", what, i);
+                kill(children[i], SIGKILL);
+            }
+            poll(NULL, 0, 5);
+        }
+        if (status != 0)
+            violate("%s %u ended with status %d", what, i, status);
+    }
+}
+
+/* ---- the play */
+
+static void act(struct play *play, struct editor *editor) {
+    const uint64_t random = random_next(&play->random);
+    const unsigned worker = (unsigned)(random >> 8) % WORKERS;
+    const bool gone = random % 8 < 2;
+    if (gone)
+        kill_worker(play, worker);
+    if ((random >> 16) % 32 == 0)
+        kill_manager_soon(play);
+    if (random % 8 == 0)
+        edit_without(editor, worker);
+    else
+        edit_at_random(editor);
+    if (play->killer != 0)
+        revive_manager(play);
+    if (gone)
+        start_worker(play, worker);
+    poll(NULL, 0, (int)(random >> 24 & 0xff) % 10);
+}
+
+static void run(struct play *play, struct editor *editor, unsigned seconds) {
+    const uint64_t end = now_ns() + seconds * UINT64_C(1000000000);
+    for (unsigned i = 0; i < WORKERS; i++)
+        start_worker(play, i);
+    for (unsigned i = 0; i < ROLES; i++)
+        start_reader(play, (enum role)i);
+    while (now_ns() < end && atomic_load(&board->violations) == 0)
+        act(play, editor);
+    atomic_store(&board->stop, true);
+    end_all(play->workers, WORKERS, "worker");
+    atomic_store(&board->ended, true);
+    end_all(play->readers, ROLES, "reader");
+    editor_empty(editor);
+}
+
+static int report(const struct play *play, const struct editor *editor) {
+    unsigned long long reads = 0;
+    for (unsigned i = 0; i < ROLES; i++) {
+        reads += atomic_load(&board->reads[i]);
+        if (atomic_load(&board->reads[i]) == 0)
+            violate("role %u never read a value", i);
+    }
+    if (atomic_load(&board->publishes) == 0 || editor->moves == 0)
+        violate("nothing happened");
+    printf("figure: moves.edits %llu edits\n", editor->edits);
+    printf("figure: moves.rejected %llu edits\n", editor->rejected);
+    printf("figure: moves.done %llu moves\n", editor->moves);
+    printf("figure: moves.held %llu moves\n", editor->held);
+    printf("figure: moves.publishes %llu publishes\n", atomic_load(&board->publishes));
+    printf("figure: moves.in_place %llu publishes\n", atomic_load(&board->in_place));
+    printf("figure: moves.reads %llu reads\n", reads);
+    printf("figure: moves.missed %llu values\n", atomic_load(&board->missed));
+    printf("figure: moves.manager_missed %llu calls\n", atomic_load(&board->away));
+    printf("figure: moves.kills %u kills\n", play->kills);
+    printf("figure: moves.manager_kills %u kills\n", play->manager_kills);
+    printf("figure: violations.moves %llu violations\n", atomic_load(&board->violations));
+    if (atomic_load(&board->violations) > 0)
+        printf("first violation: %s\n", board->violation);
+    return atomic_load(&board->violations) > 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 5) {
+        fprintf(stderr, "usage: moves SHM-MANAGER DIRECTORY KEY SECONDS [SEED]\n");
+        return 2;
+    }
+    struct play play = {.program = argv[1], .directory = argv[2]};
+    struct editor editor = {.revive = revive_manager, .reviver = &play};
+    char table[256];
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    key = (uint32_t)strtoul(argv[3], NULL, 0);
+    play.random = argc > 5 ? strtoull(argv[5], NULL, 0) : now_ns();
+    printf("seed: %llu\n", (unsigned long long)play.random);
+    editor.random = play.random + 1;
+    snprintf(run_dir, sizeof run_dir, "%s/run", play.directory);
+    snprintf(table, sizeof table, "%s/state/sections.db", play.directory);
+    board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    start_manager(&play);
+    editor.segment = attach(NULL);
+    if (editor.segment != NULL) {
+        editor_open(&editor, table);
+        run(&play, &editor, (unsigned)strtoul(argv[4], NULL, 0));
+        editor_close(&editor);
+        shmc_detach(editor.segment);
+    }
+    kill(play.manager, SIGTERM);
+    waitpid(play.manager, NULL, 0);
+    return report(&play, &editor);
+}
