@@ -90,16 +90,19 @@ static struct writer *find(const shmc_section *section) {
     return NULL;
 }
 
-/* -EAGAIN: the section was looked up too long ago; the place before may be anybody's by now. */
+/* -EAGAIN: the section was looked up too long ago, and the place may be anybody's by now.  What is
+ * in force behind it stays so until this process's writer leaves it, which all threads have in
+ * common from here on. */
 static int take_over(const shmc_section *section, struct writer *writer) {
     const shmc *segment = section->segment;
     struct snapshot *place = &writer->places[0];
+    if (!section_settled(section))
+        return -EAGAIN;
     *place = section->snapshot; /* with the place before, for as long as this lasts */
     int r = snapshot_take_over(&writer->core, place, segment->standing.worker_epoch);
-    const bool moving = place->before != NULL;
     place->before = NULL;
     shared_fence_acquire(); /* all was looked at before the generation is */
-    if (moving && !section_settled(section))
+    if (!section_settled(section))
         return -EAGAIN;
     if (r < 0)
         error_set(segment->error, r,
