@@ -91,23 +91,23 @@ static json_t *moving_json(const struct manager *m) {
             continue;
         const struct lease *lease = leases_peek(m, section->owner_index);
         json_array_append_new(
-            moving, json_pack("{s:s, s:s, s:I}", "section", section->name, "waits_for",
-                              section->owner, "pid",
-                              lease == NULL ? (json_int_t)0 : (json_int_t)lease->record.pid));
+            moving,
+            json_pack("{s:s, s:s, s:I}", "section", section->name, "waits_for", section->owner,
+                      "pid", lease == NULL ? (json_int_t)0 : (json_int_t)lease->record.pid));
     }
     return moving;
 }
 
 char *status_reply(struct manager *m) {
     return text_of(json_pack(
-        "{s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:{s:I, s:I}, s:{s:I, s:I, s:I}}", "ok", 1,
-        "manager", manager_json(m), "segment", segment_json(m), "generation",
+        "{s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:{s:I, s:I}, s:{s:I, s:I, s:I}}", "ok",
+        1, "manager", manager_json(m), "segment", segment_json(m), "generation",
         (json_int_t)m->layout.generation, "sections", count_sections(&m->layout), "workers",
         count_workers(&m->layout), "leased", count_leased(&m->leases), "table", verdict_json(m),
-        "checkpoint", checkpoint_json(m), "moving", moving_json(m), "clients", "connected", (json_int_t)m->server.clients_n,
-        "waiting", (json_int_t)server_waiting(&m->server), "counters", "grants",
-        (json_int_t)m->leases.grants, "refused", (json_int_t)m->leases.refused, "repairs",
-        (json_int_t)m->repairs));
+        "checkpoint", checkpoint_json(m), "moving", moving_json(m), "clients", "connected",
+        (json_int_t)m->server.clients_n, "waiting", (json_int_t)server_waiting(&m->server),
+        "counters", "grants", (json_int_t)m->leases.grants, "refused",
+        (json_int_t)m->leases.refused, "repairs", (json_int_t)m->repairs));
 }
 
 char *plan_reply(const struct plan *plan, int result) {
