@@ -330,7 +330,7 @@ static void a_value_begun_for_another_is_lost(void) {
 
 /* ---- several threads, and a signal handler */
 
-#define MOVES 30
+#define MOVES 10
 
 static atomic_uint published;
 static atomic_bool enough;
