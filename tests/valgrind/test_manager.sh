@@ -61,7 +61,7 @@ for verb in status list workers doctor diff history 'table show' 'table dump' 'c
     # shellcheck disable=SC2086 # words
     ok "$verb" checked "$(shmtool $verb >/dev/null 2>&1 && echo 0 || echo $?)" "$tool" $verb
 done
-sqlite3 "$work/state/sections.db" "UPDATE section SET size = 60000000 WHERE name = 'cam'"
+sqlite3 "$work/state/sections.db" "UPDATE section SET size = 16700000 WHERE name = 'cam'"
 ok 'a refusal' checked 1 "$tool" reload
 ok 'a revert' checked 0 "$tool" table revert
 sqlite3 "$work/state/sections.db" "DELETE FROM section WHERE name = 'cam'"
