@@ -234,6 +234,12 @@ __attribute__((noinline, cold)) static void mark_left(struct snapshot_writer *wr
         shared_store_relaxed64(&writer->snapshot->shared->wake_errors, ++writer->wake_errors);
 }
 
+__attribute__((noinline, cold)) static void end_first(struct snapshot_writer *writer) {
+    writer->first = false;
+    if (writer->left != NULL)
+        mark_left(writer);
+}
+
 /* Readers have pulled the lines of the buffer that is next.  Asked for now, they are back when the
  * next publish needs them. */
 static inline void own_next(const struct snapshot_writer *writer, size_t bytes) {
@@ -261,10 +267,9 @@ static inline void finish(struct snapshot_writer *writer, uint32_t index, size_t
     writer->queue[writer->queue_at] = (uint8_t)writer->current;
     writer->queue_at = queue_next(writer);
     writer->current = index;
-    writer->first = false;
     own_next(writer, bytes);
-    if (__builtin_expect(writer->left != NULL, false))
-        mark_left(writer);
+    if (__builtin_expect(writer->first, false))
+        end_first(writer);
     if (wanted)
         STEP(NOT_WOKEN, wake(writer));
 }
