@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEGMENT (UINT64_C(64) << 20)
+#define SEGMENT  (UINT64_C(64) << 20)
+#define STALE_MS 3600000u /* never in this test: who is killed publishes nothing for seconds */
 
 static unsigned choose(struct editor *editor, unsigned n) {
     return (unsigned)(random_next(&editor->random) >> 16) % n;
@@ -181,7 +182,7 @@ static void edit_manners(struct editor *editor, unsigned section) {
     const unsigned stamp = choose(editor, 3);
     edit(editor,
          "UPDATE section SET stamp = '%s', stale_ms = %u, notify = '%s' WHERE name = 's%02u'",
-         stamps[stamp], stamp == 2 ? 0 : choose(editor, 3) * 1000, notifies[choose(editor, 3)],
+         stamps[stamp], stamp == 2 ? 0 : choose(editor, 3) * STALE_MS, notifies[choose(editor, 3)],
          section);
 }
 
