@@ -8,6 +8,8 @@
 #ifndef SHM_TESTS_CASES_H
 #define SHM_TESTS_CASES_H
 
+#include "play.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -74,12 +76,6 @@ static inline void only_on_sysv(const char *why) {
         return;
     printf("not on memfd: %s\n", why);
     exit(SKIPPED);
-}
-
-static inline uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
 static inline void pause_ms(long ms) {

@@ -2,7 +2,7 @@
  *
  * Cases about sections that move, by an edit of the table, while they are written and read.
  */
-#include "cases.h"
+#include "pair.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -11,26 +11,9 @@
 
 #define LARGE 100000 /* more than any of the sections has at first */
 
-static shmc *writer, *reader;
-static shmc_section *out, *in;
-static char buffer[LARGE], large[LARGE];
-static struct shmc_value value;
-
 /* Each case has a section of its own, of 4096 bytes. */
-static void set_up(const char *name) {
-    memset(large, 'L', sizeof large);
-    writer = attach("driver", 0);
-    reader = attach(NULL, 0);
-    out = open_section(writer, name);
-    in = open_section(reader, name);
-}
-
-static void tear_down(void) {
-    shmc_close(in);
-    shmc_close(out);
-    shmc_detach(reader);
-    shmc_detach(writer);
-}
+static char buffer[LARGE];
+static const char large[LARGE] = {[0 ... LARGE - 1] = 'L'};
 
 /* Under memfd a place that is new to a process comes from the manager, who gets a second for it;
  * this machine may take longer. */

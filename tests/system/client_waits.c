@@ -3,7 +3,7 @@
  * Cases about waiting: for the next value, for every value, for any of several, and in an epoll
  * loop.
  */
-#include "cases.h"
+#include "pair.h"
 
 #include <pthread.h>
 #include <sys/epoll.h>
@@ -13,24 +13,7 @@
 #define WOKEN_NS UINT64_C(60000000)
 #define STALE_NS UINT64_C(150000000) /* of section `quick` */
 
-static shmc *writer, *reader;
-static shmc_section *out, *in;
 static char buffer[4096];
-static struct shmc_value value;
-
-static void set_up(const char *name) {
-    writer = attach("driver", 0);
-    reader = attach(NULL, 0);
-    out = open_section(writer, name);
-    in = open_section(reader, name);
-}
-
-static void tear_down(void) {
-    shmc_close(in);
-    shmc_close(out);
-    shmc_detach(reader);
-    shmc_detach(writer);
-}
 
 static void publish(int times) {
     for (int i = 0; i < times; i++)

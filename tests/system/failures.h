@@ -6,20 +6,30 @@
 #define SHM_TESTS_FAILURES_H
 
 #include <shmclient.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 struct failures {
     atomic_ullong n;
-    char first[320];
+    char first[640];
 };
+
+__attribute__((format(printf, 2, 3))) static inline void failures_note(struct failures *failures,
+                                                                       const char *format, ...) {
+    char text[sizeof failures->first];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (atomic_fetch_add(&failures->n, 1) == 0)
+        memcpy(failures->first, text, sizeof text);
+}
 
 static inline void failures_add(struct failures *failures, const char *what, int result,
                                 const char *text) {
-    if (atomic_fetch_add(&failures->n, 1) == 0)
-        snprintf(failures->first, sizeof failures->first, "%.60s: %.60s (%.180s)", what,
-                 strerror(-result), text);
+    failures_note(failures, "%.60s: %.60s (%.180s)", what, strerror(-result), text);
 }
 
 /* Attaches where the options say, or counts a failure and returns NULL. */

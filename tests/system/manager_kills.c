@@ -9,6 +9,7 @@
  * the worker of the same name, 20000 bytes, and `still`, of worker `still`.
  */
 #include "failures.h"
+#include "play.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -17,7 +18,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LOADS       4
@@ -38,12 +38,6 @@ static uint32_t key;
 
 static void fail(const char *what, int result, const char *text) {
     failures_add(&board->failures, what, result, text);
-}
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
 static shmc *attach(const char *worker) {

@@ -102,7 +102,7 @@ static void kill_manager(void) {
 /* Some are killed while they attach, most while they write. */
 static void torture(double seconds) {
     const uint64_t end = now_ns() + (uint64_t)(seconds * 1e9);
-    while (now_ns() < end && atomic_load(&board->violations) == 0) {
+    while (now_ns() < end && atomic_load(&board->failures.n) == 0) {
         const uint64_t random = random_next(&seed);
         poll(NULL, 0, (int)(random >> 8 & 0xffff) % 20 * (random % 8 != 0));
         kill_writer((unsigned)(random >> 32) % SECTIONS);
@@ -145,10 +145,10 @@ static int report(uint64_t first_seed, unsigned seconds) {
     printf("figure: torture.laps %llu laps\n", atomic_load(&board->laps));
     printf("figure: torture.kills %u kills\n", kills);
     printf("figure: torture.manager_kills %u kills\n", manager_kills);
-    printf("figure: violations.torture %llu violations\n", atomic_load(&board->violations));
-    if (atomic_load(&board->violations) == 0)
+    printf("figure: violations.torture %llu violations\n", atomic_load(&board->failures.n));
+    if (atomic_load(&board->failures.n) == 0)
         return 0;
-    printf("violation: %s\nseed %" PRIu64 "\n", board->violation, first_seed);
+    printf("violation: %s\nseed %" PRIu64 "\n", board->failures.first, first_seed);
     return 1;
 }
 

@@ -7,11 +7,8 @@
 #ifndef SHM_TESTS_TORTURE_H
 #define SHM_TESTS_TORTURE_H
 
-#include <shmclient.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "failures.h"
+#include "play.h"
 
 #define SECTIONS    4u
 #define LARGEST     (UINT64_C(256) << 10)
@@ -39,8 +36,7 @@ struct board {
     atomic_ullong reads[ROLES];
     atomic_ullong laps;   /* reads that gave up, and views that the writer came round to */
     atomic_ullong missed; /* as the followers were told */
-    atomic_ullong violations;
-    char violation[512]; /* the first */
+    struct failures failures;
 };
 
 extern struct board *board;
@@ -48,14 +44,10 @@ extern const char *const section_names[SECTIONS];
 extern const uint64_t section_sizes[SECTIONS];
 
 /* One more violation; the first one's text is kept. */
-__attribute__((format(printf, 1, 2))) void violate(const char *format, ...);
+#define violate(...) failures_note(&board->failures, __VA_ARGS__)
 
-uint64_t now_ns(void);
 shmc *attach(const char *worker);
 shmc_section *open_section(shmc *segment, unsigned section);
-
-/* A process's own random numbers. */
-uint64_t random_next(uint64_t *state);
 
 /* The length and the words of a version; half of the values are as long as the section allows. */
 size_t value_bytes(unsigned section, uint64_t version);

@@ -147,7 +147,7 @@ static void run(struct play *play, struct editor *editor, unsigned seconds) {
         start_worker(play, i);
     for (unsigned i = 0; i < ROLES; i++)
         start_reader(play, (enum role)i);
-    while (now_ns() < end && atomic_load(&board->violations) == 0)
+    while (now_ns() < end && atomic_load(&board->failures.n) == 0)
         act(play, editor);
     atomic_store(&board->stop, true);
     end_all(play->workers, WORKERS, "worker");
@@ -176,10 +176,10 @@ static int report(const struct play *play, const struct editor *editor) {
     printf("figure: moves.manager_missed %llu calls\n", atomic_load(&board->away));
     printf("figure: moves.kills %u kills\n", play->kills);
     printf("figure: moves.manager_kills %u kills\n", play->manager_kills);
-    printf("figure: violations.moves %llu violations\n", atomic_load(&board->violations));
-    if (atomic_load(&board->violations) > 0)
-        printf("first violation: %s\n", board->violation);
-    return atomic_load(&board->violations) > 0;
+    printf("figure: violations.moves %llu violations\n", atomic_load(&board->failures.n));
+    if (atomic_load(&board->failures.n) > 0)
+        printf("first violation: %s\n", board->failures.first);
+    return atomic_load(&board->failures.n) > 0;
 }
 
 int main(int argc, char **argv) {

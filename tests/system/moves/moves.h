@@ -6,11 +6,8 @@
 #ifndef SHM_TESTS_MOVES_H
 #define SHM_TESTS_MOVES_H
 
-#include <shmclient.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "../failures.h"
+#include "../play.h"
 
 #define SECTIONS    12u
 #define WORKERS     4u
@@ -31,8 +28,7 @@ struct board {
     atomic_bool stop;  /* for writers */
     atomic_bool ended; /* the last of them has: readers look at what is left */
     atomic_ullong publishes, in_place, reads[ROLES], missed, away;
-    atomic_ullong violations;
-    char violation[640]; /* the first */
+    struct failures failures;
 };
 
 extern struct board *board;
@@ -51,10 +47,8 @@ static inline uint64_t version_of(unsigned long long place) {
 }
 
 /* One more violation; the first one's text is kept. */
-__attribute__((format(printf, 1, 2))) void violate(const char *format, ...);
+#define violate(...) failures_note(&board->failures, __VA_ARGS__)
 
-uint64_t now_ns(void);
-uint64_t random_next(uint64_t *state);
 void name_section(char name[16], unsigned section);
 void name_worker(char name[16], unsigned worker);
 
