@@ -361,14 +361,6 @@ static void stored(size_t offset, uint64_t value) {
 
 /* ---- the world */
 
-static void put_base(const struct fixture *fixture, uint64_t base) {
-    struct shm_buffer *buffer = (void *)fixture->snapshot.buffers;
-    buffer->len = VALUE_LEAST;
-    value_make((uint64_t *)(void *)(buffer + 1), buffer->len, base, 0);
-    buffer->seq = 2 * base;
-    fixture->snapshot.shared->head = base << SHM_HEAD_VERSION_SHIFT;
-}
-
 static void open_places(void) {
     memory_open(region, sizeof region);
     for (size_t i = 0; i < VARIANTS; i++) {
@@ -377,7 +369,7 @@ static void open_places(void) {
             const size_t offset = OFFSET + p * SPACING;
             fixture_make(&place->fixture, MOVE_SIZE, variants[i].counts[p], variants[i].flags);
             if (p == 0 && variants[i].base > 0)
-                put_base(&place->fixture, variants[i].base);
+                fixture_put_base(&place->fixture, variants[i].base);
             struct fixture copy = place->fixture;
             memcpy(images[i] + offset, copy.memory, copy.section.bytes);
             memcpy(region + offset, copy.memory, copy.section.bytes);

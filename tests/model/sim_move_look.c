@@ -4,26 +4,15 @@
  * generation that the section was looked up under still holds.
  */
 #include "sim_move.h"
+#include "sim_values.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
 static bool check_value(const uint64_t *data, ssize_t n, const struct snapshot_value *value,
                         uint64_t least) {
-    const uint64_t version = value->version;
-    if (n < 0)
-        violation("a read gives error %zd", n);
-    else if (version < least)
-        violation("version %" PRIu64 " is read after %" PRIu64, version, least);
-    else if (version > move.newest)
-        violation("version %" PRIu64 " is read, and the newest is %" PRIu64, version, move.newest);
-    else if (version > move.base &&
-             (!value_whole(data, (size_t)n, version) || (size_t)n != VALUE_LEAST + version % 3 * 8))
-        violation("version %" PRIu64 " is torn", version);
-    else if (data[1] != move.who[version - move.base] || value->epoch != data[1])
-        violation("version %" PRIu64 " is by writer %" PRIu64 ", who didn't publish it", version,
-                  data[1]);
-    return !violated();
+    const struct values_known known = {.newest = move.newest, .base = move.base, .who = move.who};
+    return values_check(&known, data, n, value, least);
 }
 
 /* The newest value; true: of a version from `last` on, which it is now. */

@@ -11,6 +11,7 @@
  */
 #include "sim.h"
 
+#include "sim_values.h"
 #include "snapshot_fixture.h"
 
 #include <errno.h>
@@ -145,20 +146,8 @@ static void stored(size_t offset, uint64_t value) {
 
 static bool check_value(const uint64_t *data, ssize_t n, const struct snapshot_value *value,
                         uint64_t least) {
-    const uint64_t version = value->version;
-    if (n < 0)
-        violation("a read gives error %zd", n);
-    else if (version < least)
-        violation("version %" PRIu64 " is read after %" PRIu64, version, least);
-    else if (version > newest)
-        violation("version %" PRIu64 " is read, and the newest is %" PRIu64, version, newest);
-    else if (version > variant->base &&
-             (!value_whole(data, (size_t)n, version) || (size_t)n != VALUE_LEAST + version % 3 * 8))
-        violation("version %" PRIu64 " is torn", version);
-    else if (data[1] != who[version - variant->base] || value->epoch != data[1])
-        violation("version %" PRIu64 " is by writer %" PRIu64 ", who didn't publish it", version,
-                  data[1]);
-    return !violated();
+    const struct values_known known = {.newest = newest, .base = variant->base, .who = who};
+    return values_check(&known, data, n, value, least);
 }
 
 static void read_values(struct process *process) {
@@ -264,21 +253,13 @@ static void play(struct process *process) {
 
 /* ---- the world */
 
-static void put_base(const struct fixture *fixture, uint64_t base) {
-    struct shm_buffer *buffer = (void *)fixture->snapshot.buffers;
-    buffer->len = VALUE_LEAST;
-    value_make((uint64_t *)(void *)(buffer + 1), buffer->len, base, 0);
-    buffer->seq = 2 * base;
-    fixture->snapshot.shared->head = base << SHM_HEAD_VERSION_SHIFT;
-}
-
 static void open_sections(void) {
     memory_open(region, sizeof region);
     for (size_t i = 0; i < VARIANTS; i++) {
         struct section *section = &sections[i];
         fixture_make(&section->fixture, SIZE, variants[i].count, variants[i].flags);
         if (variants[i].base > 0)
-            put_base(&section->fixture, variants[i].base);
+            fixture_put_base(&section->fixture, variants[i].base);
         struct fixture copy = section->fixture;
         memcpy(region, copy.memory, copy.bytes);
         fixture_bind(&copy, region);

@@ -147,6 +147,17 @@ static inline void refused(const char *error) {
     refused_held(NULL, error);
 }
 
+/* a and b are x's, r too and raw; y and z have nothing. */
+static inline void start_with_x(void) {
+    start(MIB);
+    add("a", "x", 1000);
+    add("b", "x", 1000);
+    add_raw("r", "x", 1000);
+    worker("y");
+    apply(NULL);
+}
+static const bool x_holds[] __attribute__((unused)) = {true, false, false};
+
 /* The flip of what was waited for, if anything was. */
 static inline void settle(const struct plan_facts *facts, const char *changes) {
     struct plan plan;

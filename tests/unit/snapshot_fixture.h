@@ -89,6 +89,15 @@ static inline void value_make(uint64_t *to, size_t bytes, uint64_t version, uint
         to[i] = value_word(version, who, i);
 }
 
+/* As if version `base` had been published, by writer 0. */
+static inline void fixture_put_base(const struct fixture *fixture, uint64_t base) {
+    struct shm_buffer *buffer = (void *)fixture->snapshot.buffers;
+    buffer->len = VALUE_LEAST;
+    value_make((uint64_t *)(void *)(buffer + 1), buffer->len, base, 0);
+    buffer->seq = 2 * base;
+    fixture->snapshot.shared->head = base << SHM_HEAD_VERSION_SHIFT;
+}
+
 /* Atomic loads, as the value may stand in shared memory that is being written. */
 static inline uint64_t value_at(const uint64_t *value, size_t i) {
     return __atomic_load_n(&value[i], __ATOMIC_ACQUIRE);

@@ -5,18 +5,6 @@
  */
 #include "plan_fixture.h"
 
-static const bool x_holds[] = {true, false, false};
-
-/* a and b are x's, r too and raw; y and z have nothing. */
-static void begin(void) {
-    start(MIB);
-    add("a", "x", 1000);
-    add("b", "x", 1000);
-    add_raw("r", "x", 1000);
-    worker("y");
-    apply(NULL);
-}
-
 static void evict_refused(const char *error) {
     struct plan plan;
     ck_assert_int_eq(plan_evict(&plan, &running, 0, NULL), -EINVAL);
@@ -27,7 +15,7 @@ static void evict_refused(const char *error) {
 
 START_TEST(all_of_a_worker) {
     struct plan plan;
-    begin();
+    start_with_x();
     add("c", "y", 100);
     apply(NULL);
     const struct shm_section before = *section("b"), c = *section("c");
@@ -64,7 +52,7 @@ START_TEST(all_of_a_worker) {
 END_TEST
 
 START_TEST(not_all_can_be_taken) {
-    begin();
+    start_with_x();
     table.sections[0].pinned = true;
     table.sections[0].offset = 81920;
     apply(NULL);
@@ -89,7 +77,7 @@ END_TEST
 /* Nothing of a damaged section can be brought along. */
 START_TEST(a_damaged_one_begins_anew) {
     struct plan plan;
-    begin();
+    start_with_x();
     for (uint32_t i = 0; i < 2; i++) {
         running.sections[i].state = SHM_PLACE_BAD;
         running.sections[i].crc = CRC32C_OF(&running.sections[i]);
@@ -108,7 +96,7 @@ END_TEST
 /* What a segment says may be forged: whatever the numbers are, they lead nowhere. */
 START_TEST(what_is_broken_is_left_alone) {
     struct plan plan;
-    begin();
+    start_with_x();
     table.sections[0].size = 2000;
     apply_held(x_holds, NULL);
     struct shm_section *moving = &running.sections[0], *before = &running.sections[3];
@@ -142,7 +130,7 @@ END_TEST
 /* Where nobody can say anything, nothing is held. */
 START_TEST(no_facts) {
     struct plan plan;
-    begin();
+    start_with_x();
     table.sections[0].size = 10;
     ck_assert_int_eq(plan_make(&plan, &running, &table, NULL), 0);
     ck_assert_str_eq(said(&plan), "move a: size 1000 -> 10, from 81920 to 92032 (704 bytes), now");
@@ -153,7 +141,7 @@ END_TEST
 
 /* The record of a worker who was taken from stays until he has gone. */
 START_TEST(a_record_is_kept_for_who_lingers) {
-    begin();
+    start_with_x();
     const struct plan_facts facts = {.worker_lingers = x_holds, .force = true};
     for (int i = 0; i < 3; i++)
         table.sections[i].owner[0] = 'y';

@@ -7,18 +7,6 @@
 
 #define REMEDIES " (end that worker, then `shmtool reload`, or `shmtool reload --force`)"
 
-static const bool x_holds[] = {true, false, false};
-
-/* a and b are x's, r too and raw; y and z have nothing. */
-static void begin(void) {
-    start(MIB);
-    add("a", "x", 1000);
-    add("b", "x", 1000);
-    add_raw("r", "x", 1000);
-    worker("y");
-    apply(NULL);
-}
-
 static const struct shm_section *before_of(const char *name) {
     ck_assert_uint_eq(section(name)->state, SHM_PLACE_MOVING);
     const struct shm_section *before = &running.sections[section(name)->old_slot];
@@ -27,7 +15,7 @@ static const struct shm_section *before_of(const char *name) {
 }
 
 START_TEST(in_its_place) {
-    begin();
+    start_with_x();
     const struct shm_section before = *section("a");
     const bool *held = x_holds;
     table.sections[0].size = 1024;
@@ -46,7 +34,7 @@ END_TEST
 
 /* Nobody holds it: the manager takes the value along before anybody looks. */
 START_TEST(unheld_moves_at_once) {
-    begin();
+    start_with_x();
     const struct shm_section before = *section("a");
     table.sections[0].size = 2000;
     apply("move a: size 1000 -> 2000, from 81920 to 98304 (8640 bytes), now");
@@ -74,7 +62,7 @@ START_TEST(unheld_moves_at_once) {
 END_TEST
 
 START_TEST(held_moves_with_its_writer) {
-    begin();
+    start_with_x();
     const struct shm_section before = *section("a");
     table.sections[0].size = 2000;
     table.sections[0].count = 5;
@@ -102,7 +90,7 @@ END_TEST
 
 /* The others of its arena are at home there still, and readers map it as before. */
 START_TEST(an_arena_lives_as_long_as_somebody_comes_from_there) {
-    begin();
+    start_with_x();
     table.sections_n = 1;
     apply(NULL);
     const uint32_t old_arena = section("a")->arena_index;
@@ -120,7 +108,7 @@ START_TEST(an_arena_lives_as_long_as_somebody_comes_from_there) {
 END_TEST
 
 START_TEST(what_a_holder_keeps) {
-    begin();
+    start_with_x();
     const struct plan_facts facts = {.worker_lingers = x_holds};
 #define KEPT(text, ...)                                                                            \
     do {                                                                                           \
@@ -152,7 +140,7 @@ START_TEST(what_a_holder_keeps) {
 END_TEST
 
 START_TEST(by_force) {
-    begin();
+    start_with_x();
     const struct plan_facts facts = {.worker_held = x_holds, .force = true};
     const uint32_t arena_of_x = section("a")->arena_index;
     table.sections[0].owner[0] = 'y';
@@ -177,7 +165,7 @@ START_TEST(by_force) {
 END_TEST
 
 START_TEST(anew) {
-    begin();
+    start_with_x();
     const struct plan_facts facts = {.worker_held = x_holds, .force = true};
     table.sections[0].kind = SHM_KIND_RAW;
     table.sections[0].count = 0;
@@ -199,7 +187,7 @@ START_TEST(anew) {
 END_TEST
 
 START_TEST(removed_by_force) {
-    begin();
+    start_with_x();
     table.sections[1].size = 2000; /* is moving when it is removed */
     apply_held(x_holds, NULL);
     drop(1);
@@ -218,7 +206,7 @@ END_TEST
 
 /* Unheld, nothing keeps either of its places. */
 START_TEST(removed_on_its_way) {
-    begin();
+    start_with_x();
     table.sections[1].size = 2000;
     apply_held(x_holds, NULL);
     drop(1);
@@ -231,7 +219,7 @@ START_TEST(removed_on_its_way) {
 END_TEST
 
 START_TEST(one_move_at_a_time) {
-    begin();
+    start_with_x();
     table.sections[0].size = 2000;
     apply_held(x_holds, NULL);
     table.sections[0].stale_ms = 5; /* needs no place */
@@ -252,7 +240,7 @@ START_TEST(one_move_at_a_time) {
 END_TEST
 
 START_TEST(a_value_is_not_cut) {
-    begin();
+    start_with_x();
     const uint64_t bytes[] = {400, 0, 900};
     const struct plan_facts facts = {.value_bytes = bytes};
     table.sections[0].size = 399;
@@ -266,7 +254,7 @@ START_TEST(a_value_is_not_cut) {
 END_TEST
 
 START_TEST(pins_that_change) {
-    begin();
+    start_with_x();
     struct table_section *row = &table.sections[0];
     row->pinned = true;
     row->offset = 512 * 1024;
@@ -313,7 +301,7 @@ END_TEST
 
 /* Several at once, with what comes and what goes. */
 START_TEST(all_in_one_edit) {
-    begin();
+    start_with_x();
     table.sections[0].size = 2000;
     table.sections[1].owner[0] = 'y';
     drop(2);

@@ -58,23 +58,24 @@ static void *write_values(void *unused) {
     return NULL;
 }
 
+/* The version that is the newest now, from `last` on; `none`: there may be no value yet. */
+static uint64_t read_newest(struct snapshot_reader *reader, uint64_t last, bool none) {
+    struct snapshot_value value = {0};
+    uint64_t data[SIZE / 8];
+    const ssize_t n = snapshot_read(reader, data, sizeof data, &value);
+    if ((n == -ENODATA && none) || !still(reader))
+        return last;
+    ck_assert_int_ge(n, 0);
+    ck_assert(value_whole(data, (size_t)n, value.version));
+    ck_assert_uint_ge(value.version, last);
+    return value.version;
+}
+
 static void *read_values(void *unused) {
     struct snapshot_reader reader = {0};
-    struct snapshot_value value = {0};
-    uint64_t data[SIZE / 8], last = 0;
     (void)unused;
-    while (last < LAST) {
+    for (uint64_t last = 0; last < LAST; last = read_newest(&reader, last, last == 0))
         look_up(&reader);
-        const ssize_t n = snapshot_read(&reader, data, sizeof data, &value);
-        if (n == -ENODATA && last == 0)
-            continue;
-        if (!still(&reader))
-            continue;
-        ck_assert_int_ge(n, 0);
-        ck_assert(value_whole(data, (size_t)n, value.version));
-        ck_assert_uint_ge(value.version, last);
-        last = value.version;
-    }
     return NULL;
 }
 
@@ -99,19 +100,12 @@ static void *view_values(void *unused) {
 
 static void *sleep_for_values(void *unused) {
     struct snapshot_reader reader = {0};
-    struct snapshot_value value = {0};
-    uint64_t data[SIZE / 8], last = 0;
+    uint64_t last = 0;
     (void)unused;
     while (last < LAST) {
         look_up(&reader);
-        if (snapshot_wait(&reader, last, UINT64_MAX, 0) < 0)
-            continue;
-        const ssize_t n = snapshot_read(&reader, data, sizeof data, &value);
-        if (!still(&reader))
-            continue;
-        ck_assert_int_ge(n, 0);
-        ck_assert(value_whole(data, (size_t)n, value.version));
-        last = value.version;
+        if (snapshot_wait(&reader, last, UINT64_MAX, 0) == 0)
+            last = read_newest(&reader, last, false);
     }
     return NULL;
 }
