@@ -26,21 +26,6 @@ static int no_lease(const struct manager *m, const char *name, char *error, size
     return known ? -ESRCH : -ENOENT;
 }
 
-/* What is on its way there has arrived: the copy takes the newest value from where it is. */
-static void end_move(struct layout *layout, uint32_t slot) {
-    struct shm_section *section = &layout->sections[slot];
-    struct shm_section *before = &layout->sections[section->old_slot];
-    before->state = SHM_PLACE_RETIRED;
-    before->retired_gen = layout->generation;
-    before->changed_gen = layout->generation;
-    before->crc = CRC32C_OF((const struct shm_section *)before);
-    section->state = SHM_PLACE_LIVE;
-    section->old_slot = 0;
-    section->old_ctl_off = 0;
-    section->changed_gen = layout->generation;
-    section->crc = CRC32C_OF((const struct shm_section *)section);
-}
-
 /* The layout in force, the worker's arenas with another incarnation. */
 static int renew_arenas(const struct manager *m, uint32_t worker, struct layout *ret, char *error,
                         size_t bytes) {
@@ -52,7 +37,7 @@ static int renew_arenas(const struct manager *m, uint32_t worker, struct layout 
     ret->generation++;
     for (uint32_t i = 0; i < ret->sections_used; i++)
         if (ret->sections[i].state == SHM_PLACE_MOVING && ret->sections[i].owner_index == worker)
-            end_move(ret, i);
+            layout_arrive(ret, i); /* the copy takes the newest value from where it is */
     for (uint32_t i = 0; i < ret->arenas_used; i++) {
         struct shm_arena *arena = &ret->arenas[i];
         if (arena->owner_index != worker || !layout_place_in_force(arena->state))

@@ -4,6 +4,7 @@
  */
 #include "layout.h"
 
+#include "crc32c.h"
 #include "table.h"
 
 #include <errno.h>
@@ -100,6 +101,24 @@ uint32_t layout_section_by_id(const struct layout *layout, uint64_t section_id) 
             layout->sections[i].section_id == section_id)
             return i;
     return SHM_NONE;
+}
+
+static void settle(struct layout *layout, struct shm_section *section, enum shm_place state) {
+    section->state = state;
+    section->old_slot = 0;
+    section->old_ctl_off = 0;
+    section->changed_gen = layout->generation;
+    section->crc = CRC32C_OF((const struct shm_section *)section);
+}
+
+void layout_leave(struct layout *layout, uint32_t slot, enum shm_place state) {
+    layout->sections[slot].retired_gen = layout->generation;
+    settle(layout, &layout->sections[slot], state);
+}
+
+void layout_arrive(struct layout *layout, uint32_t slot) {
+    layout_leave(layout, layout->sections[slot].old_slot, SHM_PLACE_RETIRED);
+    settle(layout, &layout->sections[slot], SHM_PLACE_LIVE);
 }
 
 /* Bytes of one more section and arena in a directory, its index entry included. */

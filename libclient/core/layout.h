@@ -43,6 +43,12 @@ uint32_t layout_worker(const struct layout *layout, const char *name);
 uint32_t layout_section(const struct layout *layout, const char *name);
 uint32_t layout_section_by_id(const struct layout *layout, uint64_t section_id);
 
+/* A place is left: RETIRED, or QUARANTINED while somebody may still write there. */
+void layout_leave(struct layout *layout, uint32_t slot, enum shm_place state);
+
+/* A section that was MOVING has arrived, and its place before is RETIRED. */
+void layout_arrive(struct layout *layout, uint32_t slot);
+
 /* Bytes of a directory with room for so many sections and arenas, a multiple of SHM_PAGE. */
 uint64_t layout_directory_bytes(uint32_t sections, uint32_t arenas);
 

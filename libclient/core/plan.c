@@ -91,11 +91,11 @@ static uint32_t take_hole(struct planner *planner) {
 static void keep_left(struct planner *planner) {
     struct layout *next = planner->next;
     for (size_t i = 0; i < planner->left_n; i++) {
-        struct left *left = &planner->left[i];
+        const struct left *left = &planner->left[i];
         const uint32_t slot = take_hole(planner);
         struct shm_section *section = &next->sections[left->slot];
-        left->place.crc = CRC32C_OF((const struct shm_section *)&left->place);
         next->sections[slot] = left->place;
+        layout_leave(next, slot, left->place.state);
         if (section->state == SHM_PLACE_MOVING) {
             section->old_slot = slot;
             section->old_ctl_off = left->place.ctl_off;

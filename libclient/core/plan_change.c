@@ -242,7 +242,6 @@ static int check_change(const struct planner *planner, uint32_t slot,
 
 int plan_leave(struct planner *planner, uint32_t slot, enum leaving leaving) {
     const struct shm_section *section = &planner->next->sections[slot];
-    const uint64_t generation = planner->next->generation;
     if (planner->left_n == planner->left_room) {
         const size_t room = planner->left_room * 2 + 16;
         struct left *left = reallocarray(planner->left, room, sizeof *left);
@@ -254,7 +253,6 @@ int plan_leave(struct planner *planner, uint32_t slot, enum leaving leaving) {
     struct left *left = &planner->left[planner->left_n++];
     *left = (struct left){.place = *section, .slot = slot};
     left->place.state = leaving == LEAVE_FREE ? SHM_PLACE_RETIRED : SHM_PLACE_QUARANTINED;
-    left->place.retired_gen = left->place.changed_gen = generation;
     struct fresh *about = &planner->fresh_about[planner->fresh_n];
     *about = (struct fresh){
         .change = planner->plan->changes_n, .from = section->offset, .leaving = leaving};
@@ -313,17 +311,8 @@ int plan_change_section(struct planner *planner, uint32_t slot, const struct tab
     return 0;
 }
 
-static void leave_before(struct planner *planner, const struct shm_section *section, bool lingers) {
-    if (section->state != SHM_PLACE_MOVING || lingers)
-        return;
-    struct shm_section *before = &planner->next->sections[section->old_slot];
-    before->state = SHM_PLACE_RETIRED;
-    before->retired_gen = before->changed_gen = planner->next->generation;
-    before->crc = CRC32C_OF((const struct shm_section *)before);
-}
-
 int plan_remove_section(struct planner *planner, uint32_t slot) {
-    struct shm_section *section = &planner->next->sections[slot];
+    const struct shm_section *section = &planner->next->sections[slot];
     const bool lingers = plan_lingers(planner, section->owner_index);
     if (lingers && !planner->facts->force)
         return plan_refuse(
@@ -338,12 +327,8 @@ int plan_remove_section(struct planner *planner, uint32_t slot) {
               (unsigned long long)section->bytes);
     if (lingers)
         plan_note(change, "taken from worker '%s'", section->owner);
-    leave_before(planner, section, lingers);
-    section->state = lingers ? SHM_PLACE_QUARANTINED : SHM_PLACE_RETIRED;
-    section->retired_gen = planner->next->generation;
-    section->changed_gen = planner->next->generation;
-    section->old_ctl_off = 0;
-    section->old_slot = 0;
-    section->crc = CRC32C_OF((const struct shm_section *)section);
+    if (section->state == SHM_PLACE_MOVING && !lingers)
+        layout_leave(planner->next, section->old_slot, SHM_PLACE_RETIRED);
+    layout_leave(planner->next, slot, lingers ? SHM_PLACE_QUARANTINED : SHM_PLACE_RETIRED);
     return 0;
 }

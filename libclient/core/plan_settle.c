@@ -9,41 +9,32 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static void retire(struct layout *next, struct shm_section *section) {
-    section->state = SHM_PLACE_RETIRED;
-    section->retired_gen = section->changed_gen = next->generation;
-    section->crc = CRC32C_OF((const struct shm_section *)section);
-}
-
 static bool has_moved(const struct planner *planner, uint32_t slot) {
     const struct plan_facts *facts = planner->facts;
     return facts != NULL && facts->moved != NULL && facts->moved[slot];
 }
 
-static int arrive(struct planner *planner, struct shm_section *section) {
-    struct shm_section *before = &planner->next->sections[section->old_slot];
+static int arrive(struct planner *planner, uint32_t slot) {
+    const struct shm_section *section = &planner->next->sections[slot];
+    const struct shm_section *before = &planner->next->sections[section->old_slot];
     struct plan_change *change = plan_add_change(planner, PLAN_MOVE, section->name);
     if (change == NULL)
         return -ENOMEM;
     plan_note(change, "has moved to %llu, and left %llu (%llu bytes)",
               (unsigned long long)section->offset, (unsigned long long)before->offset,
               (unsigned long long)before->bytes);
-    retire(planner->next, before);
-    section->state = SHM_PLACE_LIVE;
-    section->old_slot = 0;
-    section->old_ctl_off = 0;
-    section->changed_gen = planner->next->generation;
-    section->crc = CRC32C_OF((const struct shm_section *)section);
+    layout_arrive(planner->next, slot);
     return 0;
 }
 
-static int let_go(struct planner *planner, struct shm_section *section) {
+static int let_go(struct planner *planner, uint32_t slot) {
+    const struct shm_section *section = &planner->next->sections[slot];
     struct plan_change *change = plan_add_change(planner, PLAN_REMOVE, section->name);
     if (change == NULL)
         return -ENOMEM;
     plan_note(change, "left by worker '%s' at last: at %llu, %llu bytes", section->owner,
               (unsigned long long)section->offset, (unsigned long long)section->bytes);
-    retire(planner->next, section);
+    layout_leave(planner->next, slot, SHM_PLACE_RETIRED);
     return 0;
 }
 
@@ -52,18 +43,18 @@ int plan_settle_sections(struct planner *planner) {
     bool *waits = calloc(next->sections_used + 1, sizeof *waits);
     int r = waits == NULL ? -ENOMEM : 0;
     for (uint32_t i = 0; r == 0 && i < next->sections_used; i++) {
-        struct shm_section *section = &next->sections[i];
+        const struct shm_section *section = &next->sections[i];
         if (section->state != SHM_PLACE_MOVING || section->old_slot >= next->sections_used)
             continue;
         waits[section->old_slot] = true;
         if (has_moved(planner, i))
-            r = arrive(planner, section);
+            r = arrive(planner, i);
     }
     for (uint32_t i = 0; r == 0 && i < next->sections_used; i++) {
-        struct shm_section *section = &next->sections[i];
+        const struct shm_section *section = &next->sections[i];
         if (section->state == SHM_PLACE_QUARANTINED && !waits[i] &&
             !plan_lingers(planner, section->owner_index))
-            r = let_go(planner, section);
+            r = let_go(planner, i);
     }
     free(waits);
     return r;
