@@ -9,7 +9,6 @@
 
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,21 +19,6 @@
 static uint64_t patience(uint64_t deadline_ns) {
     uint64_t least = clock_mono_ns() + CONNECTION_PATIENCE_NS;
     return deadline_ns > least ? deadline_ns : least;
-}
-
-/* ---- whose it is */
-
-/* Anybody may make a socket where no manager runs. */
-static int check_peer(shmc *segment, const struct settings *settings, int socket) {
-    struct ucred who;
-    socklen_t bytes = sizeof who;
-    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &who, &bytes) == 0 &&
-        settings_trust(settings, who.uid))
-        return 0;
-    return error_set(segment->error, -EPERM,
-                     "the socket for key 0x%08x in %s is served by uid %u, who is neither root nor "
-                     "the owner of that directory: it isn't the manager's",
-                     settings->key, settings->runtime_dir, who.uid);
 }
 
 /* ---- asking */
@@ -160,8 +144,6 @@ int parts_open(shmc *segment, const struct settings *settings, uint64_t *bytes) 
         return r;
     r = check_hello(segment, &hello);
     if (r == 0)
-        r = check_peer(segment, settings, socket);
-    if (r == 0)
         r = take_header(segment, settings, socket, deadline_ns);
     if (r == 0) {
         segment->parts.key = settings->key;
@@ -244,9 +226,8 @@ static int fetch_once(shmc *segment, struct protocol_map *map, int *fd, uint64_t
     int socket, r = connection_open(&socket, &settings, deadline_ns, &hello, segment->error);
     if (r < 0)
         return r;
-    r = check_peer(segment, &settings, socket);
-    if (r == 0 && (hello.backend != SHM_BACKEND_MEMFD ||
-                   hello.segment_id != segment->directory.header.segment_id))
+    if (hello.backend != SHM_BACKEND_MEMFD ||
+        hello.segment_id != segment->directory.header.segment_id)
         r = error_set(segment->error, -EIDRM,
                       "the segment was replaced or destroyed; detach and attach anew");
     if (r == 0)
