@@ -9,6 +9,7 @@
 #include "core/memfd.h"
 #include "core/shared.h"
 #include "journal.h"
+#include "link.h"
 #include "objects.h"
 #include "state_db.h"
 
@@ -255,19 +256,15 @@ static int link_path(const struct memory *memory, char path[PATH_MAX]) {
 }
 
 static void set_link(const struct memory *memory) {
-    char path[PATH_MAX], fresh[PATH_MAX + 8], now[32], before[32];
+    char path[PATH_MAX], now[32];
     int r = link_path(memory, path);
     snprintf(now, sizeof now, "%016llx", (unsigned long long)memory->segment_id);
-    ssize_t n = r < 0 ? 0 : readlink(path, before, sizeof before);
-    if (n == (ssize_t)strlen(now) && memcmp(before, now, strlen(now)) == 0)
-        return;
-    snprintf(fresh, sizeof fresh, "%s.new", path);
     if (r == 0)
-        unlink(fresh); /* of a manager that was killed in here */
-    if (r < 0 || symlink(now, fresh) < 0 || rename(fresh, path) < 0)
+        r = link_set(path, now);
+    if (r < 0)
         journal(LOG_WARNING, JOURNAL_TROUBLE,
                 "%s: can't be made: %s; who is attached to an earlier segment won't be told", path,
-                strerror(r < 0 ? -r : errno));
+                strerror(-r));
 }
 
 static void revealed(const struct segment *s, struct state_db *state) {

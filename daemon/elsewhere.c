@@ -7,6 +7,7 @@
 #include "elsewhere.h"
 #include "core/process.h"
 #include "journal.h"
+#include "link.h"
 #include "manager.h"
 
 #include <dirent.h>
@@ -24,12 +25,6 @@ static bool make_paths(const struct manager *m, char leases[PATH_MAX], char link
     return m->config.state_dir[0] != '\0' &&
            snprintf(leases, PATH_MAX, "%s/%08x.leases", m->config.runtime_dir, m->key) < PATH_MAX &&
            snprintf(link, PATH_MAX, "%s/%08x.leases", m->config.state_dir, m->key) < PATH_MAX;
-}
-
-static bool read_link(const char *link, char ret[PATH_MAX]) {
-    ssize_t n = readlink(link, ret, PATH_MAX - 1);
-    ret[n < 0 ? 0 : n] = '\0';
-    return n > 0;
 }
 
 /* Under two names, as /run and /var/run, it is one. */
@@ -73,7 +68,7 @@ int elsewhere_ask(struct manager *m, char *error, size_t error_bytes) {
     char ours[PATH_MAX], link[PATH_MAX], there[PATH_MAX], remedy[PATH_MAX + 64];
     uint64_t segment_id = (uint64_t)state_db_recall(m->state, "segment_id", 0);
     struct lease_record held;
-    if (!make_paths(m, ours, link) || !read_link(link, there) || same_directory(ours, there))
+    if (!make_paths(m, ours, link) || !link_read(link, there) || same_directory(ours, there))
         return 0;
     DIR *dir = opendir(there);
     const struct dirent *e;
@@ -94,7 +89,7 @@ int elsewhere_ask(struct manager *m, char *error, size_t error_bytes) {
 static bool could_ask(const struct manager *m, const char *ours, const char *link) {
     char there[PATH_MAX];
     int64_t before = state_db_recall(m->state, IDENTITY, 0), now = 0;
-    if (!read_link(link, there))
+    if (!link_read(link, there))
         return false;
     if (strcmp(ours, there) == 0)
         now = identity_of(m->leases.dir_fd);
@@ -124,20 +119,16 @@ static int look_for_holders(struct manager *m, char *error, size_t error_bytes) 
 }
 
 static void remember(struct manager *m, const char *ours, const char *link) {
-    char there[PATH_MAX], fresh[PATH_MAX + 8];
     int64_t identity = identity_of(m->leases.dir_fd);
     if (state_db_recall(m->state, IDENTITY, 0) != identity)
         state_db_remember(m->state, IDENTITY, identity);
-    if (read_link(link, there) && strcmp(there, ours) == 0)
-        return;
-    snprintf(fresh, sizeof fresh, "%s.new", link);
-    unlink(fresh); /* of a manager that was killed in here */
-    if (symlink(ours, fresh) < 0 || rename(fresh, link) < 0)
+    int r = link_set(link, ours);
+    if (r < 0)
         journal(
             LOG_WARNING, JOURNAL_TROUBLE,
             "%s: the link to where the leases are can't be made: %s; the next manager would not "
             "notice another --runtime-dir",
-            link, strerror(errno));
+            link, strerror(-r));
 }
 
 int elsewhere_settle(struct manager *m, char *error, size_t error_bytes) {
