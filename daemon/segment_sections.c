@@ -95,12 +95,53 @@ static void format(struct segment *s, const struct layout *running, const struct
     }
 }
 
+/* ---- control lines that somebody damaged */
+
+static bool mend_control(struct segment *s, const struct shm_section *section) {
+    struct snapshot bound;
+    const char *field;
+    void *control = (uint8_t *)s->base + section->ctl_off;
+    if (section->kind != SHM_KIND_SNAPSHOT ||
+        snapshot_bind(&bound, control, section, NULL, &field) == 0)
+        return false;
+    struct shm_snapshot fresh = {0};
+    snapshot_format(&fresh, section);
+    shared_copy_to(control, &fresh.control, sizeof fresh.control);
+    return true;
+}
+
+static unsigned mend_section(struct segment *s, const struct layout *layout, uint32_t slot) {
+    const struct shm_section *section = &layout->sections[slot];
+    if (!layout_place_in_force(section->state))
+        return 0;
+    unsigned mended = mend_control(s, section);
+    if (section->state == SHM_PLACE_MOVING)
+        mended += mend_control(s, &layout->sections[section->old_slot]);
+    return mended;
+}
+
+unsigned segment_mend_controls(struct segment *s, const struct layout *layout) {
+    unsigned mended = 0;
+    for (uint32_t i = 0; i < layout->sections_used; i++)
+        mended += mend_section(s, layout, i);
+    return mended;
+}
+
+static void mend_moving(struct segment *s, const struct layout *running,
+                        const struct layout *next) {
+    for (uint32_t i = 0; i < next->sections_used; i++)
+        if (segment_moves(running, next, i))
+            mend_section(s, running, i);
+}
+
+/* ---- a plan's memory */
+
 int segment_prepare(struct segment *s, const struct layout *running, struct layout *next,
                     struct relocation **left, char *error, size_t error_bytes) {
     /* Space that is reused was left in the generation in force.  Who reads there still by an older
      * one, and finds what is stored below, finds that generation behind its acquire fence. */
     shared_fence_release();
-    segment_mend_controls(s, running); /* what is damaged now would be lost */
+    mend_moving(s, running, next); /* what is damaged now would be lost */
     int r = relocate_begin(s, running, next, left, error, error_bytes);
     if (r == 0 && s->backend->prepare != NULL)
         r = s->backend->prepare(s, next, error, error_bytes);
@@ -153,30 +194,4 @@ void segment_wake_left(const struct segment *s, const struct layout *layout) {
         else if (section->state == SHM_PLACE_QUARANTINED)
             wake(s, section);
     }
-}
-
-static bool mend_control(struct segment *s, const struct shm_section *section) {
-    struct snapshot bound;
-    const char *field;
-    void *control = (uint8_t *)s->base + section->ctl_off;
-    if (section->kind != SHM_KIND_SNAPSHOT ||
-        snapshot_bind(&bound, control, section, NULL, &field) == 0)
-        return false;
-    struct shm_snapshot fresh = {0};
-    snapshot_format(&fresh, section);
-    shared_copy_to(control, &fresh.control, sizeof fresh.control);
-    return true;
-}
-
-unsigned segment_mend_controls(struct segment *s, const struct layout *layout) {
-    unsigned mended = 0;
-    for (uint32_t i = 0; i < layout->sections_used; i++) {
-        const struct shm_section *section = &layout->sections[i];
-        if (!layout_place_in_force(section->state))
-            continue;
-        mended += mend_control(s, section);
-        if (section->state == SHM_PLACE_MOVING)
-            mended += mend_control(s, &layout->sections[section->old_slot]);
-    }
-    return mended;
 }
