@@ -240,6 +240,10 @@ bool mapping_writable(const shmc *segment, uint64_t offset, uint64_t bytes);
 /* A section's doorbell, NULL when it can't be had.  Under the lock. */
 struct shm_bell *mapping_bell(shmc *segment, uint32_t index);
 
+/* A snapshot's place as it is mapped; -EBADMSG and which field is damaged. */
+int mapping_bind(const shmc *segment, const struct shm_section *section, struct shm_bell *bell,
+                 struct snapshot *ret, const char **field);
+
 /* ---- parts.c: a segment made of memfds */
 
 /* -EOPNOTSUPP, without a text: the manager's is of another backend; -ENOTCONN: no manager. */

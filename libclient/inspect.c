@@ -13,13 +13,9 @@
 
 static bool bind_place(shmc *segment, const struct shm_section *found, uint64_t generation,
                        struct snapshot *ret) {
-    struct shm_section extent = *found;
     const char *field;
-    extent.bytes = found->offset + found->bytes - found->ctl_off;
-    return found->kind == SHM_KIND_SNAPSHOT && found->ctl_off % SHM_LINE == 0 &&
-           extent.bytes >= sizeof(struct shm_snapshot) &&
-           mapping_shows(segment, found, generation) &&
-           snapshot_bind(ret, segment->base + found->ctl_off, &extent, NULL, &field) == 0;
+    return found->kind == SHM_KIND_SNAPSHOT && mapping_shows(segment, found, generation) &&
+           mapping_bind(segment, found, NULL, ret, &field) == 0;
 }
 
 /* The place before of one that is moving. */

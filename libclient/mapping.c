@@ -372,3 +372,15 @@ struct shm_bell *mapping_bell(shmc *segment, uint32_t index) {
         return NULL;
     return (struct shm_bell *)(void *)(bells->base + (size_t)(index + 1) * SHM_LINE);
 }
+
+/* The bytes from the section's first to its extent's end are in the segment: the directory checked
+ * that.  What is inside is checked here. */
+int mapping_bind(const shmc *segment, const struct shm_section *section, struct shm_bell *bell,
+                 struct snapshot *ret, const char **field) {
+    struct shm_section extent = *section;
+    extent.bytes = section->offset + section->bytes - section->ctl_off;
+    *field = "section.bytes";
+    if (section->ctl_off % SHM_LINE != 0 || extent.bytes < sizeof(struct shm_snapshot))
+        return -EBADMSG;
+    return snapshot_bind(ret, segment->base + section->ctl_off, &extent, bell, field);
+}

@@ -105,18 +105,11 @@ static int find_before(const shmc_section *section, struct found *found) {
                      section->name, field);
 }
 
-/* The bytes from the section's first to its extent's end are in the segment: the directory checked
- * that.  What is inside is checked here. */
 static int bind_snapshot(const shmc_section *section, const struct shm_section *found,
                          struct snapshot *ret) {
     shmc *segment = section->segment;
-    struct shm_section extent = *found;
-    const char *field = "section.bytes";
-    extent.bytes = found->offset + found->bytes - found->ctl_off;
-    int r = -EBADMSG;
-    if (found->ctl_off % SHM_LINE == 0 && extent.bytes >= sizeof(struct shm_snapshot))
-        r = snapshot_bind(ret, segment->base + found->ctl_off, &extent,
-                          mapping_bell(segment, found->bell_index), &field);
+    const char *field;
+    int r = mapping_bind(segment, found, mapping_bell(segment, found->bell_index), ret, &field);
     if (r < 0)
         error_set(segment->error, r,
                   "section '%s': its control line is damaged (%s); a running manager repairs it",
