@@ -53,6 +53,8 @@ double pair_given(enum side side);
 uint8_t *pair_buffer(enum side side, unsigned index);
 uint64_t *pair_flag(enum side side);
 
+void pair_pin(unsigned nth); /* this process, to that one of the cores that it may have */
+
 __attribute__((noreturn, format(printf, 1, 2))) void bench_die(const char *format, ...);
 void bench_relax(void); /* in a loop that waits for the other process */
 
@@ -112,6 +114,21 @@ void library_end(void);
 
 /* ---- open.c: sections PREFIX1 to PREFIXn */
 void open_all(const char *prefix, unsigned n);
+
+/* ---- traffic.c: a writer and a reader of the section `written` at full speed, as processes */
+enum noted { EDITED, IDLE, UNNOTED }; /* what the times between their calls count as */
+
+void traffic_start(void);
+void traffic_check(void); /* both still run: what they read was right */
+void traffic_note(enum noted noted);
+void traffic_end(void);
+void traffic_print(void);
+
+/* ---- edits.c: so many edits of each kind in that sections.db, which the manager is asked to
+ * apply.  It has sections s1 to s4 of worker driver1 and `written` of worker `writer`, each of 100
+ * bytes. */
+#define EDIT_ROUNDS_MAX 64
+void edits_measure(const char *table, unsigned rounds);
 
 /* ---- results.c */
 void results_add(const struct measure *measure, unsigned size, unsigned round, double value);

@@ -2,6 +2,7 @@
  *
  * Usage: bench [--json] [--quick | --smoke] [--peers] [--only NAME]
  *        bench --open PREFIX HOW-MANY
+ *        bench --edits TABLE ROUNDS
  *
  * The environment says which segment (SHMC_KEY, SHMC_RUNTIME_DIR); run.sh beside this makes one.
  */
@@ -89,6 +90,11 @@ int main(int argc, char **argv) {
     if (argc == 4 && strcmp(argv[1], "--open") == 0) {
         time_calibrate();
         open_all(argv[2], (unsigned)strtoul(argv[3], NULL, 10));
+        return 0;
+    }
+    if (argc == 4 && strcmp(argv[1], "--edits") == 0) {
+        time_calibrate();
+        edits_measure(argv[2], (unsigned)strtoul(argv[3], NULL, 10));
         return 0;
     }
     int r = read_arguments(&plan, argc, argv);

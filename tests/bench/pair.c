@@ -65,7 +65,7 @@ void bench_relax(void) {
     }
 }
 
-static void pin(unsigned nth) {
+void pair_pin(unsigned nth) {
     cpu_set_t all, one;
     sched_getaffinity(0, sizeof all, &all);
     CPU_ZERO(&one);
@@ -96,7 +96,7 @@ void pair_start(struct bench *ret) {
     me = ret->side = other == 0 ? RIGHT : LEFT;
     if (me == RIGHT)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-    pin(me == LEFT ? 0 : 1);
+    pair_pin(me == LEFT ? 0 : 1);
     setpriority(PRIO_PROCESS, 0, -20); /* as far as it is allowed */
     ret->from = memory(BYTES_MAX, MAP_PRIVATE);
     ret->to = memory(BYTES_MAX, MAP_PRIVATE);
