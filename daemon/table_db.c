@@ -145,12 +145,15 @@ static int say_sql_error(const struct table_db *db, char *error, size_t error_by
     }
 }
 
-/* SQLite cites a damaged schema with its line ends. */
+void table_one_line(char *text) {
+    for (; *text != '\0'; text++)
+        if (*text < ' ' || *text > '~')
+            *text = ' ';
+}
+
 int table_sql_error(const struct table_db *db, char *error, size_t error_bytes) {
     int r = say_sql_error(db, error, error_bytes);
-    for (char *c = error; *c != '\0'; c++)
-        if (*c < ' ' || *c > '~')
-            *c = ' ';
+    table_one_line(error);
     return r;
 }
 

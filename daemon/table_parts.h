@@ -19,6 +19,9 @@ struct table_db {
     char path[PATH_MAX];
 };
 
+/* SQLite cites a damaged schema, and others' texts, with their line ends. */
+void table_one_line(char *text);
+
 /* Says SQLite's last error with its remedy; the negative errno. */
 int table_sql_error(const struct table_db *db, char *error, size_t error_bytes);
 

@@ -45,6 +45,11 @@ dump_and_load() {
     ok "and nothing was changed" diff <(shmtool table dump) "$work/dump.sql"
     expect "ATTACH is refused" 1 'line 2: only INSERT, UPDATE and DELETE' \
         shmtool table load <(printf "DELETE FROM section;\nATTACH '%s/x' AS x;" "$work")
+    expect "rows beyond a zero byte are not left out in silence" 1 'has a zero byte: it is no SQL text' \
+        shmtool table load <(head -n 1 "$work/dump.sql"; printf '\0'; cat "$work/dump.sql")
+    expect "a statement without an end is ended" 1 'line 2: the statement comes to no end' \
+        shmtool table load <(printf '%s\n' 'DELETE FROM section;' \
+            'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n;')
     expect "PRAGMA and DDL too" 1 'only INSERT, UPDATE and DELETE' \
         shmtool table load <(sql .dump)
     expect "a transaction of its own is no hindrance" 0 'nothing was written' \

@@ -8,14 +8,13 @@
 #include "state_db.h"
 #include "table_db.h"
 #include "table_json.h"
+#include "table_run.h"
 
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define TEXT_MAX (64u << 20)
 
 int table_read(const struct tool *tool, const char *path, struct table *ret) {
     char error[512] = "";
@@ -69,101 +68,14 @@ int table_running(const struct tool *tool, struct table *ret) {
 /* ---- from a text */
 
 int read_text(const struct tool *tool, const char *path, char **ret) {
+    char error[512];
     FILE *from = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-    char *text = NULL;
-    size_t room = 0, n = 0;
     if (!from)
         return fail(tool, TOOL_NO, "%s: %s", path, strerror(errno));
-    for (;;) {
-        if (room - n < 2) {
-            room = room ? 2 * room : 65536;
-            char *more = room <= TEXT_MAX ? realloc(text, room) : NULL;
-            if (!more)
-                break;
-            text = more;
-        }
-        size_t got = fread(text + n, 1, room - n - 1, from);
-        if (got == 0)
-            break;
-        n += got;
-    }
-    bool whole = text && feof(from) && !ferror(from);
+    int r = table_run_read(from, path, ret, error, sizeof error);
     if (from != stdin)
         fclose(from);
-    if (!whole) {
-        free(text);
-        return fail(tool, TOOL_NO, "%s can't be read, or is larger than %u MiB", path,
-                    TEXT_MAX >> 20);
-    }
-    text[n] = '\0';
-    *ret = text;
-    return TOOL_OK;
-}
-
-/* A text may come from anywhere: rows are all that it can change, and of its own draft only. */
-static int only_rows(void *controls, int action, const char *a, const char *b, const char *c,
-                     const char *d) {
-    (void)c, (void)d;
-    switch (action) {
-    case SQLITE_TRANSACTION: /* all of it is one anyway */
-        *(bool *)controls = true;
-        return strcmp(a, "ROLLBACK") == 0 ? SQLITE_DENY : SQLITE_OK;
-    case SQLITE_INSERT:
-    case SQLITE_UPDATE:
-    case SQLITE_DELETE:
-    case SQLITE_READ:
-    case SQLITE_SELECT:
-    case SQLITE_RECURSIVE:
-        return SQLITE_OK;
-    case SQLITE_FUNCTION:
-        return b && strcasecmp(b, "load_extension") == 0 ? SQLITE_DENY : SQLITE_OK;
-    default:
-        return SQLITE_DENY;
-    }
-}
-
-static unsigned line_at(const char *text, const char *at) {
-    unsigned line = 1;
-    for (; text < at; text++)
-        line += *text == '\n';
-    return line;
-}
-
-static int text_failed(const struct tool *tool, sqlite3 *db, const char *name, const char *text,
-                       const char *at) {
-    static const char check[] = "CHECK constraint failed: ";
-    const char *why = sqlite3_errmsg(db);
-    at += strspn(at, " \t\r\n");
-    while (at[0] == '-' && at[1] == '-') { /* the statement begins behind its comments */
-        at += strcspn(at, "\n");
-        at += strspn(at, " \t\r\n");
-    }
-    if (sqlite3_errcode(db) == SQLITE_AUTH)
-        why = "only INSERT, UPDATE and DELETE may stand here; shmtool table dump makes such a text";
-    else if (strncmp(why, check, sizeof check - 1) == 0)
-        why += sizeof check - 1;
-    return fail(tool, TOOL_NO, "%s, line %u: %s", name, line_at(text, at), why);
-}
-
-static int run_text(const struct tool *tool, sqlite3 *db, const char *name, const char *text) {
-    bool controls;
-    const char *next;
-    sqlite3_set_authorizer(db, only_rows, &controls);
-    for (const char *at = text; *at; at = next) {
-        sqlite3_stmt *statement = NULL;
-        controls = false;
-        int r = sqlite3_prepare_v2(db, at, -1, &statement, &next);
-        while (r == SQLITE_OK && statement && !controls &&
-               (r = sqlite3_step(statement)) == SQLITE_ROW)
-            r = SQLITE_OK;
-        bool ended = r == SQLITE_OK || r == SQLITE_DONE;
-        int code = ended ? TOOL_OK : text_failed(tool, db, name, text, at);
-        sqlite3_finalize(statement);
-        if (code != TOOL_OK)
-            return code;
-    }
-    sqlite3_set_authorizer(db, NULL, NULL);
-    return TOOL_OK;
+    return r < 0 ? fail(tool, TOOL_NO, "%s", error) : TOOL_OK;
 }
 
 static int fill_draft(const struct tool *tool, const char *path, const char *name,
@@ -175,7 +87,9 @@ static int fill_draft(const struct tool *tool, const char *path, const char *nam
     if (r == SQLITE_OK) {
         sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
         sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-        code = run_text(tool, db, name, text);
+        char error[512];
+        code = table_run(db, name, text, error, sizeof error) < 0 ? fail(tool, TOOL_NO, "%s", error)
+                                                                  : TOOL_OK;
         if (code == TOOL_OK && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
             code = fail(tool, TOOL_NO, "%s: %s", path, sqlite3_errmsg(db));
     } else {
