@@ -20,15 +20,20 @@
 #include <unistd.h>
 
 #define APPLICATION_ID 0x53484d73 /* "SHMs" */
-#define SCHEMA         2
+#define SCHEMA         3
 #define HISTORY_MAX    "1000"
+#define TABLES_MIN     "16"
 
-static const char schema[] =
-    "CREATE TABLE number(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;"
+static const char number_schema[] =
+    "CREATE TABLE number(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;";
+/* `step` counts what was applied, in that order, and is NULL where the table as it was is not kept;
+ * `past_bytes` is what the step takes in `past` (state_past.c). */
+static const char edit_schema[] =
     "CREATE TABLE edit(edit INTEGER PRIMARY KEY AUTOINCREMENT, time_ns INTEGER NOT NULL, "
-    "  who TEXT NOT NULL, what TEXT NOT NULL, generation INTEGER, error TEXT, outcome TEXT NOT "
-    "NULL "
-    "  CHECK(outcome IN ('intended', 'applied', 'abandoned', 'rejected'))) STRICT;";
+    "  who TEXT NOT NULL, what TEXT NOT NULL, generation INTEGER, error TEXT, "
+    "  outcome TEXT NOT NULL CHECK(outcome IN ('intended', 'pending', 'applied', 'abandoned', "
+    "'rejected')), "
+    "  step INTEGER, past_bytes INTEGER) STRICT;";
 
 /* ---- statements */
 
@@ -118,35 +123,55 @@ int state_finish(const struct state_db *db, int r) {
 
 /* ---- opening */
 
+static int execute(const struct state_db *db, const char *sql) {
+    return sqlite3_exec(db->sql, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : state_error(db);
+}
+
+static int execute_all(const struct state_db *db, const char *const *sqls, size_t n) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = execute(db, sqls[i]);
+    return r;
+}
+
 static int make_schema(const struct state_db *db) {
-    char sql[160];
-    snprintf(sql, sizeof sql, "PRAGMA auto_vacuum = %d", STATE_VACUUM_IN_STEPS);
-    if (sqlite3_exec(db->sql, sql, NULL, NULL, NULL) != SQLITE_OK) /* before there is a page */
-        return state_error(db);
-    snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+    char vacuum[64], identity[128];
+    snprintf(vacuum, sizeof vacuum, "PRAGMA auto_vacuum = %d", STATE_VACUUM_IN_STEPS);
+    snprintf(identity, sizeof identity, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
              APPLICATION_ID, SCHEMA);
-    int r = state_begin(db);
-    if (r == 0 && (sqlite3_exec(db->sql, schema, NULL, NULL, NULL) != SQLITE_OK ||
-                   sqlite3_exec(db->sql, state_items_schema, NULL, NULL, NULL) != SQLITE_OK ||
-                   sqlite3_exec(db->sql, state_checkpoint_schema, NULL, NULL, NULL) != SQLITE_OK ||
-                   sqlite3_exec(db->sql, sql, NULL, NULL, NULL) != SQLITE_OK))
-        r = state_error(db);
+    const char *const sqls[] = {number_schema,           edit_schema,       state_items_schema,
+                                state_checkpoint_schema, state_past_schema, identity};
+    int r = execute(db, vacuum); /* before there is a page */
+    if (r == 0)
+        r = state_begin(db);
+    if (r == 0)
+        r = execute_all(db, sqls, sizeof sqls / sizeof *sqls);
     return state_finish(db, r);
 }
 
-/* Version 1 had no checkpoints. */
-static int upgrade(const struct state_db *db) {
+/* Version 1 had no checkpoints; version 2 kept no table but the last good one, and no edit could be
+ * pending. */
+static int upgrade(const struct state_db *db, int64_t from) {
+    static const char former[] = "ALTER TABLE edit RENAME TO former";
+    static const char move[] =
+        "INSERT INTO edit(edit, time_ns, who, what, generation, error, outcome) "
+        "SELECT edit, time_ns, who, what, generation, error, outcome FROM former;"
+        "UPDATE edit SET step = 1 "
+        "WHERE edit = (SELECT max(edit) FROM edit WHERE outcome = 'applied');"
+        "DROP TABLE former; PRAGMA user_version = 3";
+    const char *const sqls[] = {former, edit_schema, state_past_schema, move};
     int r = state_begin(db);
-    if (r == 0 && (sqlite3_exec(db->sql, state_checkpoint_schema, NULL, NULL, NULL) != SQLITE_OK ||
-                   sqlite3_exec(db->sql, "PRAGMA user_version = 2", NULL, NULL, NULL) != SQLITE_OK))
-        r = state_error(db);
+    if (r == 0 && from == 1)
+        r = execute(db, state_checkpoint_schema);
+    if (r == 0)
+        r = execute_all(db, sqls, sizeof sqls / sizeof *sqls);
     return state_finish(db, r);
 }
 
 static int64_t count_tables(const struct state_db *db) {
     return state_number(db,
                         "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN "
-                        "('chunk', 'edit', 'item', 'number', 'saved')",
+                        "('chunk', 'edit', 'item', 'number', 'past', 'saved')",
                         NULL, 0);
 }
 
@@ -181,11 +206,12 @@ static int check_file(const struct state_db *db) {
     if (application == 0 && version == 0 &&
         state_number(db, "SELECT count(*) FROM sqlite_schema", NULL, -1) == 0)
         return make_schema(db);
-    if (application != APPLICATION_ID || (version != SCHEMA && version != 1))
+    static const int64_t tables[SCHEMA + 1] = {0, 3, 5, 6};
+    if (application != APPLICATION_ID || version < 1 || version > SCHEMA)
         return -EPROTONOSUPPORT;
-    if (version == 1)
-        return count_tables(db) == 3 ? upgrade(db) : -EBADMSG;
-    return count_tables(db) == 5 ? 0 : -EBADMSG;
+    if (count_tables(db) != tables[version])
+        return -EBADMSG;
+    return version < SCHEMA ? upgrade(db, version) : 0;
 }
 
 /* A damaged file is kept for whoever wants to look at it. */
@@ -322,12 +348,16 @@ int state_db_intend(struct state_db *db, const char *who, const char *what,
     return r;
 }
 
-/* The newest generation is kept whatever its age: a new segment counts on from it. */
+/* The newest generation is kept whatever its age: a new segment counts on from it.  So are the last
+ * tables, however often others were refused since. */
 static int prune(const struct state_db *db) {
-    return state_run(db,
-                     "DELETE FROM edit WHERE edit <= (SELECT max(edit) FROM edit) - " HISTORY_MAX
-                     " AND generation IS NOT (SELECT coalesce(max(generation), 0) FROM edit)",
-                     "");
+    int r =
+        state_run(db,
+                  "DELETE FROM edit WHERE edit <= (SELECT max(edit) FROM edit) - " HISTORY_MAX
+                  " AND generation IS NOT (SELECT coalesce(max(generation), 0) FROM edit)"
+                  " AND (step IS NULL OR step <= (SELECT max(step) FROM edit) - " TABLES_MIN ")",
+                  "");
+    return r == 0 ? state_past_prune(db) : r;
 }
 
 static int close_edit(struct state_db *db, int64_t edit) {
@@ -337,6 +367,8 @@ static int close_edit(struct state_db *db, int64_t edit) {
                       "i", edit);
     if (r == 0 && sqlite3_changes(db->sql) == 0)
         r = -ENOENT;
+    if (r == 0)
+        r = state_past_record(db, edit);
     if (r == 0)
         r = state_items_commit(db);
     return r == 0 ? prune(db) : r;

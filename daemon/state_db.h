@@ -53,4 +53,10 @@ int64_t state_db_recall(struct state_db *db, const char *name, int64_t otherwise
  *            "generation":41,"what":"added 'cam'", ...}]}, newest first. */
 int state_db_history(struct state_db *db, unsigned limit, struct json_t **ret);
 
+/* The table as it was: `when` is a generation ("41": its last edit), or an edit ("edit:17"); as
+ * table_json() has it, and "generation", "edit", and in "taken" the ids that are other sections' by
+ * now.  -ENOENT: it was never in force, or is not kept; -EINVAL: it is neither. */
+int state_db_table_at(struct state_db *db, const char *when, struct json_t **ret, char *error,
+                      size_t error_bytes);
+
 #endif

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,11 +180,10 @@ static int stage_layout(const struct state_db *db, const struct layout *l) {
     return r == 0 ? stage_records(db, l) : r;
 }
 
-/* Goes through the items of a kind that are in force; `take` gets each statement's row. */
-static int each(const struct state_db *db, const char *kind,
-                int (*take)(sqlite3_stmt *, int64_t, void *), void *where) {
-    sqlite3_stmt *s = state_prepare(
-        db, "SELECT id, data FROM item WHERE stage = 0 AND kind = ? ORDER BY id", "t", kind);
+typedef int take_row(sqlite3_stmt *, int64_t, void *);
+
+/* `take` gets each row (id, data) of a statement, which is ended. */
+static int take_each(const struct state_db *db, sqlite3_stmt *s, take_row *take, void *where) {
     int r = s == NULL ? state_error(db) : 0, step = SQLITE_DONE;
     while (r == 0 && (step = sqlite3_step(s)) == SQLITE_ROW)
         r = take(s, sqlite3_column_int64(s, 0), where);
@@ -191,6 +191,13 @@ static int each(const struct state_db *db, const char *kind,
         r = state_error(db);
     sqlite3_finalize(s);
     return r;
+}
+
+/* Goes through the items of a kind that are in force. */
+static int each(const struct state_db *db, const char *kind, take_row *take, void *where) {
+    sqlite3_stmt *s = state_prepare(
+        db, "SELECT id, data FROM item WHERE stage = 0 AND kind = ? ORDER BY id", "t", kind);
+    return take_each(db, s, take, where);
 }
 
 /* Puts one structure at its index; what no item tells of is a hole, and zero. */
@@ -281,14 +288,63 @@ int state_db_placement(struct state_db *db, struct layout *ret) {
 
 /* ---- the table */
 
+/* A worker row has no number: one whose name is known keeps the id that it was given, so that an
+ * edit stages what it changes and no more. */
+struct numbered {
+    int64_t id;
+    const struct table_worker *worker;
+};
+
+static int by_number(const void *a, const void *b) {
+    const struct numbered *x = a, *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* Both are sorted by name. */
+static int number_workers(const struct state_db *db, const struct table *t, struct numbered *ret) {
+    sqlite3_stmt *s = state_prepare(
+        db, "SELECT name, id FROM item WHERE stage = 0 AND kind = 'worker' ORDER BY name", "");
+    int64_t next = 0;
+    size_t i = 0;
+    int step = SQLITE_DONE;
+    while (s != NULL && (step = sqlite3_step(s)) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(s, 0);
+        const int64_t id = sqlite3_column_int64(s, 1);
+        if (name == NULL || id < 0 || id > INT32_MAX)
+            continue;
+        next = id >= next ? id + 1 : next;
+        while (i < t->workers_n && strcmp(t->workers[i].name, name) < 0)
+            i++;
+        if (i < t->workers_n && strcmp(t->workers[i].name, name) == 0)
+            ret[i++].id = id;
+    }
+    int r = s == NULL || step != SQLITE_DONE ? state_error(db) : 0;
+    sqlite3_finalize(s);
+    for (i = 0; i < t->workers_n; i++) {
+        ret[i].worker = &t->workers[i];
+        if (ret[i].id < 0)
+            ret[i].id = next++;
+    }
+    qsort(ret, t->workers_n, sizeof *ret, by_number);
+    return r;
+}
+
 static int stage_workers(const struct state_db *db, const struct table *t) {
     struct walk walk;
-    int r = walk_begin(&walk, db, "worker");
-    for (size_t i = 0; r == 0 && i < t->workers_n; i++)
-        r = stage(&walk, &(struct item){.id = (int64_t)i,
-                                        .name = t->workers[i].name,
-                                        .json = table_json_worker(&t->workers[i])});
-    return walk_end(&walk, r);
+    struct numbered *workers = calloc(t->workers_n + 1, sizeof *workers);
+    for (size_t i = 0; workers != NULL && i < t->workers_n; i++)
+        workers[i].id = -1;
+    int r = workers == NULL ? -ENOMEM : number_workers(db, t, workers);
+    if (r == 0) {
+        r = walk_begin(&walk, db, "worker");
+        for (size_t i = 0; r == 0 && i < t->workers_n; i++)
+            r = stage(&walk, &(struct item){.id = workers[i].id,
+                                            .name = workers[i].worker->name,
+                                            .json = table_json_worker(workers[i].worker)});
+        r = walk_end(&walk, r);
+    }
+    free(workers);
+    return r;
 }
 
 static int stage_sections(const struct state_db *db, const struct table *t) {
@@ -331,16 +387,34 @@ static int take_section(sqlite3_stmt *s, int64_t id, void *where) {
     return r;
 }
 
-int state_db_good_table(struct state_db *db, struct table *ret) {
+/* A row is as the first step behind that one found it; one that no step changed, as it is.  Workers
+ * are sorted by name, sections by id. */
+static int each_then(const struct state_db *db, const char *kind, int64_t step, take_row *take,
+                     void *where) {
+    static const char now[] = "SELECT id, data, name FROM item WHERE stage = 0 AND kind = ?1";
+    static const char then[] =
+        " AND NOT EXISTS (SELECT 1 FROM past WHERE past.kind = ?1 AND past.id = item.id AND "
+        "  past.step > ?2) "
+        "UNION ALL SELECT id, was, name FROM past WHERE kind = ?1 AND step > ?2 AND was IS NOT "
+        "  NULL AND NOT EXISTS (SELECT 1 FROM past AS before WHERE before.kind = ?1 AND "
+        "  before.id = past.id AND before.step > ?2 AND before.step < past.step)";
+    char sql[sizeof now + sizeof then + 16];
+    snprintf(sql, sizeof sql, "%s%s ORDER BY %s", now, step == STATE_NOW ? "" : then,
+             strcmp(kind, "worker") == 0 ? "3, 1" : "1");
+    return take_each(db, state_prepare(db, sql, step == STATE_NOW ? "t" : "ti", kind, step), take,
+                     where);
+}
+
+int state_items_table(const struct state_db *db, int64_t step, struct table *ret) {
     struct table table = {0};
     char error[512];
-    int r = each(db, "segment", take_segment, &table);
+    int r = each_then(db, "segment", step, take_segment, &table);
     if (r == 0 && table.size == 0)
         return -ENOENT;
     if (r == 0)
-        r = each(db, "worker", take_worker, &table);
+        r = each_then(db, "worker", step, take_worker, &table);
     if (r == 0)
-        r = each(db, "section", take_section, &table);
+        r = each_then(db, "section", step, take_section, &table);
     if (r == 0)
         r = table_check(&table, error, sizeof error);
     if (r < 0) {
@@ -349,6 +423,10 @@ int state_db_good_table(struct state_db *db, struct table *ret) {
     }
     *ret = table;
     return 0;
+}
+
+int state_db_good_table(struct state_db *db, struct table *ret) {
+    return state_items_table(db, STATE_NOW, ret);
 }
 
 /* ---- both */

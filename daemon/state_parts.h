@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the files of state.db share: its edits (state_db.c), the items that an edit changes
- * (state_items.c), and the checkpoint (state_checkpoint.c).
+ * (state_items.c), what they were before (state_past.c), and the checkpoint (state_checkpoint.c).
  */
 #ifndef SHM_DAEMON_STATE_PARTS_H
 #define SHM_DAEMON_STATE_PARTS_H
@@ -18,6 +18,7 @@ struct state_db {
  * what the open edit changes, a NULL for what it removes. */
 extern const char state_items_schema[];
 extern const char state_checkpoint_schema[];
+extern const char state_past_schema[];
 
 #define STATE_VACUUM_IN_STEPS 2 /* PRAGMA auto_vacuum */
 
@@ -46,6 +47,17 @@ int state_items_stage(struct state_db *db, const struct layout *layout, const st
 /* Makes it the new stage 0, or drops it. */
 int state_items_commit(struct state_db *db);
 int state_items_drop(struct state_db *db);
+
+/* The table as it was behind a step of the history, or with STATE_NOW as it is. */
+#define STATE_NOW INT64_MAX
+int state_items_table(const struct state_db *db, int64_t step, struct table *ret);
+
+/* Within the transaction that ends an edit, before its items are made the new stage 0: gives it its
+ * step, and writes down what each row of the table was that it changes. */
+int state_past_record(const struct state_db *db, int64_t edit);
+
+/* Forgets what no edit in the history needs any more, and the oldest beyond what is kept. */
+int state_past_prune(const struct state_db *db);
 
 /* Stages and flips into `db` what is whole of the checkpoint in a damaged file, and the names of
  * what isn't; how many values, or a negative errno. */

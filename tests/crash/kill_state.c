@@ -3,14 +3,16 @@
  * kill_state [--seed N] [--wrong NAME]
  *
  * What a manager writes into state.db, one instruction at a time: it makes the file, begins an
- * edit, ends it, settles one that was left open (as done, as abandoned), writes down a refusal, and
- * remembers a number.  Nobody else sees its memory, so that a place (sweep.h) is the return of a
- * system call; at each of them a process is really killed.  The database that is opened then must
- * hold the old state or the new one, whole, and take another edit.  The longest steps are
- * stepped through with SHM_SOAK alone, and count as points only then.
+ * edit, ends it, settles one that was left open (as done, as abandoned), writes down a refusal,
+ * remembers a number, and opens a file of the version before.  Nobody else sees its memory, so that
+ * a place (sweep.h) is the return of a system call; at each of them a process is really killed. The
+ * database that is opened then must hold the old state or the new one, whole, and take another
+ * edit.  The longest steps are stepped through with SHM_SOAK alone, and count as points only then.
  *
  * --wrong unsafe: SQLite keeps its journal in memory.
  */
+#include "../unit/state_former.h"
+#include "core/crc32c.h"
 #include "scenery.h"
 #include "scratch.h"
 #include "state_parts.h"
@@ -85,6 +87,7 @@ static const struct step_of {
     const char *name;
     int (*take)(struct state_db *);
     bool no_file, open_edit; /* what there is before it */
+    bool former;             /* and that is a file of the version before */
     bool is_long;            /* stepped through only in runs that soak; here it is killed only */
 } steps[] = {
     {"open", step_open, .no_file = true, .is_long = true},
@@ -94,11 +97,26 @@ static const struct step_of {
     {"abandon", step_abandon, .open_edit = true},
     {"reject", step_reject, .is_long = true},
     {"remember", step_remember},
+    {"upgrade", step_open, .former = true, .open_edit = true, .is_long = true},
 };
 #define STEPS (sizeof steps / sizeof *steps)
 static const struct step_of *step;
 
 /* ---- what is in it */
+
+/* One that was in force, as it can be had again. */
+static uint32_t past_table(struct state_db *db, int64_t edit) {
+    char when[32], error[256];
+    json_t *table = NULL;
+    snprintf(when, sizeof when, "edit:%" PRIi64, edit);
+    if (state_db_table_at(db, when, &table, error, sizeof error) < 0)
+        return 0;
+    char *text = json_dumps(table, JSON_COMPACT | JSON_SORT_KEYS);
+    const uint32_t crc = text == NULL ? 0 : crc32c(text, strlen(text));
+    free(text);
+    json_decref(table);
+    return crc;
+}
 
 static int history_text(struct state_db *db, char *text, size_t bytes) {
     json_t *history = NULL, *row;
@@ -109,7 +127,8 @@ static int history_text(struct state_db *db, char *text, size_t bytes) {
     json_array_foreach(json_object_get(history, "edits"), i, row) {
         json_object_del(row, "time");
         char *edit = json_dumps(row, JSON_COMPACT | JSON_SORT_KEYS);
-        at += (size_t)snprintf(text + at, bytes - at, "\n%s", edit == NULL ? "?" : edit);
+        at += (size_t)snprintf(text + at, bytes - at, "\n%s %08x", edit == NULL ? "?" : edit,
+                               past_table(db, json_integer_value(json_object_get(row, "edit"))));
         free(edit);
     }
     json_decref(history);
@@ -145,8 +164,9 @@ static struct state_db *open_now(char *error, size_t error_bytes) {
 
 static void act(void) {
     char error[256];
-    struct state_db *db = step->no_file ? NULL : open_now(error, sizeof error);
-    if (db == NULL && !step->no_file)
+    const bool opens = step->take == step_open;
+    struct state_db *db = opens ? NULL : open_now(error, sizeof error);
+    if (db == NULL && !opens)
         _exit(1);
     if (sweep_wrong("unsafe") && db != NULL)
         sqlite3_exec(db->sql, "PRAGMA journal_mode = MEMORY", NULL, NULL, NULL);
@@ -219,15 +239,19 @@ static void set_up(void) {
         if (db == NULL || intend(db, 0) < 0 || state_db_done(db, open_edit(db)) < 0 ||
             (step->open_edit && intend(db, 1) < 0) || describe(db, old_text) < 0)
             sweep_fail(step->name, -EIO);
+        if (step->former && sqlite3_exec(db->sql, STATE_FORMER, NULL, NULL, NULL) != SQLITE_OK)
+            sweep_fail(step->name, -EIO);
         state_db_close(db);
         scratch_save(&before);
-        db = open_now(error, sizeof error);
+    }
+    if (step->take != step_open) {
+        struct state_db *db = open_now(error, sizeof error);
         if (db == NULL || step->take(db) < 0)
             sweep_fail(step->name, -EIO);
         state_db_close(db);
     }
     look(new_text);
-    if (!step->no_file && strcmp(old_text, new_text) == 0)
+    if (step->take != step_open && strcmp(old_text, new_text) == 0)
         sweep_fail("a step that changes nothing", -EINVAL);
 }
 

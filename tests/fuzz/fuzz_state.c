@@ -10,6 +10,7 @@
 #include "fuzz_file.h"
 #include "fuzz_segment.h"
 #include "state_checkpoint.h"
+#include "table_json.h"
 
 #include <dirent.h>
 #include <jansson.h>
@@ -81,6 +82,20 @@ static void clean(void) {
     closedir(dir);
 }
 
+static void use_past(struct state_db *db, unsigned edit) {
+    char when[16], error[512] = "";
+    json_t *then = NULL;
+    struct table found;
+    snprintf(when, sizeof when, "%s%u", edit % 2 ? "edit:" : "", edit);
+    int r = state_db_table_at(db, when, &then, error, sizeof error);
+    MUST(one_line(error) && (r == 0 || error[0] != '\0'));
+    if (r == 0) {
+        MUST(table_json_read(&found, then) == 0);
+        table_clear(&found);
+        json_decref(then);
+    }
+}
+
 static void use(struct state_db *db, struct input *input) {
     struct layout layout;
     struct table found;
@@ -98,6 +113,7 @@ static void use(struct state_db *db, struct input *input) {
     }
     if (state_db_history(db, 10, &history) == 0)
         json_decref(history);
+    use_past(db, take(input, 1) % 4);
     state_saved_each(db, take_saved, db);
     state_db_generation(db);
     state_db_recall(db, "shmid", -1);

@@ -6,6 +6,7 @@
 #define SHM_TESTS_STATE_FIXTURE_H
 
 #include "state_db.h"
+#include "state_former.h"
 #include "temp_dir.h"
 #include "unit.h"
 

@@ -187,7 +187,7 @@ START_TEST(an_older_database_is_upgraded) {
     begin_db("old.db");
     ck_assert_int_eq(state_db_remember(db, "shmid", 5), 0);
     state_db_close(db);
-    with_sql("DROP TABLE saved; DROP TABLE chunk; PRAGMA user_version = 1");
+    with_sql(STATE_FORMER "DROP TABLE saved; DROP TABLE chunk; PRAGMA user_version = 1");
     open_db();
     ck_assert_int_eq(state_db_recall(db, "shmid", 0), 5);
     stage(1, "first", 3);

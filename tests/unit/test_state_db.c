@@ -352,8 +352,8 @@ START_TEST(a_foreign_file_is_left_alone) {
     edit();
     state_db_close(db);
     db = NULL;
-    const char *sqls[] = {"PRAGMA user_version = 3",
-                          "PRAGMA user_version = 2; PRAGMA application_id = 1"};
+    const char *sqls[] = {"PRAGMA user_version = 4",
+                          "PRAGMA user_version = 3; PRAGMA application_id = 1"};
     for (int i = 0; i < 2; i++) {
         with_sql(sqls[i]);
         ck_assert_int_eq(state_db_open(&db, path, error, sizeof error), -EPROTONOSUPPORT);

@@ -90,6 +90,21 @@ static int64_t open_edit(void) {
     return edit;
 }
 
+/* The table as it was, where it was in force. */
+static void print_table_at(json_int_t edit) {
+    char when[32], error[256];
+    json_t *then = NULL, *row;
+    size_t i;
+    snprintf(when, sizeof when, "edit:%lld", edit);
+    if (state_db_table_at(db, when, &then, error, sizeof error) < 0)
+        return;
+    json_array_foreach(json_object_get(then, "sections"), i, row) {
+        printf(" %s %lld", json_string_value(json_object_get(row, "name")),
+               json_integer_value(json_object_get(row, "stale_ms")));
+    }
+    json_decref(then);
+}
+
 static int look(void) {
     struct layout layout = {0};
     struct table found = {0};
@@ -109,6 +124,7 @@ static int look(void) {
            (unsigned long long)found.sections[0].stale_ms);
     json_array_foreach(json_object_get(history, "edits"), i, row) {
         printf(" %s", json_string_value(json_object_get(row, "outcome")));
+        print_table_at(json_integer_value(json_object_get(row, "edit")));
     }
     printf("\n");
     json_decref(history);
