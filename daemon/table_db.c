@@ -381,7 +381,7 @@ static int check_schema(const struct table_db *db, char *error, size_t error_byt
     return r;
 }
 
-static int load(const struct table_db *db, struct table *t, char *error, size_t error_bytes) {
+int table_within(const struct table_db *db, struct table *t, char *error, size_t error_bytes) {
     int r = check_schema(db, error, error_bytes);
     if (r == 0)
         r = table_rows(db, t, error, error_bytes);
@@ -392,7 +392,7 @@ int table_db_load(struct table_db *db, struct table *ret, char *error, size_t er
     struct table table = {0};
     if (exec(db->sql, "BEGIN") < 0)
         return table_sql_error(db, error, error_bytes);
-    int r = load(db, &table, error, error_bytes);
+    int r = table_within(db, &table, error, error_bytes);
     exec(db->sql, "ROLLBACK");
     /* Without locks half of an edit may have been read. */
     if (db->immutable && !still_the_same(db))

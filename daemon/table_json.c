@@ -137,6 +137,24 @@ json_t *table_json(const struct table *t) {
                      "sections", sections);
 }
 
+static json_t *rows_by_name(const struct table *t) {
+    json_t *workers = json_array(), *sections = json_object();
+    for (size_t i = 0; i < t->workers_n; i++)
+        json_array_append_new(workers, table_json_worker(&t->workers[i]));
+    for (size_t i = 0; i < t->sections_n; i++)
+        json_object_set_new(sections, t->sections[i].name, table_json_section(&t->sections[i]));
+    return json_pack("{s:o, s:o, s:o}", "segment", table_json_segment(t), "workers", workers,
+                     "sections", sections);
+}
+
+bool table_json_same(const struct table *a, const struct table *b) {
+    json_t *one = rows_by_name(a), *other = rows_by_name(b);
+    const bool same = one != NULL && json_equal(one, other);
+    json_decref(one);
+    json_decref(other);
+    return same;
+}
+
 int table_json_read(struct table *ret, const json_t *json) {
     struct table table = {0};
     const json_t *row;

@@ -15,6 +15,10 @@ json_t *table_json(const struct table *table);
 /* Back, checked by table_check(): 0, -EBADMSG, -ENOMEM. */
 int table_json_read(struct table *ret, const json_t *json);
 
+/* Do they say the same?  But for the ids: a row that was deleted and inserted again says no more
+ * than before. */
+bool table_json_same(const struct table *a, const struct table *b);
+
 /* A row each; a section's id is kept beside it. */
 json_t *table_json_segment(const struct table *table);
 json_t *table_json_worker(const struct table_worker *worker);

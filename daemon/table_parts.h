@@ -29,4 +29,8 @@ int table_sql_error(const struct table_db *db, char *error, size_t error_bytes);
  * range checked.  Whether they make sense is table_check()'s to say. */
 int table_rows(const struct table_db *db, struct table *ret, char *error, size_t error_bytes);
 
+/* Within a transaction: table_rows(), and all that table_db_load() checks.  What was read is the
+ * caller's to clear, also where it fails. */
+int table_within(const struct table_db *db, struct table *ret, char *error, size_t error_bytes);
+
 #endif

@@ -83,6 +83,12 @@ const struct verb verbs[] = {
     {"table edit", "ly", "", 0, 0, "edit the table as SQL in $EDITOR",
      "Shows what changes and what the manager would do, and asks, before anything is written.\n",
      verb_table_edit},
+    {"table include", "l", "[DIRECTORY...]", 0, -1, "apply the files NAME.sql of sections.d",
+     "As the service does at each start, in the order of their names, each whole or not at all; a\n"
+     "file hides one of the same name in a directory before its own.  Directories, unless they "
+     "are\n"
+     "given: " SHM_VENDOR_SECTIONS " and\n" SHM_LOCAL_SECTIONS ".\n",
+     verb_table_include},
     {"table import", "l", "DATABASE", 1, 1, "put the rows of another sections.db in place of all",
      "It is checked first.  Data stays with a section's name.\n", verb_table_import},
     {"table revert", "l", "", 0, 0, "go back to the table that runs",
@@ -177,8 +183,8 @@ static int unknown_verb(const struct tool *tool, const char *name) {
     if (table)
         return fail(
             tool, TOOL_USAGE,
-            "table takes one of: show, add, set, rm, dump, load, edit, import, revert, init, "
-            "example");
+            "table takes one of: show, add, set, rm, dump, load, edit, include, import, revert, "
+            "init, example");
     return fail(tool, TOOL_USAGE, "unknown verb '%s'; shmtool --help lists them", name);
 }
 

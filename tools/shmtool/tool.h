@@ -219,6 +219,7 @@ int verb_table_init(const struct tool *tool);
 int verb_table_dump(const struct tool *tool);
 int verb_table_load(const struct tool *tool);
 int verb_table_edit(const struct tool *tool);
+int verb_table_include(const struct tool *tool);
 int verb_table_import(const struct tool *tool);
 int verb_table_revert(const struct tool *tool);
 int verb_diff(const struct tool *tool);

@@ -68,6 +68,7 @@ _shmtool() {
             ;;
         workers | revoke) words=$(_shmtool_names workers "${where[@]}") ;;
         'table load' | 'table import') mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+        'table include') mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
         run) mapfile -t COMPREPLY < <(compgen -c -- "$current") ;;
         esac
     fi
