@@ -46,6 +46,7 @@ directories() {
     id=$(sed -n 's/^shm-manager:[^:]*:\([0-9]*\):.*/\1/p' "$host/etc/passwd")
     systemd-tmpfiles --root="$host" --create "$prefix/lib/tmpfiles.d/shm-manager.conf" &&
         [ "$(stat -c '%a %u' "$host/run/shm-manager")" = "755 $id" ] &&
-        [ "$(stat -c '%a %u' "$host/var/lib/shm-manager")" = "2750 0" ]
+        [ "$(stat -c '%a %u' "$host/var/lib/shm-manager")" = "2750 0" ] &&
+        [ "$(stat -c '%a %u' "$host/etc/shm-manager/sections.d")" = "755 0" ]
 }
 ok "the directories" directories

@@ -61,6 +61,32 @@ ok "a mended table is reloaded" inside systemctl reload shm-manager
 ok "and the status line is good again" says 1 '' status_line rejected
 ok "no operation failed meanwhile" load_end
 
+# ---- rows by files
+rows() { # DIRECTORY NAME: from standard input
+    mkdir -p "$box_root$1" && cat >"$box_root$1/$2.sql"
+}
+lib=$(inside sed -n 's/^ExecStartPre=-+.* \(.*\) .*/\1/p' "$(property shm-manager.service FragmentPath)")
+ok "the package has its directory for them" inside test -d "$lib"
+ok "the administrator as well" inside test -d /etc/shm-manager/sections.d
+rows "$lib" 10-camera <<<"INSERT INTO section(name, owner, size) VALUES('camera', 'grabber', 4096) ON CONFLICT DO NOTHING;"
+rows "$lib" 20-masked <<<"DELETE FROM section;"
+rows /etc/shm-manager/sections.d 15-bad <<<"PRAGMA user_version = 7;"
+inside ln -s /dev/null /etc/shm-manager/sections.d/20-masked.sql
+ok "a bad one stops no start" inside systemctl restart shm-manager
+ok "the journal says what is wrong with it" await 30 journal_says shm-manager \
+    "shmtool table include: /etc/shm-manager/sections.d/15-bad.sql, line 1: .* not PRAGMA"
+ok "and what became of the others" journal_says shm-manager "^$lib/10-camera.sql is applied"
+ok "whose rows are in force" says 0 camera as plant shmtool list camera
+ok "in root's table, whose log is gone" owners
+ok "and nothing else is changed" diff "$work/before" <(sums)
+inside rm /etc/shm-manager/sections.d/15-bad.sql
+generation() { inside shmtool status --json | grep -m 1 '"generation"'; }
+before=$(generation)
+ok "a start that finds them applied" inside systemctl restart shm-manager
+ok "changes nothing" [ "$(generation)" = "$before" ]
+ok "which the journal says too" await 30 journal_says shm-manager "^$lib/10-camera.sql changes nothing"
+inside rm "$lib/10-camera.sql" "$lib/20-masked.sql" /etc/shm-manager/sections.d/20-masked.sql
+
 # ---- the journal
 ok "the catalog is taken" inside journalctl --update-catalog
 explained() {

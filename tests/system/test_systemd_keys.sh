@@ -30,6 +30,12 @@ owners() {
 root:shm-manager 640 shm-manager:shm-manager 700 root:root 666 shm-manager:shm-manager 700 " ]
 }
 ok "files belong to whom they should" owners
+mkdir -p "$box_root/etc/shm-manager/0000beef/sections.d"
+echo "INSERT INTO section(name, owner, size) VALUES('filed', 'f', 64) ON CONFLICT DO NOTHING;" \
+    >"$box_root/etc/shm-manager/0000beef/sections.d/10-filed.sql"
+ok "an instance has its own files of rows" inside systemctl restart shm-manager@0000beef
+ok "which it applies" says 0 filed as plant shmtool --key 0xbeef list filed
+ok "to its own table" says 1 '' as plant shmtool --key 0xcafe list filed
 socket_of() { as plant shmtool --key "0x$1" status --json | grep -q "\"runtime\": *\"/run/shm-manager\""; }
 ok "a client finds an instance by the key alone" socket_of beef
 
