@@ -266,10 +266,9 @@ int table_rows(const struct table_db *db, struct table *t, char *error, size_t e
              "SELECT key, size, backend, mode, group_name, lock_memory, auto_apply FROM segment",
              take_segment, t, error, error_bytes);
     if (r >= 0 && r != 1) {
-        snprintf(error, error_bytes,
-                 "segment: there must be one row, and there are %d: INSERT INTO segment DEFAULT "
-                 "VALUES",
-                 r);
+        snprintf(error, error_bytes, "segment: there must be one row, and there are %d: %s", r,
+                 r == 0 ? "INSERT INTO segment DEFAULT VALUES"
+                        : "DELETE FROM segment WHERE id <> 1, after .dbconfig enable_trigger off");
         r = -EINVAL;
     }
     if (r > 0)

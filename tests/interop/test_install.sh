@@ -10,7 +10,7 @@ for file in bin/shmtool sbin/shm-manager include/shmclient.h include/shm-manager
     lib/systemd/system/shm-manager.service lib/systemd/system/shm-manager.socket \
     lib/sysusers.d/shm-manager.conf lib/tmpfiles.d/shm-manager.conf share/man/man1/shmtool.1 \
     share/man/man3/libshmclient.3 share/man/man5/shm-table.5 share/man/man7/shm-segment.7 \
-    share/man/man8/shm-manager.8; do
+    share/man/man7/shm-edits.7 share/man/man8/shm-manager.8; do
     [ -n "$(find "$root" -path "*/$file")" ] || { echo "not ok $file is not installed"; exit 1; }
 done
 echo "ok programs, headers, units and pages are installed"

@@ -1,0 +1,265 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# shm-table(5) and shm-edits(7), taken at their word: each example is run, and comes out in the very
+# words that stand there, from sqlite3, shmtool table, plan and reload, in the history and in the
+# journal.  Each column is there with its limits and default, and an example; each sentence of the
+# tables' constraints and triggers has one that brings it about.
+# Usage: test_table_page.sh BUILD-DIRECTORY
+# shellcheck source=tests/interop/harness.sh
+. "$(dirname "$0")/../interop/harness.sh"
+pages=("$source_dir/daemon/shm-table.5" "$source_dir/daemon/shm-edits.7")
+schema=$source_dir/daemon/table-schema.sql
+db=$work/state/sections.db
+good=$work/good.db other=$work/other.db
+examples=$work/page
+mkdir "$examples"
+perl "$source_dir/tests/system/table_page.pl" "$examples" "${pages[@]}"
+
+# ---- how an example is told from another, and one text from another
+
+same() { # WHAT IT SAID SHOULD, where … may be anything
+    local pattern
+    pattern=$(sed 's/[][*?\\]/\\&/g; s/…/*/g' <<<"$3")
+    # shellcheck disable=SC2053 # a pattern is meant
+    [[ $2 == $pattern ]] || { printf '%s: %s\nthe page: %s\n' "$1" "$2" "$3" >&2; return 1; }
+}
+short() { head -n 1 "$1.sql"; }
+has() { [ -e "$1.$2" ]; }
+# What a shell says of an error, without its own words: they differ between versions.
+sentence() {
+    sed -E '1s/^(Runtime e|E)rror( near line [0-9]+)?: (in [a-z]+, |stepping, )?//
+        s/^CHECK constraint failed: //; s/ \([0-9]+\)$//'
+}
+fails() { # COMMAND...: its exit status is 1; prints what it says
+    local code=0
+    "$@" 2>&1 </dev/null || code=$?
+    [ "$code" -eq 1 ] || echo "(exit status $code)"
+}
+
+# Past the constraints, and past the triggers, without which an owner gets no row, where one of those
+# refused it.
+past() { # DATABASE EXAMPLE
+    local off=()
+    ! has "$2" trigger || off=('.dbconfig enable_trigger off')
+    sqlite3 "$1" "${off[@]}" 'PRAGMA ignore_check_constraints = ON' "$(<"$2.sql")" >/dev/null
+}
+restore() { sqlite3 "$db" ".restore $good"; }
+
+# ---- the edit itself is refused
+
+by_sqlite3() { # EXAMPLE
+    local said
+    if said=$(sqlite3 "$db" "$(<"$1.sql")" 2>&1); then
+        echo "sqlite3 took it" >&2
+        return 1
+    fi
+    [[ $said == *'CHECK constraint failed'* ]] || : >"$1.trigger"
+    same sqlite3 "$(sentence <<<"$said")" "$(<"$1.edit")"
+}
+by_load() { # EXAMPLE
+    cat "$work/dump" "$1.sql" >"$work/text"
+    same 'shmtool table load' "$(fails shmtool table load "$work/text" |
+        sed -E "s,^shmtool table load: $work/text\, line [0-9]+: ,,")" "$(<"$1.edit")"
+}
+
+# ---- the manager refuses it
+
+# A copy with the edit, put in place of the table.  That goes by names, so that a rename is no rename.
+by_import() { # EXAMPLE
+    case $(<"$1.sql") in
+    *'SET id ='*) return ;;
+    *"SET name = 'lens' WHERE name = 'cam'")
+        same 'shmtool table set' "$(fails shmtool table set cam name=lens --reload |
+            sed -n "s,^shmtool table set: ,,; \,^$db has ,d; p")" "$(<"$1.rejected")"
+        ;;
+    *)
+        cp "$good" "$other"
+        past "$other" "$1"
+        same 'shmtool table import' "$(fails shmtool table import "$other" --reload |
+            sed -nE "s,^shmtool table import: ($other: )?,,; \,^$db has ,d; p")" "$(<"$1.rejected")"
+        ;;
+    esac
+}
+by_plan() { # EXAMPLE
+    same 'shmtool plan' "$(fails shmtool plan)" "shmtool plan: $(<"$1.rejected")"
+}
+by_reload() { # EXAMPLE
+    same 'shmtool reload' "$(fails shmtool reload)" "shmtool reload: $(<"$1.rejected")"
+}
+in_history() { # EXAMPLE
+    same 'shmtool history' "$(shmtool history --json 1 | sed -nE 's/^ *"(outcome|error)": "(.*)",?$/\2/p')" \
+        "rejected
+$(<"$1.rejected")"
+}
+in_journal() { # EXAMPLE
+    same 'the journal' "$(grep 'table rejected' "$work/manager.log" | tail -n 1)" \
+        "shm-manager: error: table rejected: $(<"$1.rejected")"
+}
+
+# ---- it is applied
+
+# As reload prints it, but for its first and last line.
+by_applying() { # EXAMPLE
+    sqlite3 "$db" "$(<"$1.sql")" && shmtool reload >"$work/said" || return 1
+    same 'shmtool reload' "$(sed -E '/^ACTION /d; s/^generation [0-9]+ is in force(; )?//; /^$/d; s/ +/ /g' \
+        "$work/said")" "$(<"$1.applied")"
+}
+moving() { # the sections that are
+    shmtool status --json | sed -n 's/^ *"section": "\(.*\)",$/\1/p' | tr '\n' ' '
+}
+publishes() {
+    local answer
+    echo >&"${talk[1]}"
+    read -r -t 60 answer <&"${talk[0]}" && [ "$answer" = published ]
+}
+settled() { publishes && [ "$(moving)" = 'pose ' ]; }
+settle() {
+    ! grep -q 'with the next publish' "$work/said" || await 60 settled
+}
+undone() {
+    settle && restore && shmtool reload --force >"$work/said" && settle || return 1
+    shmtool get temps >/dev/null 2>&1 || fill
+}
+fill() { printf '%01000d' 0 | shmtool put temps; }
+
+# ---- all of that with each example
+
+try() { # EXAMPLE
+    local name way
+    name=$(short "$1")
+    if has "$1" edit; then
+        for way in sqlite3 load; do
+            ok "$way: $name" "by_$way" "$1"
+        done
+    fi
+    if has "$1" rejected; then
+        ok "import: $name" by_import "$1"
+        restore
+        past "$db" "$1"
+        for way in by_plan by_reload in_history in_journal; do
+            ok "${way#*_}: $name" "$way" "$1"
+        done
+        restore
+    fi
+    if has "$1" applied; then
+        ok "applied: $name" by_applying "$1"
+    fi
+}
+
+# ---- is all of it there?
+
+plain() { sed -e 's/\\-/-/g' -e 's/\\e/\\/g' -e 's/\\&//g' "${pages[0]}"; }
+# A column's entry, without its examples, on one line.
+entry() { # TABLE COLUMN
+    plain | awk -v table="${1^^}" -v column="$2" '
+        /^\.SH/ { here = $2 == table; name = "" }
+        /^\.TP$/ { getline; name = $2; next }
+        here && name == column { if (/^\.RS/) name = ""; else print }' |
+        sed -E 's/^\.[A-Z]+ //' | tr '\n' ' '
+}
+entries() { # TABLE: the columns that have one
+    plain | awk -v table="${1^^}" '/^\.SH/ { here = $2 == table }
+        /^\.TP$/ && here { getline; print $2 }'
+}
+exemplified() { # TABLE: the columns that have an example
+    plain | awk -v table="${1^^}" '/^\.SH/ { here = $2 == table }
+        /^\.TP$/ && here { getline; name = $2 }
+        /^\.EX/ && here { if (name != last) print name; last = name }'
+}
+columns() { # TABLE: but the id of the one row
+    sqlite3 "$db" "SELECT name FROM pragma_table_info('$1') WHERE '$1' || name <> 'segmentid'"
+}
+default_of() { # TABLE COLUMN: nothing where a row must say it
+    sqlite3 "$db" "SELECT trim(coalesce(dflt_value, 'NULL'), '''') FROM pragma_table_info('$1')
+        WHERE name = '$2' AND NOT pk AND (dflt_value IS NOT NULL OR NOT \"notnull\")"
+}
+limits_of() { # TABLE COLUMN: the numbers in the name of its constraint, and those that it is between
+    {
+        grep -oE "CONSTRAINT \"$1\.$2 [^\"]*" "$schema" || :
+        sed -n "/^CREATE TABLE $1 /,/^)/p" "$schema" | grep -oE "[ (]$2 BETWEEN [0-9]+ AND [0-9]+" || :
+    } | grep -oE '\b[0-9]+\b' | sort -u
+}
+described() { # TABLE COLUMN
+    local text word
+    text=$(entry "$1" "$2")
+    for word in $(limits_of "$1" "$2") $(default_of "$1" "$2"); do
+        [[ $text == *"$word"* ]] || { echo "$1.$2 on the page has no $word: $text" >&2; return 1; }
+    done
+    [ -z "$(default_of "$1" "$2")" ] || [[ $text == *[dD]efault* ]] ||
+        { echo "$1.$2 on the page has no default: $text" >&2; return 1; }
+}
+each_described() { # TABLE
+    local column
+    for column in $(columns "$1"); do
+        described "$1" "$column" || return 1
+    done
+}
+sentences() { # of the constraints and triggers
+    sed -nE 's/^ *CONSTRAINT "([^"]*)".*/\1/p' "$schema"
+    grep -oE "RAISE\(ABORT, '([^']|'')*" "$schema" | sed "s/^RAISE(ABORT, '//; s/''/'/g"
+}
+
+start_manager
+for table in segment worker section; do
+    ok "each column of $table is on the page" diff <(columns $table) <(entries $table)
+    ok 'with an example' diff <(columns $table) <(exemplified $table)
+    ok 'its limits and its default' each_described $table
+done
+ok 'each sentence of the table has an example' \
+    diff <(sentences | sort -u | grep -vxF -f <(cat "$examples"/*.edit)) /dev/null
+ok 'of which there are many' test "$(sentences | wc -l)" -ge 40
+
+# ---- each example
+
+cp "$db" "$good" # nobody has it open
+cd "$work/state"
+for file in "$examples"/*.shell; do
+    ok "in a shell: $(head -n 1 "$file")" bash -e "$file"
+    restore
+    shmtool reload >/dev/null
+done
+
+for file in "$examples"/*.begin; do
+    example=${file%.begin}
+    mv "$file" "$example.sql"
+    if has "$example" applied; then # takes somebody who holds it
+        coproc talk {
+            exec shmtool run --worker grabber -- bash -c 'while read -r _; do
+                printf picture | shmtool put cam && echo published || echo not yet; done'
+        }
+        children+=("$talk_PID")
+        ok 'a worker publishes' publishes
+        try "$example"
+        rm "$example".*
+    else
+        sqlite3 "$db" "$(<"$example.sql")"
+        shmtool reload >/dev/null
+        rm "$example.sql"
+    fi
+done
+fill
+ok 'one section is moving' test "$(moving)" = 'pose '
+sqlite3 "$db" ".backup $good"
+shmtool table dump >"$work/dump"
+
+# What the table itself says is the same with both backends, and tried with one.
+elsewhere() { # EXAMPLE
+    if on_sysv; then
+        has "$1" memfd
+    else
+        ! has "$1" memfd && { has "$1" edit || grep -qs sysv "$1".*; }
+    fi
+}
+
+n=0
+for file in "$examples"/*.sql; do
+    example=${file%.sql}
+    ! elsewhere "$example" || continue
+    try "$example"
+    ! has "$example" applied || ok 'and undone' undone
+    n=$((n + 1))
+done
+ok 'there were many' test "$n" -ge "$(on_sysv && echo 80 || echo 40)"
+ok 'no value was lost' test "$(shmtool get cam)" = picture
+echo "figure: table_page.examples $n count"
