@@ -1,242 +1,200 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The editor: changes the table at random, asks the manager to apply it, and looks what became of
- * the sections.  What is refused has to say why, and is taken back.
+ * The editor's tools: the table, the manager, and an edit from its transaction to its outcome.
  */
-#include "moves.h"
+#include "editor.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <poll.h>
 #include <sqlite3.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SEGMENT  (UINT64_C(64) << 20)
-#define STALE_MS 3600000u /* never in this test: who is killed publishes nothing for seconds */
-
-static unsigned choose(struct editor *editor, unsigned n) {
+unsigned editor_choose(struct editor *editor, unsigned n) {
     return (unsigned)(random_next(&editor->random) >> 16) % n;
+}
+
+unsigned editor_existing(struct editor *editor) {
+    unsigned section = editor_choose(editor, board->sections);
+    for (unsigned i = 0; i < board->sections && !editor->exists[section]; i++)
+        section = (section + 1) % board->sections;
+    return section;
+}
+
+static void trace(const char *edit, const char *why) {
+    if (getenv("MOVES_TRACE") != NULL)
+        fprintf(stderr, "%s: %s\n", edit, why);
 }
 
 /* ---- the table */
 
+/* False: its own rules forbid it, and say why; or it can't be. */
 static bool run_sql(struct editor *editor, const char *sql) {
     char *error = NULL;
-    if (sqlite3_exec(editor->table, sql, NULL, NULL, &error) == SQLITE_OK)
+    const int r = sqlite3_exec(editor->table, sql, NULL, NULL, &error);
+    if (r == SQLITE_OK)
         return true;
-    violate("%s: %s", sql, error == NULL ? "?" : error);
+    if (r != SQLITE_CONSTRAINT || error == NULL)
+        violate(OTHER, "%s: %s", sql, error == NULL ? "?" : error);
+    trace(sql, error);
     sqlite3_free(error);
-    sqlite3_exec(editor->table, "ROLLBACK", NULL, NULL, NULL);
+    if (!sqlite3_get_autocommit(editor->table))
+        sqlite3_exec(editor->table, "ROLLBACK", NULL, NULL, NULL);
     return false;
 }
 
-/* What runs now, so as to take an edit back. */
-static void remember(struct editor *editor) {
-    run_sql(editor, "DELETE FROM temp.before; INSERT INTO temp.before SELECT * FROM main.section;");
+static void must_run(struct editor *editor, const char *sql) {
+    if (!run_sql(editor, sql))
+        violate(OTHER, "the table forbids %s", sql);
 }
 
-static void take_back(struct editor *editor) {
-    run_sql(editor, "BEGIN; DELETE FROM main.section;"
-                    "INSERT INTO main.section SELECT * FROM temp.before; COMMIT;");
-}
-
-__attribute__((format(printf, 2, 3))) static bool edit(struct editor *editor, const char *format,
-                                                       ...) {
-    char sql[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(sql, sizeof sql, format, args);
-    va_end(args);
-    remember(editor);
-    editor->edits++;
-    snprintf(editor->last, sizeof editor->last, "%s", sql);
-    return run_sql(editor, sql);
-}
-
-static long long number(struct editor *editor, const char *sql) {
+unsigned editor_number(struct editor *editor, const char *sql) {
     sqlite3_stmt *statement = NULL;
-    long long ret = -1;
+    unsigned ret = 0;
     if (sqlite3_prepare_v2(editor->table, sql, -1, &statement, NULL) == SQLITE_OK &&
         sqlite3_step(statement) == SQLITE_ROW)
-        ret = sqlite3_column_int64(statement, 0);
+        ret = (unsigned)sqlite3_column_int64(statement, 0);
     sqlite3_finalize(statement);
     return ret;
 }
 
+void editor_rules(struct editor *editor, bool on) {
+    must_run(editor,
+             on ? "PRAGMA ignore_check_constraints = off" : "PRAGMA ignore_check_constraints = on");
+}
+
+/* What runs now, so as to take an edit back. */
+static void remember(struct editor *editor) {
+    must_run(editor,
+             "BEGIN; DELETE FROM before_section; INSERT INTO before_section SELECT * FROM section;"
+             "DELETE FROM before_worker; INSERT INTO before_worker SELECT * FROM worker;"
+             "DELETE FROM before_segment; INSERT INTO before_segment SELECT * FROM segment;"
+             "COMMIT;");
+}
+
+/* The segment's row first: the backend allows, or doesn't, what the sections' say. */
+static void take_back(struct editor *editor) {
+    must_run(editor, "BEGIN; UPDATE segment SET (backend, mode, group_name) ="
+                     " (SELECT backend, mode, group_name FROM before_segment);"
+                     "DELETE FROM section; DELETE FROM worker;"
+                     "INSERT INTO worker SELECT * FROM before_worker;"
+                     "INSERT INTO section SELECT * FROM before_section; COMMIT;");
+}
+
 /* ---- the manager */
 
-/* 0, or why the manager refuses; it may be killed over it, and started again. */
-static int ask(struct editor *editor, const char *request, char why[512]) {
+/* Its answer, or NULL when it could not be asked for too long; it may be killed over it, and is
+ * started again. */
+static json_t *ask(struct editor *editor, const char *request) {
     const uint64_t end = now_ns() + PATIENCE_MS * UINT64_C(1000000);
-    for (;;) {
+    char error[WHY] = "";
+    int r;
+    do {
         char *reply = NULL;
         const struct shmc_options options = {.size = sizeof options,
                                              .key = key,
                                              .runtime_dir = run_dir,
-                                             .timeout_ms = 2000,
-                                             .error = why,
-                                             .error_bytes = 512};
-        why[0] = '\0';
-        const int r = shmc_manager(&options, request, &reply);
-        if (r < 0 && reply != NULL)
-            snprintf(why, 512, "%s", reply);
+                                             .timeout_ms = 5000,
+                                             .error = error,
+                                             .error_bytes = sizeof error};
+        r = shmc_manager(&options, request, &reply);
+        json_t *answer = reply == NULL ? NULL : json_loads(reply, 0, NULL);
         free(reply);
-        if (r != -ENOTCONN && r != -ETIMEDOUT)
-            return r;
-        if (now_ns() > end) {
-            violate("%s: %d (%s)", request, r, why);
-            return r;
-        }
+        if (r != -ENOTCONN && r != -ETIMEDOUT && answer != NULL)
+            return answer;
+        json_decref(answer);
         editor->revive(editor->reviver);
         poll(NULL, 0, 2);
-    }
+    } while (now_ns() < end);
+    violate(OTHER, "%s: %d (%s)", request, r, error);
+    return NULL;
 }
 
-/* ---- what became of it */
-
-static void look_at_one(struct editor *editor, const struct shmc_section_info *info) {
-    unsigned section;
-    if (sscanf(info->name, "s%2u", &section) != 1 || section >= SECTIONS)
-        return;
-    if (editor->incarnations[section] == info->incarnation &&
-        editor->offsets[section] != info->offset) {
-        editor->moves++;
-        editor->held += info->writer == SHMC_ALIVE;
-    }
-    editor->incarnations[section] = info->incarnation;
-    editor->offsets[section] = info->offset;
+static bool is_text(const json_t *object, const char *field, const char *text) {
+    const char *value = json_string_value(json_object_get(object, field));
+    return value != NULL && strcmp(value, text) == 0;
 }
 
-static void look(struct editor *editor) {
-    struct shmc_section_info *all;
-    size_t n;
-    const int r = shmc_sections(editor->segment, &all, &n);
-    if (r < 0) {
-        violate("sections: %d (%s)", r, shmc_last_error(editor->segment));
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        look_at_one(editor, &all[i]);
-        for (size_t k = 0; k < i; k++)
-            if (all[i].offset < all[k].offset + all[k].bytes &&
-                all[k].offset < all[i].offset + all[i].bytes)
-                violate("%s and %s overlap", all[i].name, all[k].name);
-    }
-    free(all);
+/* Asks once; false: refused, and `why` is what it says. */
+static bool reload(struct editor *editor, bool force, char why[WHY]) {
+    json_t *answer = ask(editor, force ? "reload --force" : "reload");
+    const bool done = json_is_true(json_object_get(answer, "ok"));
+    const char *text = json_string_value(json_object_get(answer, "error"));
+    snprintf(why, WHY, "%s", text == NULL ? "" : text);
+    json_decref(answer);
+    return done;
 }
 
-/* `patient`: it may take the manager a moment to see that a worker has ended. */
-static void apply(struct editor *editor, bool force, bool patient) {
+/* The newest edit of them is near the end, behind what arrived since then. */
+static void check_history(struct editor *editor, const char *why) {
+    json_t *answer = ask(editor, "history 30"), *edit = NULL;
+    const json_t *edits = json_object_get(answer, "edits");
+    bool found = false;
+    size_t i;
+    json_array_foreach(edits, i, edit) {
+        found = found || (is_text(edit, "error", why) && !is_text(edit, "outcome", "applied"));
+    }
+    if (!found)
+        violate(UNREPORTED, "the history doesn't have what %s was refused for: %s", editor->last,
+                why);
+    json_decref(answer);
+}
+
+/* ---- an edit */
+
+static int refused(struct editor *editor, enum expected expected, const char *why) {
+    char again[WHY];
+    editor->rejected++;
+    trace(editor->last, why);
+    if (why[0] == '\0')
+        violate(UNREPORTED, "refused without a reason: %s", editor->last);
+    if (expected == APPLIED)
+        violate(OTHER, "%s is refused: %s", editor->last, why);
+    check_history(editor, why);
+    editor_look(editor, "before_section");
+    take_back(editor);
+    if (!reload(editor, false, again))
+        violate(OTHER, "the table that runs is refused after %s: %s", editor->last, again);
+    return -EINVAL;
+}
+
+/* It may take the manager a moment to see that a worker has ended. */
+static int apply(struct editor *editor, enum expected expected, bool force) {
     const uint64_t end = now_ns() + PATIENCE_MS * UINT64_C(1000000);
-    char why[512];
-    int r = ask(editor, force ? "reload --force" : "reload", why);
-    while (r < 0 && patient && strstr(why, "holds its lease") != NULL && now_ns() < end) {
+    char why[WHY];
+    bool done = reload(editor, force, why);
+    while (!done && expected >= PATIENT && strstr(why, "holds its lease") != NULL &&
+           now_ns() < end) {
         poll(NULL, 0, 2);
-        r = ask(editor, "reload", why);
+        done = reload(editor, force, why);
     }
-    if (r < 0) {
-        editor->rejected++;
-        if (why[0] == '\0')
-            violate("refused without a reason: %s", editor->last);
-        if (getenv("MOVES_TRACE") != NULL)
-            fprintf(stderr, "refused: %s: %s\n", editor->last, why);
-        take_back(editor);
-        r = ask(editor, "reload", why);
-        if (r < 0)
-            violate("the table that runs is refused after %s: %d (%s)", editor->last, r, why);
-    }
-    look(editor);
+    if (!done)
+        return refused(editor, expected, why);
+    if (expected == REFUSED)
+        violate(OTHER, "not refused: %s", editor->last);
+    editor_look(editor, "section");
+    return 0;
 }
 
-/* ---- edits */
-
-static uint64_t any_size(struct editor *editor) {
-    const uint64_t largest = choose(editor, 3) == 0 ? LARGEST : 4096;
-    return 64 + random_next(&editor->random) % (largest - 64) / 8 * 8;
-}
-
-static void edit_size(struct editor *editor, unsigned section) {
-    if (choose(editor, 3) > 0)
-        edit(editor, "UPDATE section SET size = min(%llu, size + %u) WHERE name = 's%02u'",
-             (unsigned long long)LARGEST, 64 + choose(editor, 8192) / 8 * 8, section);
-    else
-        edit(editor, "UPDATE section SET size = %llu WHERE name = 's%02u'",
-             (unsigned long long)any_size(editor), section);
-}
-
-static void edit_pin(struct editor *editor, unsigned section) {
-    if (choose(editor, 2) == 0)
-        edit(editor, "UPDATE section SET offset = NULL WHERE name = 's%02u'", section);
-    else
-        edit(editor, "UPDATE section SET offset = %llu WHERE name = 's%02u'",
-             (unsigned long long)(SEGMENT / 4096 / 2 + choose(editor, SEGMENT / 4096 / 2 - 1024)) *
-                 4096,
-             section);
-}
-
-static void edit_manners(struct editor *editor, unsigned section) {
-    static const char *const stamps[] = {"precise", "coarse", "none"};
-    static const char *const notifies[] = {"demand", "always", "never"};
-    const unsigned stamp = choose(editor, 3);
-    edit(editor,
-         "UPDATE section SET stamp = '%s', stale_ms = %u, notify = '%s' WHERE name = 's%02u'",
-         stamps[stamp], stamp == 2 ? 0 : choose(editor, 3) * STALE_MS, notifies[choose(editor, 3)],
-         section);
-}
-
-static void edit_two(struct editor *editor, unsigned section) {
-    edit(editor,
-         "BEGIN; UPDATE section SET size = %llu WHERE name = 's%02u';"
-         "UPDATE section SET size = %llu, count = %u WHERE name = 's%02u'; COMMIT;",
-         (unsigned long long)any_size(editor), section, (unsigned long long)any_size(editor),
-         2 + choose(editor, 7), (section + 1) % SECTIONS);
-}
-
-static void add(struct editor *editor, unsigned section) {
-    edit(editor,
-         "INSERT INTO section(name, owner, size, count) VALUES('s%02u', 'w%u', %llu, %u)"
-         "ON CONFLICT DO NOTHING",
-         section, choose(editor, WORKERS), (unsigned long long)any_size(editor),
-         2 + choose(editor, 7));
-}
-
-void edit_at_random(struct editor *editor) {
-    const unsigned section = choose(editor, SECTIONS), what = choose(editor, 12);
-    if (what < 5)
-        edit_size(editor, section);
-    else if (what == 5)
-        edit(editor, "UPDATE section SET count = %u WHERE name = 's%02u'", 2 + choose(editor, 7),
-             section);
-    else if (what == 6)
-        edit_manners(editor, section);
-    else if (what == 7)
-        edit_pin(editor, section);
-    else if (what < 10)
-        edit_two(editor, section);
-    else if (what == 10) /* no place for it: in the header */
-        edit(editor, "UPDATE section SET offset = 0 WHERE name = 's%02u'", section);
-    else
-        add(editor, section);
-    apply(editor, choose(editor, 2) == 0, false);
-}
-
-void edit_without(struct editor *editor, unsigned worker) {
-    char sql[128];
-    snprintf(sql, sizeof sql,
-             "SELECT substr(name, 2) FROM section WHERE owner = 'w%u' ORDER BY random() LIMIT 1",
-             worker);
-    const long long section = number(editor, sql);
-    if (section < 0)
-        return;
-    if (choose(editor, 3) == 0)
-        edit(editor, "DELETE FROM section WHERE name = 's%02lld'", section);
-    else
-        edit(editor, "UPDATE section SET owner = 'w%u', size = %llu WHERE name = 's%02lld'",
-             (worker + 1 + choose(editor, WORKERS - 1)) % WORKERS,
-             (unsigned long long)any_size(editor), section);
-    apply(editor, false, true);
+int edit(struct editor *editor, enum expected expected, bool force, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(editor->last, sizeof editor->last, format, args);
+    va_end(args);
+    remember(editor);
+    const int before = sqlite3_total_changes(editor->table);
+    const bool ran = run_sql(editor, editor->last);
+    if (ran && sqlite3_total_changes(editor->table) == before)
+        return 0; /* there is no such row */
+    editor->edits++;
+    if (ran)
+        return apply(editor, expected, force);
+    editor->at_once++;
+    if (expected == APPLIED)
+        violate(OTHER, "the table forbids %s", editor->last);
+    return -EINVAL;
 }
 
 /* ---- beginning and end */
@@ -246,33 +204,39 @@ void edit_without(struct editor *editor, unsigned worker) {
 static uint64_t space_left(struct editor *editor, unsigned rounds, uint64_t enough) {
     struct shmc_segment_info info = {.arena_bytes = UINT64_MAX};
     for (unsigned i = 0; i < rounds && info.arena_bytes > enough; i++) {
-        edit(editor, "INSERT INTO section(name, owner, size) VALUES('s00', 'w0', 64)");
-        apply(editor, false, true);
-        edit(editor, "DELETE FROM section");
-        apply(editor, false, true);
+        edit(editor, APPLIED, false,
+             "INSERT INTO section(id, name, owner, size) VALUES(1, 's000', 'w0', 64)");
+        edit(editor, APPLIED, false, "DELETE FROM section");
         if (shmc_segment(editor->segment, &info) < 0)
-            violate("segment: %s", shmc_last_error(editor->segment));
+            violate(OTHER, "segment: %s", shmc_last_error(editor->segment));
     }
     return info.arena_bytes;
 }
 
 void editor_open(struct editor *editor, const char *table) {
     if (sqlite3_open_v2(table, &editor->table, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
-        violate("%s: %s", table, sqlite3_errmsg(editor->table));
+        violate(OTHER, "%s: %s", table, sqlite3_errmsg(editor->table));
     sqlite3_busy_timeout(editor->table, PATIENCE_MS);
-    run_sql(editor, "CREATE TEMP TABLE before AS SELECT * FROM main.section");
+    must_run(editor, "PRAGMA temp_store = memory;"
+                     "CREATE TEMP TABLE before_section AS SELECT * FROM section;"
+                     "CREATE TEMP TABLE before_worker AS SELECT * FROM worker;"
+                     "CREATE TEMP TABLE before_segment AS SELECT * FROM segment;");
     editor->space = space_left(editor, 3, 0);
-    for (unsigned i = 0; i < SECTIONS; i++)
-        add(editor, i);
-    apply(editor, false, false);
+    edit(
+        editor, APPLIED, false,
+        "INSERT INTO section(id, name, owner, size, count)"
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < %u)"
+        "SELECT i + 1, printf('s%%03d', i), 'w' || (i %% %u), 64 + i * 1117 %% 4032 / 8 * 8, 2 + i "
+        "%% 7"
+        " FROM n",
+        board->sections - 1, WORKERS);
 }
 
 void editor_empty(struct editor *editor) {
-    edit(editor, "DELETE FROM section");
-    apply(editor, false, true);
+    edit(editor, APPLIED, false, "DELETE FROM section");
     const uint64_t left = space_left(editor, 20, editor->space);
     if (left > editor->space)
-        violate("%llu bytes of arenas are left of no sections, and were %llu at first",
+        violate(LEAK, "%llu bytes of arenas are left of no sections, and were %llu at first",
                 (unsigned long long)left, (unsigned long long)editor->space);
 }
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sections move while everything runs: workers publish at full speed, readers of all sorts check
- * what they get, and the table is edited at random; workers are killed all the time, and now and
- * then the manager is, in the midst of an edit.
+ * The soak: sections change and move while everything runs.  Workers publish at full speed, readers
+ * of all sorts check what they get, and the table is edited at random, rightly and wrongly; workers
+ * are killed all the time, and now and then the manager is, in the midst of an edit.
  *
- *     moves SHM-MANAGER DIRECTORY KEY SECONDS [SEED]
+ *     moves SHM-MANAGER DIRECTORY KEY SECONDS SECTIONS EDITS-PER-SECOND [SEED]
  *
  * DIRECTORY holds state and runtime directories, and the table no sections.
  */
-#include "moves.h"
+#include "editor.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -20,6 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define SECOND_NS UINT64_C(1000000000)
+
 struct board *board;
 uint32_t key;
 char run_dir[256];
@@ -30,6 +32,8 @@ struct play {
     pid_t workers[WORKERS], readers[ROLES];
     uint64_t random;
     unsigned kills, manager_kills;
+    unsigned seconds, per_second;
+    double took_s;
 };
 
 static pid_t start_child(void) {
@@ -79,9 +83,17 @@ static void revive_manager(void *argument) {
 
 /* ---- workers and readers */
 
+/* They take what manager and editor leave of a small machine, or the edits would come late. */
+static pid_t start_busy_child(void) {
+    const pid_t child = start_child();
+    if (child == 0 && nice(10) == -1)
+        _exit(1);
+    return child;
+}
+
 static void start_worker(struct play *play, unsigned worker) {
     const uint64_t seed = random_next(&play->random);
-    play->workers[worker] = start_child();
+    play->workers[worker] = start_busy_child();
     if (play->workers[worker] == 0) {
         write_until_stopped(worker, seed);
         _exit(0);
@@ -90,7 +102,7 @@ static void start_worker(struct play *play, unsigned worker) {
 
 static void start_reader(struct play *play, enum role role) {
     const uint64_t seed = random_next(&play->random);
-    play->readers[role] = start_child();
+    play->readers[role] = start_busy_child();
     if (play->readers[role] == 0) {
         read_until_stopped(role, seed);
         _exit(0);
@@ -110,19 +122,19 @@ static void end_all(const pid_t *children, unsigned n, const char *what) {
         int status = 0;
         while (waitpid(children[i], &status, WNOHANG) == 0) {
             if (now_ns() > end) {
-                violate("%s %u doesn't end", what, i);
+                violate(OTHER, "%s %u doesn't end", what, i);
                 kill(children[i], SIGKILL);
             }
             poll(NULL, 0, 5);
         }
         if (status != 0)
-            violate("%s %u ended with status %d", what, i, status);
+            violate(OTHER, "%s %u ended with status %d", what, i, status);
     }
 }
 
 /* ---- the play */
 
-static void act(struct play *play, struct editor *editor) {
+static void act(struct play *play, struct editor *editor, bool burst) {
     const uint64_t random = random_next(&play->random);
     const unsigned worker = (unsigned)(random >> 8) % WORKERS;
     const bool gone = random % 8 < 2;
@@ -130,25 +142,50 @@ static void act(struct play *play, struct editor *editor) {
         kill_worker(play, worker);
     if ((random >> 16) % 32 == 0)
         kill_manager_soon(play);
+    const unsigned long long before = editor->edits;
     if (random % 8 == 0)
         edit_without(editor, worker);
-    else
-        edit_at_random(editor);
+    while (editor->edits == before) /* where there was nothing to edit */
+        edit_at_random(editor, burst);
     if (play->killer != 0)
         revive_manager(play);
     if (gone)
         start_worker(play, worker);
-    poll(NULL, 0, (int)(random >> 24 & 0xff) % 10);
 }
 
-static void run(struct play *play, struct editor *editor, unsigned seconds) {
-    const uint64_t end = now_ns() + seconds * UINT64_C(1000000000);
+static uint64_t await_ns(uint64_t due) {
+    uint64_t now = now_ns();
+    while (now < due) {
+        poll(NULL, 0, (int)((due - now) / 1000000) + 1);
+        now = now_ns();
+    }
+    return now;
+}
+
+/* Edits come as the clock says; now and then none for a second, and then all of them at once. */
+static void act_on_time(struct play *play, struct editor *editor) {
+    const uint64_t start = now_ns(), each = SECOND_NS / play->per_second;
+    const uint64_t end = start + play->seconds * SECOND_NS;
+    uint64_t due = start, now = start;
+    unsigned burst = 0;
+    while (now < end && atomic_load(&board->failures.n) == 0) {
+        if (burst > 0)
+            burst--;
+        else if (random_next(&play->random) % (4 * play->per_second) == 0)
+            burst = play->per_second;
+        now = await_ns(burst == play->per_second ? due + SECOND_NS : due);
+        act(play, editor, burst > 0);
+        due = now > due + 2 * SECOND_NS ? now : due + each; /* what is too late is dropped */
+    }
+    play->took_s = (double)(now_ns() - start) / 1e9;
+}
+
+static void run(struct play *play, struct editor *editor) {
     for (unsigned i = 0; i < WORKERS; i++)
         start_worker(play, i);
     for (unsigned i = 0; i < ROLES; i++)
         start_reader(play, (enum role)i);
-    while (now_ns() < end && atomic_load(&board->failures.n) == 0)
-        act(play, editor);
+    act_on_time(play, editor);
     atomic_store(&board->stop, true);
     end_all(play->workers, WORKERS, "worker");
     atomic_store(&board->ended, true);
@@ -156,15 +193,32 @@ static void run(struct play *play, struct editor *editor, unsigned seconds) {
     editor_empty(editor);
 }
 
+static void report_violations(void) {
+    static const char *const names[WRONGS] = {"wrong_reads", "lost",       "overlaps",
+                                              "leaks",       "unreported", "others"};
+    for (unsigned i = 0; i < WRONGS; i++)
+        printf("figure: violations.soak_%s %llu violations\n", names[i],
+               atomic_load(&board->wrong[i]));
+    printf("figure: violations.moves %llu violations\n", atomic_load(&board->failures.n));
+    if (atomic_load(&board->failures.n) > 0)
+        printf("first violation: %s\n", board->failures.first);
+}
+
 static int report(const struct play *play, const struct editor *editor) {
     unsigned long long reads = 0;
     for (unsigned i = 0; i < ROLES; i++) {
         reads += atomic_load(&board->reads[i]);
         if (atomic_load(&board->reads[i]) == 0)
-            violate("role %u never read a value", i);
+            violate(OTHER, "role %u never read a value", i);
     }
-    if (atomic_load(&board->publishes) == 0 || editor->moves == 0)
-        violate("nothing happened");
+    if (atomic_load(&board->publishes) == 0 || editor->moves == 0 || editor->rejected == 0)
+        violate(OTHER, "nothing happened");
+    printf("figure: soak.sections %u sections\n", board->sections);
+    printf("figure: soak.seconds %.1f s\n", play->took_s);
+    printf("figure: soak.edits_per_second %.1f edits/s\n", (double)editor->edits / play->took_s);
+    printf("figure: soak.refused_by_table %llu edits\n", editor->at_once);
+    printf("figure: soak.raw_writes %llu writes\n", atomic_load(&board->raw_writes));
+    printf("figure: soak.raw_reads %llu reads\n", atomic_load(&board->raw_reads));
     printf("figure: moves.edits %llu edits\n", editor->edits);
     printf("figure: moves.rejected %llu edits\n", editor->rejected);
     printf("figure: moves.done %llu moves\n", editor->moves);
@@ -176,34 +230,47 @@ static int report(const struct play *play, const struct editor *editor) {
     printf("figure: moves.manager_missed %llu calls\n", atomic_load(&board->away));
     printf("figure: moves.kills %u kills\n", play->kills);
     printf("figure: moves.manager_kills %u kills\n", play->manager_kills);
-    printf("figure: violations.moves %llu violations\n", atomic_load(&board->failures.n));
-    if (atomic_load(&board->failures.n) > 0)
-        printf("first violation: %s\n", board->failures.first);
+    report_violations();
     return atomic_load(&board->failures.n) > 0;
 }
 
+static bool arguments(struct play *play, struct editor *editor, int argc, char **argv) {
+    if (argc < 7)
+        return false;
+    play->program = argv[1];
+    play->directory = argv[2];
+    key = (uint32_t)strtoul(argv[3], NULL, 0);
+    play->seconds = (unsigned)strtoul(argv[4], NULL, 0);
+    board->sections = (unsigned)strtoul(argv[5], NULL, 0);
+    play->per_second = (unsigned)strtoul(argv[6], NULL, 0);
+    play->random = argc > 7 ? strtoull(argv[7], NULL, 0) : now_ns();
+    editor->random = play->random + 1;
+    snprintf(run_dir, sizeof run_dir, "%s/run", play->directory);
+    for (unsigned i = 0; i < board->sections && i < SECTIONS_MAX; i++)
+        atomic_init(&board->progress[i].name, i);
+    return play->seconds > 0 && play->per_second > 0 && board->sections >= WORKERS &&
+           board->sections <= SECTIONS_MAX;
+}
+
 int main(int argc, char **argv) {
-    if (argc < 5) {
-        fprintf(stderr, "usage: moves SHM-MANAGER DIRECTORY KEY SECONDS [SEED]\n");
+    static struct play play;
+    static struct editor editor = {.revive = revive_manager, .reviver = &play};
+    char table[256];
+    board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (!arguments(&play, &editor, argc, argv)) {
+        fprintf(stderr, "usage: moves SHM-MANAGER DIRECTORY KEY SECONDS SECTIONS EDITS-PER-SECOND "
+                        "[SEED]\n");
         return 2;
     }
-    struct play play = {.program = argv[1], .directory = argv[2]};
-    struct editor editor = {.revive = revive_manager, .reviver = &play};
-    char table[256];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setvbuf(stdout, NULL, _IOLBF, 0);
-    key = (uint32_t)strtoul(argv[3], NULL, 0);
-    play.random = argc > 5 ? strtoull(argv[5], NULL, 0) : now_ns();
     printf("seed: %llu\n", (unsigned long long)play.random);
-    editor.random = play.random + 1;
-    snprintf(run_dir, sizeof run_dir, "%s/run", play.directory);
     snprintf(table, sizeof table, "%s/state/sections.db", play.directory);
-    board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     start_manager(&play);
     editor.segment = attach(NULL);
     if (editor.segment != NULL) {
         editor_open(&editor, table);
-        run(&play, &editor, (unsigned)strtoul(argv[4], NULL, 0));
+        run(&play, &editor);
         editor_close(&editor);
         shmc_detach(editor.segment);
     }

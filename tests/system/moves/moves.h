@@ -9,25 +9,32 @@
 #include "../failures.h"
 #include "../play.h"
 
-#define SECTIONS    12u
-#define WORKERS     4u
-#define LARGEST     (UINT64_C(64) << 10)
-#define PATIENCE_MS 30000
+#define SECTIONS_MAX 1000u
+#define WORKERS      4u
+#define LARGEST      (UINT64_C(64) << 10)
+#define PATIENCE_MS  60000
 
 enum role { READ, VIEW, NEXT, FOLLOW, ANY, ROLES };
 
-/* Of one name in the table, whose section may be removed and made anew.  Stored around each
- * publish: the newest version is none before `done` and none behind `begun`, whoever is killed
- * where. */
+/* Of one row of the table, whose id is its index + 1.  Its section may be removed and made anew,
+ * and get another name.  `begun` and `done` are stored around each publish: the newest version is
+ * none before `done` and none behind `begun`, whoever is killed where.  Of a raw section `done`
+ * says that it was written. */
 struct progress {
     _Alignas(64) atomic_ullong begun, done; /* place_of() */
+    atomic_uint name;                       /* of name_section(); the editor's */
 };
 
+/* What must not be: a violation is one of these. */
+enum wrong { WRONG_READ, LOST, OVERLAP, LEAK, UNREPORTED, OTHER, WRONGS };
+
 struct board {
-    struct progress sections[SECTIONS];
+    unsigned sections; /* rows, at most */
+    struct progress progress[SECTIONS_MAX];
     atomic_bool stop;  /* for writers */
     atomic_bool ended; /* the last of them has: readers look at what is left */
-    atomic_ullong publishes, in_place, reads[ROLES], missed, away;
+    atomic_ullong publishes, in_place, raw_writes, raw_reads, reads[ROLES], missed, away;
+    atomic_ullong wrong[WRONGS];
     struct failures failures;
 };
 
@@ -47,10 +54,19 @@ static inline uint64_t version_of(unsigned long long place) {
 }
 
 /* One more violation; the first one's text is kept. */
-#define violate(...) failures_note(&board->failures, __VA_ARGS__)
+#define violate(wrong_, ...)                                                                       \
+    do {                                                                                           \
+        atomic_fetch_add(&board->wrong[wrong_], 1);                                                \
+        failures_note(&board->failures, __VA_ARGS__);                                              \
+    } while (0)
 
-void name_section(char name[16], unsigned section);
+/* The name that the row has, as far as the editor has come; of as many as there are rows twice. */
+void name_text(char text[16], unsigned name);
+void name_section(char text[16], unsigned section);
 void name_worker(char name[16], unsigned worker);
+
+/* With $SHM_TEST_BACKEND. */
+bool on_memfd(void);
 
 /* Under memfd a place that is new to a process comes from the manager, who is killed now and then.
  */
@@ -59,42 +75,21 @@ bool manager_away(int error);
 /* NULL: a violation. */
 shmc *attach(const char *worker);
 
-/* The words of one version; it has at least one. */
+/* Opens the row's section if there is one of its name and it is the row's; else NULL. */
+shmc_section *open_section(shmc *segment, unsigned section);
+
+/* The words of one version; it has at least one.  A raw section's are those of version 0. */
 void value_fill(uint64_t *to, size_t bytes, unsigned section, uint64_t incarnation,
                 uint64_t version);
 bool value_whole(const uint64_t *value, size_t bytes, unsigned section, uint64_t incarnation,
                  uint64_t version, char what[128]);
+void raw_fill(uint64_t *to, size_t bytes, unsigned section, uint64_t incarnation);
+/* Each of its words was written, or is 0 yet. */
+bool raw_right(const uint64_t *data, size_t bytes, unsigned section, uint64_t incarnation,
+               char what[128]);
 
 /* What the forked processes do until the board says stop. */
 void write_until_stopped(unsigned worker, uint64_t seed);
 void read_until_stopped(enum role role, uint64_t seed);
-
-/* ---- the editor */
-
-struct sqlite3;
-struct editor {
-    struct sqlite3 *table;
-    uint64_t random;
-    shmc *segment; /* to see what became of it */
-    void (*revive)(void *reviver);
-    void *reviver; /* who starts a manager that isn't there */
-    unsigned long long edits, rejected, moves, held;
-    uint64_t offsets[SECTIONS], incarnations[SECTIONS];
-    uint64_t space;  /* of no sections */
-    char last[1024]; /* edit */
-};
-
-/* `random`, `segment`, `revive` and `reviver` are set; makes the sections. */
-void editor_open(struct editor *editor, const char *table);
-void editor_close(struct editor *editor);
-
-/* A random edit that any time is good for. */
-void edit_at_random(struct editor *editor);
-
-/* One that takes something from a worker, who isn't there. */
-void edit_without(struct editor *editor, unsigned worker);
-
-/* Removes everything: none of the space may be left. */
-void editor_empty(struct editor *editor);
 
 #endif

@@ -14,6 +14,7 @@ struct input {
     enum role role;
     unsigned section;
     shmc_section *handle;
+    bool raw;                   /* when it was looked at last */
     uint64_t incarnation, last; /* that it got */
 };
 
@@ -22,11 +23,15 @@ static uint64_t buffer[LARGEST / 8];
 static shmc *segment;
 static uint64_t random_state;
 
-static void violated(const struct input *input, const char *what, const struct shmc_value *about) {
-    const unsigned long long done = atomic_load(&board->sections[input->section].done);
-    violate("%s of s%02u: %s (version %llu of incarnation %llu, before %llu of %llu; published "
+static void violated(enum wrong wrong, const struct input *input, const char *what,
+                     const struct shmc_value *about) {
+    char name[16];
+    const unsigned long long done = atomic_load(&board->progress[input->section].done);
+    name_section(name, input->section);
+    violate(wrong,
+            "%s of %s: %s (version %llu of incarnation %llu, before %llu of %llu; published "
             "%llu of %llu)",
-            role_names[input->role], input->section, what, (unsigned long long)about->version,
+            role_names[input->role], name, what, (unsigned long long)about->version,
             (unsigned long long)about->incarnation, (unsigned long long)input->last,
             (unsigned long long)input->incarnation, (unsigned long long)version_of(done),
             (unsigned long long)incarnation_of(done));
@@ -34,34 +39,26 @@ static void violated(const struct input *input, const char *what, const struct s
 
 /* Its section may have been removed, and be there again. */
 static bool opened(struct input *input) {
-    char name[16];
-    if (input->handle != NULL)
-        return true;
-    name_section(name, input->section);
-    const int r = shmc_open(&input->handle, segment, name, NULL);
-    if (r == 0)
-        return true;
-    if (r != -ENOENT && !manager_away(r))
-        violate("open %s: %d (%s)", name, r, shmc_last_error(segment));
-    input->handle = NULL;
-    return false;
+    if (input->handle == NULL)
+        input->handle = open_section(segment, input->section);
+    return input->handle != NULL;
 }
 
 /* `published`: the newest that its writer knew of before. */
 static void check_order(struct input *input, const struct shmc_value *about,
                         unsigned long long published, bool step) {
-    const unsigned long long begun = atomic_load(&board->sections[input->section].begun);
+    const unsigned long long begun = atomic_load(&board->progress[input->section].begun);
     if (about->incarnation != input->incarnation) {
         input->incarnation = about->incarnation;
         input->last = 0;
     }
     if (incarnation_of(begun) == about->incarnation && about->version > version_of(begun))
-        violated(input, "nobody published that", about);
+        violated(WRONG_READ, input, "nobody published that", about);
     if (input->role != FOLLOW && incarnation_of(published) == about->incarnation &&
         about->version < version_of(published))
-        violated(input, "it is older than what was published before", about);
+        violated(LOST, input, "it is older than what was published before", about);
     if (about->version < input->last || (step && about->version == input->last))
-        violated(input, "versions went back", about);
+        violated(WRONG_READ, input, "versions went back", about);
     input->last = about->version;
 }
 
@@ -73,9 +70,9 @@ static void check_value(struct input *input, const uint64_t *value, size_t bytes
     const uint64_t between =
         first || about->version <= input->last ? 0 : about->version - input->last - 1;
     if (!value_whole(value, bytes, input->section, about->incarnation, about->version, what))
-        violated(input, what, about);
+        violated(WRONG_READ, input, what, about);
     if (!first && about->missed != between)
-        violated(input, "what was missed doesn't add up", about);
+        violated(WRONG_READ, input, "what was missed doesn't add up", about);
     check_order(input, about, published, step);
     atomic_fetch_add(&board->missed, first ? 0 : about->missed);
     atomic_fetch_add(&board->reads[input->role], 1);
@@ -91,11 +88,35 @@ static void check_none(struct input *input, int r, const struct shmc_value *abou
     } else if (r == -ENODATA || (r == -ETIMEDOUT && about->incarnation != 0)) {
         if (same && version_of(published) > (r == -ENODATA ? 0 : input->last) &&
             (r == -ENODATA || input->incarnation == about->incarnation))
-            violated(input, "it says that there is nothing new", about);
+            violated(LOST, input, "it says that there is nothing new", about);
+    } else if (r == -EPROTOTYPE) {
+        input->raw = true;
     } else if (r != -EAGAIN && !manager_away(r)) {
-        violate("%s of s%02u: %d (%s)", role_names[input->role], input->section, r,
-                shmc_last_error(segment));
+        violated(OTHER, input, shmc_last_error(segment), about);
     }
+}
+
+/* Every word of a raw section is right at any time, and none is lost on its way elsewhere. */
+static void raw_once(struct input *input) {
+    struct shmc_section_info before, after;
+    char what[128] = "it was written, and is empty";
+    const unsigned long long done = atomic_load(&board->progress[input->section].done);
+    const int r = shmc_section_info(input->handle, &before);
+    input->raw = r == 0 ? before.kind == SHMC_RAW : input->raw;
+    if (r < 0)
+        check_none(input, r, &(struct shmc_value){0}, 0);
+    if (r < 0 || !input->raw)
+        return;
+    const ssize_t n = shmc_raw_read(input->handle, 0, buffer, before.size);
+    if (n < 0 || shmc_section_info(input->handle, &after) < 0 ||
+        after.incarnation != before.incarnation)
+        return;
+    const struct shmc_value about = {.incarnation = after.incarnation};
+    if (!raw_right(buffer, (size_t)n, input->section, after.incarnation, what))
+        violated(WRONG_READ, input, what, &about);
+    else if (incarnation_of(done) == after.incarnation && buffer[0] == 0)
+        violated(LOST, input, what, &about);
+    atomic_fetch_add(&board->raw_reads, 1);
 }
 
 static void view_once(struct input *input, unsigned long long published) {
@@ -112,7 +133,7 @@ static void view_once(struct input *input, unsigned long long published) {
         value_whole(data, bytes, input->section, about.incarnation, about.version, what);
     const int valid = shmc_valid(input->handle);
     if (valid == 1 && !whole)
-        violated(input, what, &about);
+        violated(WRONG_READ, input, what, &about);
     check_order(input, &about, published, false);
     atomic_fetch_add(&board->reads[VIEW], valid == 1);
 }
@@ -122,7 +143,11 @@ static bool take_once(struct input *input, int timeout_ms) {
     struct shmc_value about;
     if (!opened(input))
         return false;
-    const unsigned long long published = atomic_load(&board->sections[input->section].done);
+    if (input->raw) {
+        raw_once(input);
+        return false;
+    }
+    const unsigned long long published = atomic_load(&board->progress[input->section].done);
     ssize_t n;
     switch (input->role) {
     case VIEW:
@@ -145,20 +170,22 @@ static bool take_once(struct input *input, int timeout_ms) {
 }
 
 /* One sleeper for all sections that there are. */
-static void wait_any(struct input inputs[SECTIONS]) {
-    shmc_section *handles[SECTIONS];
-    unsigned of[SECTIONS], n = 0;
-    for (unsigned i = 0; i < SECTIONS; i++)
-        if (opened(&inputs[i])) {
+static void wait_any(struct input inputs[SECTIONS_MAX]) {
+    static shmc_section *handles[SECTIONS_MAX];
+    static unsigned of[SECTIONS_MAX];
+    unsigned n = 0;
+    for (unsigned i = 0; i < board->sections; i++)
+        if (opened(&inputs[i]) && !inputs[i].raw) {
             of[n] = i;
             handles[n++] = inputs[i].handle;
         }
     const int r = n == 0 ? -EIDRM : shmc_wait_any(handles, n, 100);
-    if (r >= (int)n || (r < 0 && r != -ETIMEDOUT && r != -EIDRM && !manager_away(r)))
-        violate("wait_any: %d (%s)", r, shmc_last_error(segment));
+    if (r >= (int)n ||
+        (r < 0 && r != -ETIMEDOUT && r != -EIDRM && r != -EPROTOTYPE && !manager_away(r)))
+        violate(OTHER, "wait_any: %d (%s)", r, shmc_last_error(segment));
     if (r >= 0 && r < (int)n)
         take_once(&inputs[of[r]], 0);
-    for (unsigned i = 0; i < SECTIONS; i++) /* and one that is gone is found */
+    for (unsigned i = 0; i < board->sections; i++) /* and one that is gone is found */
         take_once(&inputs[i], 0);
 }
 
@@ -166,15 +193,15 @@ static void wait_any(struct input inputs[SECTIONS]) {
 static void finish(struct input *input) {
     struct shmc_value about = {0};
     const bool steps = input->role == NEXT || input->role == FOLLOW || input->role == ANY;
-    const unsigned long long done = atomic_load(&board->sections[input->section].done);
-    const unsigned long long begun = atomic_load(&board->sections[input->section].begun);
+    const unsigned long long done = atomic_load(&board->progress[input->section].done);
+    const unsigned long long begun = atomic_load(&board->progress[input->section].begun);
     unsigned long long away;
     do {
         away = atomic_load(&board->away);
         while (take_once(input, 0) && steps)
             continue;
     } while (away != atomic_load(&board->away));
-    if (!opened(input))
+    if (!opened(input) || input->raw)
         return;
     ssize_t n;
     do
@@ -183,22 +210,22 @@ static void finish(struct input *input) {
     if (n < 0 ? n != -ENODATA
               : incarnation_of(done) == about.incarnation && begun == done &&
                     about.version != version_of(done))
-        violated(input, "the last publish isn't what is found", &about);
+        violated(LOST, input, "the last publish isn't what is found", &about);
     if (n >= 0 && steps && input->incarnation == about.incarnation && input->last != about.version)
-        violated(input, "it doesn't get to the last version", &about);
+        violated(LOST, input, "it doesn't get to the last version", &about);
 }
 
 void read_until_stopped(enum role role, uint64_t seed) {
-    static struct input inputs[SECTIONS];
+    static struct input inputs[SECTIONS_MAX];
     random_state = seed;
     segment = attach(NULL);
     if (segment == NULL)
         return;
-    for (unsigned i = 0; i < SECTIONS; i++)
+    for (unsigned i = 0; i < board->sections; i++)
         inputs[i] = (struct input){.role = role, .section = i};
     while (!atomic_load(&board->stop)) {
         const uint64_t random = random_next(&random_state);
-        struct input *input = &inputs[random % SECTIONS];
+        struct input *input = &inputs[random % board->sections];
         if (role == ANY)
             wait_any(inputs);
         else if (!take_once(input, (int)(random >> 8 & 0xffff) % 100) && input->handle == NULL)
@@ -208,9 +235,9 @@ void read_until_stopped(enum role role, uint64_t seed) {
     }
     while (!atomic_load(&board->ended))
         poll(NULL, 0, 1);
-    for (unsigned i = 0; i < SECTIONS; i++)
+    for (unsigned i = 0; i < board->sections; i++)
         finish(&inputs[i]);
-    for (unsigned i = 0; i < SECTIONS; i++)
+    for (unsigned i = 0; i < board->sections; i++)
         shmc_close(inputs[i].handle);
     shmc_detach(segment);
 }

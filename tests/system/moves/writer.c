@@ -14,44 +14,56 @@
 
 struct output {
     shmc_section *handle;
-    bool ours;
+    bool ours, raw;
     uint64_t size, incarnation, version; /* of the newest that was published */
     unsigned rounds;
 };
 
 static uint64_t value[LARGEST / 8];
+static char self[16];
 static shmc *segment;
 static uint64_t random_state;
 
-/* Is it ours, and what is its newest version?  As long as it is, nobody else publishes there. */
-static void look(struct output *output, unsigned section) {
+/* Others' sections are left alone until they are ours. */
+static bool open_ours(struct output *output, unsigned section, struct shmc_section_info *info) {
     char name[16];
-    struct shmc_section_info info;
-    struct shmc_value newest;
-    name_section(name, section);
-    output->ours = false;
-    output->rounds = 0;
-    if (output->handle != NULL && shmc_section_info(output->handle, &info) == -EIDRM) {
+    if (output->handle != NULL && shmc_section_info(output->handle, info) == -EIDRM) {
         shmc_close(output->handle);
         output->handle = NULL;
     }
-    if (output->handle == NULL && shmc_open(&output->handle, segment, name, NULL) < 0) {
-        output->handle = NULL;
+    name_section(name, section);
+    if (output->handle == NULL &&
+        (shmc_inspect(segment, name, info) < 0 || strcmp(info->owner, self) != 0))
+        return false;
+    if (output->handle == NULL)
+        output->handle = open_section(segment, section);
+    return output->handle != NULL && shmc_section_info(output->handle, info) == 0 && info->own;
+}
+
+/* Is it ours, and what is its newest version?  As long as it is, nobody else publishes there. */
+static void look(struct output *output, unsigned section) {
+    struct shmc_section_info info;
+    struct shmc_value newest;
+    output->ours = false;
+    output->rounds = 0;
+    if (!open_ours(output, section, &info))
         return;
-    }
-    if (shmc_section_info(output->handle, &info) < 0 || !info.own)
+    output->raw = info.kind == SHMC_RAW;
+    output->size = info.size;
+    output->incarnation = info.incarnation;
+    output->ours = output->raw;
+    if (output->raw)
         return;
     const ssize_t n = shmc_read(output->handle, value, sizeof value, &newest);
-    if (n == -EIDRM || manager_away((int)n))
+    if (n == -EIDRM || n == -EPROTOTYPE || manager_away((int)n))
         return;
     if (n < 0 && n != -ENODATA)
-        violate("the owner can't read %s: %zd (%s)", name, n, shmc_last_error(segment));
-    const unsigned long long done = atomic_load(&board->sections[section].done);
+        violate(OTHER, "the owner can't read %s: %zd (%s)", info.name, n, shmc_last_error(segment));
+    const unsigned long long done = atomic_load(&board->progress[section].done);
     if (incarnation_of(done) == newest.incarnation && version_of(done) > newest.version)
-        violate("the owner of %s finds version %llu; %llu was published", name,
+        violate(LOST, "the owner of %s finds version %llu; %llu was published", info.name,
                 (unsigned long long)newest.version, (unsigned long long)version_of(done));
     output->ours = true;
-    output->size = info.size;
     output->incarnation = newest.incarnation;
     output->version = newest.version;
 }
@@ -80,7 +92,7 @@ static int publish_in_place(const struct output *output, unsigned section, uint6
 }
 
 static int publish(struct output *output, unsigned section) {
-    struct progress *progress = &board->sections[section];
+    struct progress *progress = &board->progress[section];
     const uint64_t random = random_next(&random_state), version = output->version + 1;
     const unsigned long long place = place_of(output->incarnation, version);
     int r;
@@ -101,34 +113,49 @@ static int publish(struct output *output, unsigned section) {
     return r;
 }
 
+/* Its bytes say nothing of when they were written, so it gets the same ones each time. */
+static int write_raw(const struct output *output, unsigned section) {
+    if (random_next(&random_state) % 16 != 0)
+        return 0;
+    raw_fill(value, output->size, section, output->incarnation);
+    const ssize_t n = shmc_raw_write(output->handle, 0, value, output->size);
+    if (n < 0)
+        return (int)n;
+    atomic_store(&board->progress[section].done, place_of(output->incarnation, 1));
+    atomic_fetch_add(&board->raw_writes, 1);
+    return 0;
+}
+
 static void write_once(struct output *output, unsigned section) {
+    char name[16];
     if (!output->ours && output->rounds++ % LOOK_AGAIN == 0)
         look(output, section);
     if (!output->ours)
         return;
-    const int r = publish(output, section);
+    const int r = output->raw ? write_raw(output, section) : publish(output, section);
     if (r == 0 || r == -ECANCELED)
         return;
-    if (r != -EMSGSIZE && r != -EACCES && r != -EIDRM && !manager_away(r))
-        violate("publish in s%02u: %d (%s)", section, r, shmc_last_error(segment));
+    name_section(name, section);
+    if (r != -EMSGSIZE && r != -EACCES && r != -EIDRM && r != -EPROTOTYPE &&
+        !(r == -EINVAL && output->raw) && !manager_away(r))
+        violate(OTHER, "publish in %s: %d (%s)", name, r, shmc_last_error(segment));
     look(output, section);
 }
 
 void write_until_stopped(unsigned worker, uint64_t seed) {
-    static struct output outputs[SECTIONS];
-    char name[16];
+    static struct output outputs[SECTIONS_MAX];
     random_state = seed;
-    name_worker(name, worker);
-    segment = attach(name);
+    name_worker(self, worker);
+    segment = attach(self);
     if (segment == NULL)
         return;
     while (!atomic_load(&board->stop)) {
-        for (unsigned i = 0; i < SECTIONS; i++)
+        for (unsigned i = 0; i < board->sections; i++)
             write_once(&outputs[i], i);
         if (random_next(&random_state) % 16 == 0)
             sched_yield();
     }
-    for (unsigned i = 0; i < SECTIONS; i++)
+    for (unsigned i = 0; i < board->sections; i++)
         shmc_close(outputs[i].handle);
     shmc_detach(segment);
 }
