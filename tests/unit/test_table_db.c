@@ -82,9 +82,9 @@ START_TEST(checks_are_made_again) {
          "segment: mode must be '0660' or '0664' (UPDATE segment SET mode = ...)"},
         {"UPDATE segment SET lock_memory = 7", "segment: lock_memory must be a number from 0 to 1 "
                                                "(UPDATE segment SET lock_memory = ...)"},
-        {"INSERT INTO segment(id) VALUES(2)",
-         "segment: there must be one row, and there are 2: DELETE FROM segment WHERE id <> 1, after "
-         ".dbconfig enable_trigger off"},
+        {"INSERT INTO segment(id) VALUES(2)", "segment: there must be one row, and there are 2: "
+                                              "DELETE FROM segment WHERE id <> 1, after "
+                                              ".dbconfig enable_trigger off"},
         {"UPDATE worker SET instances = 0",
          "worker 'eye': instances must be a number from 1 to 1024 (UPDATE worker SET instances = "
          "...)"},
