@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The installed service in a real systemd: installed as the README says, looked at, reloaded,
-# explained by the journal, measured, disabled.
+# explained by the journal, measured, disabled; and bad edits in its journal.
 # Usage: test_systemd.sh BUILD-DIRECTORY
 # shellcheck source=tests/system/box.sh
 . "$(dirname "$0")/box.sh"
@@ -137,4 +137,45 @@ readme | sed 's/sudo //g' >"$box_root/tmp/readme.sh"
 ok "and it works" inside env USER=mallory sh -ex /tmp/readme.sh
 ok "the service runs" active shm-manager
 ok "and who was let in reads" says 0 'kept40' as mallory shmtool list
+
+# ---- bad edits: what shm-edits(7) says of each is what the journal has
+mkdir "$box_root/tmp/page"
+perl "$box_source/table_page.pl" "$box_root/tmp/page" "$source_dir"/daemon/shm-{table.5,edits.7}
+inside shmtool destroy --yes >/dev/null
+inside rm -f "$table" "$table-wal" "$table-shm" # so that ids begin again
+inside systemctl start shm-manager
+bad_edits() { # with the triggers and constraints switched off
+    inside bash -e -s "$table" <<'END' >"$work/rejected"
+        cd /tmp/page
+        edit() { sqlite3 "$1" '.dbconfig enable_trigger off' 'PRAGMA ignore_check_constraints = ON' "$2" >/dev/null; }
+        for begin in *.begin; do
+            [ -e "${begin%.begin}.applied" ] || sqlite3 "$1" "$(<"$begin")"
+        done
+        sqlite3 "$1" "UPDATE segment SET auto_apply = 0"
+        shmtool reload >/dev/null
+        sqlite3 "$1" ".backup /tmp/good.db"
+        for text in *.edit; do
+            example=${text%.edit}
+            # without a holder another id is no mistake
+            if [ ! -e "$example.rejected" ] || [ -e "$example.memfd" ] || grep -q 'SET id' "$example.sql"; then
+                continue
+            fi
+            edit "$1" "$(<"$example.sql")"
+            if shmtool reload >/dev/null 2>&1; then
+                echo "applied: $(<"$example.sql")" >&2
+                exit 1
+            fi
+            sed 's/^/table rejected: /' "$example.rejected"
+            sqlite3 "$1" ".restore /tmp/good.db"
+        done
+END
+}
+ok "bad edits are rejected" bad_edits
+ok "many of them" [ "$(wc -l <"$work/rejected")" -ge 35 ]
+in_journal() {
+    inside journalctl --sync
+    diff "$work/rejected" <(inside journalctl --no-pager -o cat -u shm-manager \
+        MESSAGE_ID=1785fb9ba1b949d08ceade14f33df87d | tail -n "$(wc -l <"$work/rejected")")
+}
+ok "the journal has each in the page's words, by its message id" in_journal
 box_down
