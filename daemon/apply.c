@@ -4,6 +4,7 @@
  * remember that it is done.  Whole or not at all.
  */
 #include "core/futex.h"
+#include "include.h"
 #include "journal.h"
 #include "manager.h"
 
@@ -369,6 +370,7 @@ int apply_choose(struct manager *m, struct table *ret) {
     if (made)
         journal(LOG_INFO, JOURNAL_APPLIED, "%s: made an empty table (shmtool table example)",
                 m->config.table);
+    include_files(&m->config);
     int r = read_table(m, ret);
     if (r == 0 && made)
         r = keep_good_table(m, ret);

@@ -19,6 +19,9 @@ static const char help[] =
     "  --key KEY          the segment's key, decimal or 0x hex (default: the table's)\n"
     "  --state-dir DIR    where state.db is (default: " SHM_STATE_DIR ")\n"
     "  --table FILE       the section table (default: STATE-DIR/sections.db)\n"
+    "  --sections-dir DIR apply its files NAME.sql to the table first; may be given several "
+    "times,\n"
+    "                     and a file hides one of the same name in a directory before its own\n"
     "  --runtime-dir DIR  where the socket and the leases are (default: " SHM_RUNTIME_DIR ")\n"
     "  --checkpoint-every SECONDS\n"
     "                     look for changed sections to save so often (default: 60; 0: never,\n"
@@ -74,11 +77,17 @@ static int complain(const char *what, const char *value) {
 
 int config_read(struct config *ret, int argc, char **argv) {
     static const struct option options[] = {
-        {"key", required_argument, NULL, 'k'},   {"state-dir", required_argument, NULL, 's'},
-        {"table", required_argument, NULL, 't'}, {"runtime-dir", required_argument, NULL, 'r'},
-        {"check", no_argument, NULL, 'c'},       {"checkpoint-every", required_argument, NULL, 'e'},
-        {"json", no_argument, NULL, 'j'},        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},     {NULL, 0, NULL, 0},
+        {"key", required_argument, NULL, 'k'},
+        {"state-dir", required_argument, NULL, 's'},
+        {"table", required_argument, NULL, 't'},
+        {"runtime-dir", required_argument, NULL, 'r'},
+        {"check", no_argument, NULL, 'c'},
+        {"checkpoint-every", required_argument, NULL, 'e'},
+        {"json", no_argument, NULL, 'j'},
+        {"sections-dir", required_argument, NULL, 'd'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0},
     };
     struct config c = {
         .state_dir = SHM_STATE_DIR, .runtime_dir = SHM_RUNTIME_DIR, .checkpoint_s = 60};
@@ -98,6 +107,11 @@ int config_read(struct config *ret, int argc, char **argv) {
             break;
         case 'r':
             r = read_path(c.runtime_dir, optarg);
+            break;
+        case 'd':
+            if (c.sections_dirs_n == CONFIG_SECTIONS_DIRS_MAX)
+                return complain("there are too many directories before it", optarg);
+            c.sections_dirs[c.sections_dirs_n++] = optarg;
             break;
         case 'c':
             c.check = true;

@@ -7,7 +7,10 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#define CONFIG_SECTIONS_DIRS_MAX 16
 
 struct config {
     bool key_given; /* else the table's */
@@ -15,6 +18,8 @@ struct config {
     bool check; /* validate and plan, change nothing */
     bool json;
     unsigned checkpoint_s; /* 0: only at the end, and when asked */
+    const char *sections_dirs[CONFIG_SECTIONS_DIRS_MAX];
+    size_t sections_dirs_n;
     char state_dir[PATH_MAX];
     char runtime_dir[PATH_MAX];
     char table[PATH_MAX]; /* sections.db */

@@ -182,4 +182,41 @@ if "${as_other[@]}" test -x "$build/tools/shmtool" -a ! -w "$db"; then
         "${as_other[@]}" "$build/tools/shmtool" table include --table "$db" "$vendor"
 fi
 chmod 0640 "$db"
+
+# ---- at the manager's start
+daemon_says() { # REGEX DIRECTORY...: it starts, with a line that it logs
+    local regex=$1 dirs=()
+    shift
+    : >"$work/manager.log"
+    for dir; do dirs+=(--sections-dir "$dir"); done
+    "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
+        --runtime-dir "$SHMC_RUNTIME_DIR" "${dirs[@]}" >>"$work/manager.log" 2>&1 &
+    manager=$!
+    shmtool status --wait 30000 >"$work/status" && grep -Eq -- "$regex" "$work/manager.log"
+}
+last_start() { shmtool list >"$work/list" && end_manager TERM; }
+rm -f "$db"
+rm "$vendor"/* "$local"/*
+file "$vendor/10-one" <<<"INSERT INTO section(name, owner, size) VALUES('one', 'w', 64) ON CONFLICT DO NOTHING;"
+file "$vendor/20-two" <<<"DELETE FROM section;"
+file "$local/20-two" <<<"INSERT INTO section(name, owner, size) VALUES('two', 'w', 64) ON CONFLICT DO NOTHING;"
+file "$local/15-bad" <<<"PRAGMA user_version = 3;"
+ok "the first start applies them" daemon_says "$vendor/10-one.sql is applied to the table" "$vendor" "$local"
+ok "and says what is wrong with one" grep -q "$local/15-bad.sql, line 1: .* not PRAGMA" "$work/manager.log"
+ok "the sections are there" last_start
+ok "both" diff <(awk 'NR > 1 { print $1 }' "$work/list") - <<<$'one\ntwo'
+once_more() { daemon_says 'serving key' "$vendor" "$local" && shmtool list >"$work/list" && end_manager TERM; }
+ok "the next one" once_more
+ok "finds nothing to change" says 1 '' grep 'is applied' "$work/manager.log"
+file "$vendor/30-three" <<<"INSERT INTO section(name, owner, size) VALUES('three', 'w', 64);"
+ok "--check finds nothing to do" says 0 '^0 change' \
+    daemon --check --sections-dir "$vendor" --sections-dir "$local"
+ok "as it leaves the files alone" has 'one=64 two=64'
+rm "$vendor/30-three.sql"
+ok "without the option there are none" daemon_says 'serving key'
+shmtool table rm one --reload >"$work/rm.log"
+ok "(it ends)" last_start
+ok "a table that is refused stops no start" sql "UPDATE worker SET instances = 2 WHERE name = 'w'"
+ok "nor is a file applied to it" daemon_says 'is refused as it is, so no file is applied' "$vendor" "$local"
+ok "and the last good one runs" says 0 two shmtool list
 exit $failed
