@@ -125,7 +125,9 @@ void dismiss(struct manager *manager, const char *who);
 char *status_reply(struct manager *manager);
 char *plan_reply(const struct plan *plan, int result);
 char *history_reply(struct manager *manager, unsigned limit);
-char *table_reply(struct manager *manager); /* the one that runs: the last good one */
+/* The one that runs: the last good one; or the one that did, `when` (state_db.h).  *result: as
+ * shmc_manager() gives it. */
+char *table_reply(struct manager *manager, const char *when, int *result);
 char *plain_reply(int result, const char *error);
 
 /* And in one line. */

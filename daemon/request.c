@@ -92,6 +92,12 @@ static void history(struct client *c, const char *argument) {
         server_reply(c, history_reply(c->manager, (unsigned)n), 0);
 }
 
+static void table(struct client *c, const char *when) {
+    int r;
+    char *reply = table_reply(c->manager, when, &r);
+    server_reply(c, reply, r);
+}
+
 static void answer(struct client *c, const char *text) {
     char verb[PROTOCOL_REQUEST_BYTES];
     snprintf(verb, sizeof verb, "%s", text);
@@ -107,7 +113,7 @@ static void answer(struct client *c, const char *text) {
     else if (strcmp(verb, "history") == 0)
         history(c, argument);
     else if (strcmp(verb, "table") == 0)
-        server_reply(c, table_reply(c->manager), 0);
+        table(c, argument);
     else if (strcmp(verb, "plan") == 0)
         plan(c, argument);
     else if (strcmp(verb, "reload") == 0)

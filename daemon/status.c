@@ -135,9 +135,18 @@ char *history_reply(struct manager *m, unsigned limit) {
     return text_of(history);
 }
 
-char *table_reply(struct manager *m) {
-    json_t *table = table_json(&m->table);
-    json_object_set_new(table, "generation", json_integer((json_int_t)m->layout.generation));
+char *table_reply(struct manager *m, const char *when, int *result) {
+    char error[512];
+    json_t *table;
+    *result = 0;
+    if (*when != '\0') {
+        *result = state_db_table_at(m->state, when, &table, error, sizeof error);
+        if (*result < 0)
+            return plain_reply(*result, error);
+    } else {
+        table = table_json(&m->table);
+        json_object_set_new(table, "generation", json_integer((json_int_t)m->layout.generation));
+    }
     json_object_set_new(table, "ok", json_true());
     return text_of(table);
 }

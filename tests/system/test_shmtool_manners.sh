@@ -248,6 +248,7 @@ completion() {
     ok "and those of table" grep -qx revert <(complete_line table re)
     ok "and options" grep -qx -- --follow <(complete_line get --fo)
     ok "and sections" grep -qx cam.right <(complete_line get cam.)
+    ok "and generations" grep -qx 2 <(complete_line rollback "")
     ok "and workers" grep -qx scribe <(complete_line run --worker sc)
     ok "and the conditions of check" grep -qx stale <(complete_line check --critical st)
     if command -v zsh >/dev/null; then

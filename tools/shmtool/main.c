@@ -43,7 +43,9 @@ const struct verb verbs[] = {
      verb_check},
     {"doctor", "F", "", 0, 0, "what is wrong on this host, and how to mend it",
      "With --fix mends what can be mended without harm to what runs.\n", verb_doctor},
-    {"diff", "", "", 0, 0, "how the table differs from what runs", "Exit status 1 when it does.\n",
+    {"diff", "", "[GENERATION [GENERATION]]", 0, 2, "how the table differs from what runs, or ran",
+     "With one GENERATION: from the table that ran then; with two: how the second one's differs\n"
+     "from the first's.  edit:N is an edit of the history.  Exit status 1 when they differ.\n",
      verb_diff},
     {"plan", "O", "", 0, 0, "what a reload would change", "", verb_plan},
     {"reload", "O", "", 0, 0, "apply the table now, whole or not at all",
@@ -62,6 +64,11 @@ const struct verb verbs[] = {
      "Without a manager its state.db is read.  With --wait it waits until the last edit is\n"
      "decided; the exit status is 1 when that was rejected, or in that time not decided.\n",
      verb_history},
+    {"rollback", "yO", "GENERATION", 1, 1, "put the table back as it was then, and apply it",
+     "Shows what changes and what the manager would do, and asks, before anything is written.\n"
+     "Rows get their ids back, so that data follows them; a section that was removed since comes\n"
+     "back empty.  edit:N is an edit of the history.\n",
+     verb_rollback},
     {"destroy", "y", "", 0, 0, "remove the segment and stop the manager",
      "Asks first, when there is a terminal to ask on.\n", verb_destroy},
     {"table show", "", "[NAME]", 0, 1, "print the section table, or rows of it",
@@ -76,7 +83,7 @@ const struct verb verbs[] = {
      "read_group write_group.  Sizes may end in K, M, G or T; COLUMN= takes a value away.\n",
      verb_table_set},
     {"table rm", "l", "NAME", 1, 1, "remove a section, or those of a pattern", "", verb_table_rm},
-    {"table dump", "", "", 0, 0, "print the table as SQL, the same text for the same table",
+    {"table dump", "G", "", 0, 0, "print the table as SQL, the same text for the same table",
      "For git; shmtool table load takes it.\n", verb_table_dump},
     {"table load", "l", "[FILE]", 0, 1, "put the rows that FILE or stdin inserts in place of all",
      "One transaction.  Data stays with a section's name.\n", verb_table_load},

@@ -239,20 +239,13 @@ int verb_checkpoint(const struct tool *tool) {
 /* Without a manager its database is asked, where this user may read it. */
 static int read_history(const struct tool *tool, unsigned limit, json_t **ret) {
     struct state_db *db;
-    char path[PATH_BYTES], error[512] = "";
-    int code = state_path(tool, path);
+    int code = state_open(tool, "its history", &db);
     if (code != TOOL_OK)
         return code;
-    if (access(path, R_OK | W_OK) < 0)
-        return fail(tool, TOOL_ABSENT, "no manager answers, and its history %s can't be read: %s",
-                    path, strerror(errno));
-    int r = state_db_open(&db, path, error, sizeof error);
-    if (r < 0)
-        return fail(tool, TOOL_ABSENT, "no manager answers; %s", *error ? error : strerror(-r));
-    r = state_db_history(db, limit, ret);
+    int r = state_db_history(db, limit, ret);
     state_db_close(db);
     if (r < 0)
-        return fail(tool, TOOL_NO, "%s: %s", path, strerror(-r));
+        return fail(tool, TOOL_NO, "the history in state.db can't be read: %s", strerror(-r));
     json_object_set_new(*ret, "ok", json_true());
     return TOOL_OK;
 }

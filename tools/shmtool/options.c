@@ -41,6 +41,7 @@ static const struct row {
     {'y', "yes", NULL, "do not ask"},
     {'e', "every", "SECONDS", "the time between two looks (1)"},
     {'O', "force", NULL, "also what takes a section away from the worker that holds it"},
+    {'G', "generation", "WHEN", "the table that ran then: a generation, or edit:N of the history"},
     {'F', "fix", NULL, "mend what can be mended without harm"},
     {'a', "warning", "WHAT,...", "what is a warning (table, dead)"},
     {'c', "critical", "WHAT,...", "what is critical (manager, stale)"},
@@ -141,6 +142,9 @@ static bool set_option(struct tool *tool, char letter, const char *text) {
         return true;
     case 'W':
         tool->worker = text;
+        return true;
+    case 'G':
+        tool->generation = text;
         return true;
     case 'a':
         tool->warning = text;

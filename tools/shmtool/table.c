@@ -4,6 +4,7 @@
  */
 #include "tool.h"
 
+#include "state_db.h"
 #include "table_db.h"
 
 #include <errno.h>
@@ -68,6 +69,23 @@ int state_path(const struct tool *tool, char path[PATH_BYTES]) {
     if (code == TOOL_OK && access(path, F_OK) < 0)
         code = join(tool, path, dir, "/state/state.db");
     return code;
+}
+
+int state_open(const struct tool *tool, const char *what, struct state_db **ret) {
+    char path[PATH_BYTES], error[512] = "";
+    int code = state_path(tool, path);
+    if (code != TOOL_OK)
+        return code;
+    if (access(path, R_OK | W_OK) < 0)
+        return fail(tool, TOOL_ABSENT,
+                    "no manager answers, and %s in %s can't be read: %s (--state-dir)", what, path,
+                    strerror(errno));
+    int r = state_db_open(ret, path, error, sizeof error);
+    if (r < 0)
+        return fail(tool, TOOL_ABSENT, "no manager answers; %s", *error ? error : strerror(-r));
+    if (*error)
+        note(tool, "%s", error);
+    return TOOL_OK;
 }
 
 int table_failed(const struct tool *tool, sqlite3 *db, const char *path) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * diff: the table beside what runs.  edit: the table in an editor, with its plan before anything is
- * written.
+ * diff: the table beside what runs, or ran.  edit: the table in an editor, with its plan before
+ * anything is written.
  */
 #include "whole.h"
 
@@ -16,24 +16,39 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-int verb_diff(const struct tool *tool) {
-    char path[PATH_BYTES];
-    struct table running = {0}, wanted = {0};
-    size_t n = 0;
+/* ---- diff */
+
+/* What runs, or ran when the first operand says. */
+static int read_from(const struct tool *tool, struct table *ret) {
+    return tool->argc == 0 ? table_running(tool, ret) : table_then(tool, tool->argv[0], ret, NULL);
+}
+
+/* The table as it is, or was when the second says. */
+static int read_to(const struct tool *tool, char path[PATH_BYTES], struct table *ret) {
+    if (tool->argc > 1)
+        return table_then(tool, tool->argv[1], ret, NULL);
     int code = table_path(tool, path);
+    return code == TOOL_OK ? table_read(tool, path, ret) : code;
+}
+
+int verb_diff(const struct tool *tool) {
+    char path[PATH_BYTES] = "";
+    struct table from = {0}, to = {0};
+    size_t n = 0;
+    int code = read_to(tool, path, &to);
     if (code == TOOL_OK)
-        code = table_read(tool, path, &wanted);
-    if (code == TOOL_OK)
-        code = table_running(tool, &running);
+        code = read_from(tool, &from);
     if (code == TOOL_OK && tool->json) {
-        json_t *rows = table_compare_json(&running, &wanted);
+        json_t *rows = table_compare_json(&from, &to);
         n = json_array_size(rows);
-        print_json(json_pack("{s:b, s:s, s:o}", "ok", 1, "table", path, "differences", rows));
+        print_json(json_pack("{s:b, s:s?, s:s?, s:s?, s:o}", "ok", 1, "table", *path ? path : NULL,
+                             "from", tool->argc > 0 ? tool->argv[0] : NULL, "to",
+                             tool->argc > 1 ? tool->argv[1] : NULL, "differences", rows));
     } else if (code == TOOL_OK) {
-        n = table_compare(&running, &wanted, true);
+        n = table_compare(&from, &to, true);
     }
-    table_clear(&running);
-    table_clear(&wanted);
+    table_clear(&from);
+    table_clear(&to);
     return code != TOOL_OK ? code : n > 0 ? TOOL_NO : TOOL_OK;
 }
 
@@ -82,8 +97,7 @@ static void print_plan(const struct plan *plan) {
     grid_print(&grid);
 }
 
-/* What the manager would answer to "plan"; nothing where nothing runs. */
-static int show_plan(const struct tool *tool, const struct table *wanted) {
+int table_show_plan(const struct tool *tool, const struct table *wanted) {
     struct shmc_segment_info info;
     struct directory directory;
     struct layout layout = {0};
@@ -98,10 +112,10 @@ static int show_plan(const struct tool *tool, const struct table *wanted) {
         directory_open(&directory, info.base, info.bytes, &field) == 0 &&
         directory_load(&directory, &layout, &field) == 0) {
         bool *held = held_in(&directory, &layout);
-        if (held &&
-            plan_make(&plan, &layout, wanted, &(struct plan_facts){.worker_held = held}) < 0)
+        if (held && plan_make(&plan, &layout, wanted,
+                              &(struct plan_facts){.worker_held = held, .force = tool->force}) < 0)
             code = fail(tool, TOOL_NO, "the manager would refuse it: %s", plan.error);
-        else
+        else if (!tool->json)
             print_plan(&plan);
         free(held);
     }
@@ -134,7 +148,7 @@ static int run_editor(const struct tool *tool, const char *path) {
     return TOOL_OK;
 }
 
-static bool answered_yes(const char *question) {
+bool answered_yes(const char *question) {
     char answer[16];
     fprintf(stderr, "%s [y/N] ", question);
     return fgets(answer, sizeof answer, stdin) && (*answer == 'y' || *answer == 'Y');
@@ -158,7 +172,7 @@ static int edit_text(const struct tool *tool, const char *draft, const struct ta
             qsort(table.sections, table.sections_n, sizeof *table.sections, by_id);
             if (!tool->json)
                 table_compare(before, &table, true);
-            code = show_plan(tool, &table);
+            code = table_show_plan(tool, &table);
         }
         if (code == TOOL_OK) {
             *ret = table;
@@ -185,8 +199,9 @@ static int put_in_place(const struct tool *tool, const char *path, const struct 
     size_t n = table_compare(before, table, false);
     if (n > 0 && !tool->yes && !answered_yes("Write this into the table?"))
         return fail(tool, TOOL_NO, "nothing was written");
-    int code = n > 0 ? table_replace(tool, path, table, expected) : TOOL_OK;
-    return code == TOOL_OK ? table_replaced(tool, path, table, n) : code;
+    int code = n > 0 ? table_replace(tool, path, table, false, expected) : TOOL_OK;
+    return code == TOOL_OK ? table_replaced(tool, path, table, n, tool->reload ? "reload" : NULL)
+                           : code;
 }
 
 int verb_table_edit(const struct tool *tool) {

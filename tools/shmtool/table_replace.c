@@ -119,7 +119,7 @@ static bool still_says(const struct tool *tool, const char *path, const char *ex
     return same;
 }
 
-int table_replace(const struct tool *tool, const char *path, const struct table *table,
+int table_replace(const struct tool *tool, const char *path, const struct table *table, bool ids,
                   const char *expected) {
     sqlite3 *db;
     int code = table_open(tool, path, true, &db);
@@ -135,7 +135,7 @@ int table_replace(const struct tool *tool, const char *path, const struct table 
     if (r == SQLITE_OK)
         r = sqlite3_exec(db, make_room, NULL, NULL, NULL);
     if (r == SQLITE_OK)
-        r = insert_rows(db, table, tool->verb->run == verb_table_revert);
+        r = insert_rows(db, table, ids);
     if (r == SQLITE_OK)
         r = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
     if (r != SQLITE_OK)
@@ -151,11 +151,16 @@ static json_t *replaced_json(const char *path, const struct table *table, size_t
 }
 
 int table_replaced(const struct tool *tool, const char *path, const struct table *table,
-                   size_t differences) {
+                   size_t differences, const char *reload) {
     json_t *reply = NULL;
-    int code = tool->reload ? ask(tool, "reload", &reply) : TOOL_OK;
+    int code = reload ? ask(tool, reload, &reply) : TOOL_OK;
     if (code != TOOL_OK) {
-        note(tool, "%s has the new rows; what runs is as it was", path);
+        note(tool,
+             code == TOOL_ABSENT
+                 ? "%s has the new rows; a manager applies them at its start"
+                 : "%s has the new rows, and what runs is as it was; to give them up: shmtool "
+                   "table revert",
+             path);
         return code;
     }
     if (tool->json) {

@@ -16,6 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define MADE_FIRST (UINT64_C(1) << 48) /* the ids of what is in state.db alone */
+
 int table_read(const struct tool *tool, const char *path, struct table *ret) {
     char error[512] = "";
     struct table_db *db;
@@ -28,39 +30,78 @@ int table_read(const struct tool *tool, const char *path, struct table *ret) {
     return r < 0 ? fail(tool, TOOL_NO, "%s: %s", path, *error ? error : strerror(-r)) : TOOL_OK;
 }
 
+/* Those that workers made at run time are in no table of people's. */
+static void leave_made(struct table *table) {
+    while (table->sections_n > 0 && table->sections[table->sections_n - 1].id >= MADE_FIRST)
+        table->sections_n--;
+}
+
 static int last_good(const struct tool *tool, struct table *ret) {
     struct state_db *db;
-    char path[PATH_BYTES], error[512] = "";
-    int code = state_path(tool, path);
+    int code = state_open(tool, "its last good table", &db);
     if (code != TOOL_OK)
         return code;
-    if (access(path, R_OK | W_OK) < 0)
-        return fail(tool, TOOL_ABSENT,
-                    "no manager answers, and its last good table in %s can't be "
-                    "read: %s (--state-dir)",
-                    path, strerror(errno));
-    int r = state_db_open(&db, path, error, sizeof error);
-    if (r < 0)
-        return fail(tool, TOOL_ABSENT, "no manager answers; %s", *error ? error : strerror(-r));
-    r = state_db_good_table(db, ret);
+    int r = state_db_good_table(db, ret);
     state_db_close(db);
     if (r == -ENOENT)
-        return fail(tool, TOOL_NO, "%s: no table was ever applied", path);
-    return r < 0 ? fail(tool, TOOL_NO, "%s: %s", path, strerror(-r)) : TOOL_OK;
+        return fail(tool, TOOL_NO, "no table was ever applied");
+    return r < 0 ? fail(tool, TOOL_NO, "the last good table in state.db can't be read: %s",
+                        strerror(-r))
+                 : TOOL_OK;
+}
+
+static int take_reply(const struct tool *tool, const json_t *reply, struct table *ret) {
+    if (table_json_read(ret, reply) < 0)
+        return fail(tool, TOOL_NO,
+                    "the manager's table can't be understood; is it of this "
+                    "version? (shmtool status)");
+    leave_made(ret);
+    return TOOL_OK;
 }
 
 int table_running(const struct tool *tool, struct table *ret) {
     char error[512];
     json_t *reply;
-    int code = TOOL_OK, r = ask_quietly(tool, "table", &reply, error, sizeof error);
+    int code, r = ask_quietly(tool, "table", &reply, error, sizeof error);
     if (r == -ENOTCONN)
         code = last_good(tool, ret);
     else if (r < 0)
         code = fail(tool, TOOL_ABSENT, "%s", error);
-    else if (table_json_read(ret, reply) < 0)
-        code = fail(tool, TOOL_NO,
-                    "the manager's table can't be understood; is it of this "
-                    "version? (shmtool status)");
+    else
+        code = take_reply(tool, reply, ret);
+    json_decref(reply);
+    return code;
+}
+
+static int read_then(const struct tool *tool, const char *when, json_t **ret) {
+    char error[512];
+    struct state_db *db;
+    int code = state_open(tool, "its history", &db);
+    if (code != TOOL_OK)
+        return code;
+    int r = state_db_table_at(db, when, ret, error, sizeof error);
+    state_db_close(db);
+    return r < 0 ? fail(tool, TOOL_NO, "%s", error) : TOOL_OK;
+}
+
+int table_then(const struct tool *tool, const char *when, struct table *ret, json_t **about) {
+    char error[512], request[64];
+    json_t *reply;
+    if (snprintf(request, sizeof request, "table %s", when) >= (int)sizeof request)
+        return fail(tool, TOOL_USAGE, "'%.40s...' is neither a generation nor an edit", when);
+    int code = TOOL_OK, r = ask_quietly(tool, request, &reply, error, sizeof error);
+    if (r == -ENOTCONN)
+        code = read_then(tool, when, &reply);
+    else if (r < 0 && reply)
+        code = fail(tool, TOOL_NO, "%s", field_text(reply, NULL, "error"));
+    else if (r < 0)
+        code = fail(tool, TOOL_ABSENT, "%s", error);
+    else if (!json_object_get(reply, "edit")) /* an earlier one answers with what runs */
+        code = fail(tool, TOOL_NO, "the manager is of a version that keeps no earlier table");
+    if (code == TOOL_OK)
+        code = take_reply(tool, reply, ret);
+    if (code == TOOL_OK && about)
+        *about = json_incref(reply);
     json_decref(reply);
     return code;
 }
@@ -192,30 +233,39 @@ static size_t other_ids(const struct table *a, const struct table *b) {
     return n;
 }
 
+int table_look(const char *path, struct table *ret, char *error, size_t error_bytes) {
+    struct table_db *db;
+    int r = table_db_open(&db, path, error, error_bytes);
+    if (r < 0)
+        return r;
+    r = table_db_load(db, ret, error, error_bytes);
+    table_db_close(db);
+    return r;
+}
+
+size_t table_distance(const struct table *from, const struct table *to, bool ids) {
+    return table_compare(from, to, false) + (ids ? other_ids(from, to) : 0);
+}
+
 /* Rows that the manager refuses are no hindrance: they are what shall go. */
 static size_t differences_to(const char *path, const struct table *table, bool ids) {
     char error[512];
     struct table before = {0};
-    struct table_db *db;
     size_t n = SIZE_MAX;
-    if (table_db_open(&db, path, error, sizeof error) < 0)
-        return n;
-    if (table_db_load(db, &before, error, sizeof error) == 0)
-        n = table_compare(&before, table, false) + (ids ? other_ids(&before, table) : 0);
-    table_db_close(db);
+    if (table_look(path, &before, error, sizeof error) == 0)
+        n = table_distance(&before, table, ids);
     table_clear(&before);
     return n;
 }
 
-static int replace_by(const struct tool *tool, struct table *table) {
+static int replace_by(const struct tool *tool, struct table *table, bool ids) {
     char path[PATH_BYTES];
     int code = table_path(tool, path);
-    size_t differences =
-        code == TOOL_OK ? differences_to(path, table, tool->verb->run == verb_table_revert) : 0;
+    size_t differences = code == TOOL_OK ? differences_to(path, table, ids) : 0;
     if (code == TOOL_OK && differences > 0)
-        code = table_replace(tool, path, table, NULL);
+        code = table_replace(tool, path, table, ids, NULL);
     if (code == TOOL_OK)
-        code = table_replaced(tool, path, table, differences);
+        code = table_replaced(tool, path, table, differences, tool->reload ? "reload" : NULL);
     table_clear(table);
     return code;
 }
@@ -229,36 +279,43 @@ int verb_table_load(const struct tool *tool) {
         return code;
     code = table_from_text(tool, strcmp(name, "-") == 0 ? "stdin" : name, text, &table);
     free(text);
-    return code == TOOL_OK ? replace_by(tool, &table) : code;
+    return code == TOOL_OK ? replace_by(tool, &table, false) : code;
 }
 
 int verb_table_import(const struct tool *tool) {
     struct table table = {0};
     int code = table_from_database(tool, tool->argv[0], &table);
-    return code == TOOL_OK ? replace_by(tool, &table) : code;
+    return code == TOOL_OK ? replace_by(tool, &table, false) : code;
 }
 
 int verb_table_revert(const struct tool *tool) {
     struct table table = {0};
     int code = table_running(tool, &table);
-    return code == TOOL_OK ? replace_by(tool, &table) : code;
+    return code == TOOL_OK ? replace_by(tool, &table, true) : code;
 }
 
 int verb_table_dump(const struct tool *tool) {
     char path[PATH_BYTES];
     struct table table = {0};
-    int code = table_path(tool, path);
-    if (code == TOOL_OK)
+    json_t *about = NULL;
+    int code = tool->generation ? table_then(tool, tool->generation, &table, &about)
+                                : table_path(tool, path);
+    if (code == TOOL_OK && !tool->generation)
         code = table_read(tool, path, &table);
     if (code != TOOL_OK)
         return code;
     if (tool->json) {
         json_t *json = table_json(&table);
         json_object_set_new(json, "ok", json_true());
+        if (about) {
+            json_object_set(json, "generation", json_object_get(about, "generation"));
+            json_object_set(json, "edit", json_object_get(about, "edit"));
+        }
         print_json(json);
     } else {
         table_dump(stdout, &table);
     }
+    json_decref(about);
     table_clear(&table);
     return TOOL_OK;
 }

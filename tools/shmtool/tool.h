@@ -35,7 +35,7 @@ struct tool {
     const struct verb *verb;
     uint32_t key; /* 0: the library's default */
     const char *runtime_dir, *state_dir, *table;
-    const char *input, *output, *worker;
+    const char *input, *output, *worker, *generation;
     const char *warning, *critical, *ignore; /* of check */
     bool json, hex, follow, rates, reload, if_missing, yes, fix, force, help, version;
     double seconds;
@@ -155,6 +155,11 @@ int table_path(const struct tool *tool, char path[PATH_BYTES]);
 int state_path(const struct tool *tool, char path[PATH_BYTES]);
 
 struct sqlite3;
+struct state_db;
+
+/* Where no manager answers: opens its state.db, of which `what` is wanted ("its history"), when
+ * this user may.  TOOL_OK, or an exit code with the reason said. */
+int state_open(const struct tool *tool, const char *what, struct state_db **ret);
 
 /* Opens the table after table_db_open() has looked at it; TOOL_OK, or an exit code with the reason
  * said. */
@@ -223,6 +228,7 @@ int verb_table_include(const struct tool *tool);
 int verb_table_import(const struct tool *tool);
 int verb_table_revert(const struct tool *tool);
 int verb_diff(const struct tool *tool);
+int verb_rollback(const struct tool *tool);
 int verb_check(const struct tool *tool);
 int verb_doctor(const struct tool *tool);
 int verb_watch(const struct tool *tool);

@@ -18,6 +18,12 @@ _shmtool_names() { # list or workers, and the options that name the segment
     shmtool "$@" 2>/dev/null | awk 'NR > 1 { print $1 }'
 }
 
+_shmtool_generations() { # the options that name the segment
+    shmtool history 1000 "$@" 2>/dev/null | awk '{
+        for (i = 1; i < NF; i++)
+            if ($i == "applied") { if (!seen[$(i + 1)]++) print $(i + 1); next } }'
+}
+
 _shmtool() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local word verb='' second='' where=() words='' i
@@ -53,6 +59,7 @@ _shmtool() {
         words='manager table edited stale dead empty'
         ;;
     -W | --worker) words=$(_shmtool_names workers "${where[@]}") ;;
+    -G | --generation) words=$(_shmtool_generations "${where[@]}") ;;
     *)
         [ "${current:0:1}" != - ] ||
             words=$(_shmtool_options ${verb:+"$verb"} ${second:+"$second"})
@@ -66,6 +73,7 @@ _shmtool() {
         list | watch | check | checkpoint | get | put | 'table show' | 'table set' | 'table rm')
             words=$(_shmtool_names list "${where[@]}")
             ;;
+        diff | rollback) words=$(_shmtool_generations "${where[@]}") ;;
         workers | revoke) words=$(_shmtool_names workers "${where[@]}") ;;
         'table load' | 'table import') mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
         'table include') mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
