@@ -314,6 +314,7 @@ int state_db_open(struct state_db **ret, const char *path, char *error, size_t e
 void state_db_close(struct state_db *db) {
     if (db == NULL)
         return;
+    state_known_forget(db);
     sqlite3_close(db->sql);
     free(db);
 }
@@ -343,9 +344,11 @@ int state_db_intend(struct state_db *db, const char *who, const char *what,
     if (r == 0)
         r = state_items_stage(db, next, table);
     r = state_finish(db, r);
-    if (r == 0)
-        *edit = id;
-    return r;
+    if (r < 0)
+        return r;
+    state_known_intend(db, next, table, id);
+    *edit = id;
+    return 0;
 }
 
 /* The newest generation is kept whatever its age: a new segment counts on from it.  So are the last
@@ -378,7 +381,10 @@ int state_db_done(struct state_db *db, int64_t edit) {
     int r = state_begin(db);
     if (r == 0)
         r = close_edit(db, edit);
-    return state_finish(db, r);
+    r = state_finish(db, r);
+    if (r == 0)
+        state_known_done(db, edit);
+    return r;
 }
 
 int state_db_settle(struct state_db *db, uint64_t running_generation) {

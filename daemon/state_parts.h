@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the files of state.db share: its edits (state_db.c), the items that an edit changes
- * (state_items.c), what they were before (state_past.c), and the checkpoint (state_checkpoint.c).
+ * (state_stage.c, state_items.c), what these say as far as that is known without reading them
+ * (state_known.c), what they were before (state_past.c), and the checkpoint (state_checkpoint.c).
  */
 #ifndef SHM_DAEMON_STATE_PARTS_H
 #define SHM_DAEMON_STATE_PARTS_H
@@ -10,8 +11,16 @@
 
 #include <sqlite3.h>
 
+struct state_known {
+    bool in_force; /* stage 0 says what layout and table do */
+    int64_t edit;  /* that staged these; 0: none */
+    struct layout layout;
+    struct table table;
+};
+
 struct state_db {
     sqlite3 *sql;
+    struct state_known known;
 };
 
 /* An item is one row of the table, or one piece of the placement.  Stage 0 is in force; stage 1 is
@@ -43,6 +52,12 @@ int state_error(const struct state_db *db);
 
 /* Within a transaction: stages what differs from stage 0. */
 int state_items_stage(struct state_db *db, const struct layout *layout, const struct table *table);
+
+/* Behind the transaction: that edit was intended, or is done, or nothing is known any more. */
+void state_known_intend(struct state_db *db, const struct layout *layout, const struct table *table,
+                        int64_t edit);
+void state_known_done(struct state_db *db, int64_t edit);
+void state_known_forget(struct state_db *db);
 
 /* Makes it the new stage 0, or drops it. */
 int state_items_commit(struct state_db *db);
