@@ -95,7 +95,7 @@ static int only_rows(void *context, int action, const char *a, const char *b, co
     case SQLITE_INSERT:
     case SQLITE_DELETE:
     case SQLITE_UPDATE:
-        return rows_of(guard, false, a, NULL);
+        return rows_of(guard, false, a, "");
     case SQLITE_READ:
         return rows_of(guard, true, a, b);
     case SQLITE_SELECT:
