@@ -62,17 +62,22 @@ static int add(struct files *files, const char *dir, size_t index, const char *n
     return 0;
 }
 
+/* Whoever may lay a file there has a say in the table. */
+static bool is_everybodys(const struct stat *found) {
+    return (found->st_mode & S_IWOTH) != 0 && (found->st_mode & S_ISVTX) == 0;
+}
+
 static int list(struct files *files, const char *dir, size_t index) {
+    struct stat found;
     DIR *stream = opendir(dir);
     if (stream == NULL)
         return errno == ENOENT ? 0 : -errno;
-    int r = 0;
+    int r = fstat(dirfd(stream), &found) == 0 && is_everybodys(&found) ? -EPERM : 0;
     const struct dirent *entry;
     while (r == 0 && (errno = 0, entry = readdir(stream)) != NULL)
         if (is_included(entry->d_name))
             r = add(files, dir, index, entry->d_name);
-    if (r == 0)
-        r = -errno;
+    r = r == 0 ? -errno : r;
     closedir(stream);
     return r;
 }
@@ -101,11 +106,15 @@ static int read_file(const char *path, char **ret, char *error, size_t error_byt
         return r;
     }
     const bool is_null = S_ISCHR(found.st_mode) && found.st_rdev == makedev(1, 3);
-    int r = S_ISREG(found.st_mode) || is_null
-                ? table_run_read(from, path, ret, error, error_bytes)
-                : FAIL(-EINVAL,
-                       "%s is no regular file: a file of SQL is, and a link to /dev/null hides one",
-                       path);
+    int r;
+    if (!S_ISREG(found.st_mode) && !is_null)
+        r = FAIL(-EINVAL,
+                 "%s is no regular file: a file of SQL is, and a link to /dev/null hides one",
+                 path);
+    else if (is_everybodys(&found) && !is_null)
+        r = FAIL(-EPERM, "%s: everybody may write it: chmod o-w it", path);
+    else
+        r = table_run_read(from, path, ret, error, error_bytes);
     fclose(from);
     return r;
 }
@@ -234,7 +243,10 @@ int table_include(const char *path, const char *const *dirs, size_t dirs_n,
         r = list(&files, dirs[i], i);
         if (r == 0)
             continue;
-        snprintf(why, sizeof why, "%s can't be read: %s", dirs[i], strerror(-r));
+        snprintf(why, sizeof why,
+                 r == -EPERM ? "%s: everybody may write there: chmod o-w it"
+                             : "%s can't be read: %s",
+                 dirs[i], strerror(-r));
         table_one_line(why);
         told(context, dirs[i], TABLE_INCLUDED_FAILED, why);
         failed++;

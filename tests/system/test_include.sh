@@ -142,6 +142,20 @@ rm "$vendor/45-bad.sql"
 ln -s nowhere "$vendor/45-bad.sql"
 refused "a link to nowhere" " can't be read: No such file"
 rm "$vendor/45-bad.sql"
+file "$vendor/45-bad" <<<"DELETE FROM section;"
+chmod o+w "$vendor/45-bad.sql"
+refused "one that everybody may write" ': everybody may write it: chmod o-w it$'
+rm "$vendor/45-bad.sql"
+chmod o+w "$local"
+ok "a directory where everybody may" \
+    says 1 "^shmtool table include: $local: everybody may write there: chmod o-w it" include
+chmod o-w "$local"
+file "$vendor/45-bad" <<<"INSERT INTO section(name, owner, size) WITH RECURSIVE n(i) AS
+    (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500) SELECT 'much' || i, 'w', 1 FROM n;"
+no_room() { (ulimit -f 1; exec shmtool table include --table "$db" "$vendor" "$local"); }
+ok "a disk without room" says 1 "^shmtool table include: $vendor/45-bad.sql: .*(disk|full)" no_room
+ok "leaves the table as it was" has 'anew=7 first=3 fixed=100 free=100 good=5'
+rm "$vendor/45-bad.sql"
 ok "a directory that is none is told, and the others are applied" \
     says 1 "^shmtool table include: $vendor/10-base.sql can't be read: Not a directory" \
     include "$vendor/10-base.sql"
@@ -214,6 +228,19 @@ ok "--check finds nothing to do" says 0 '^0 change' \
 ok "as it leaves the files alone" has 'one=64 two=64'
 rm "$vendor/30-three.sql"
 ok "without the option there are none" daemon_says 'serving key'
+file "$vendor/30-three" <<<"INSERT INTO section(name, owner, size) VALUES('three', 'w', 64) ON CONFLICT DO NOTHING;"
+at_once() { # several of them: each waits for the others
+    local pids=() pid
+    for _ in {1..6}; do
+        include & pids+=($!)
+    done >"$work/at-once"
+    for pid in "${pids[@]}"; do wait "$pid" || return 1; done
+    [ "$(grep -c '30-three.sql is applied' "$work/at-once")" -eq 1 ]
+}
+rm "$local/15-bad.sql"
+ok "while it runs, and several at once, one of them applies a file" at_once
+ok "--reload puts it in force" says 0 '30-three.sql changes nothing' include --reload
+ok "as the manager says" says 0 three shmtool list
 shmtool table rm one --reload >"$work/rm.log"
 ok "(it ends)" last_start
 ok "a table that is refused stops no start" sql "UPDATE worker SET instances = 2 WHERE name = 'w'"
