@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What an edit does to the memory of sections whose control lines somebody damaged: those that move
+ * bring their values along, and those that stay are left to the tick.
+ */
+#include "backend.h"
+#include "plan_fixture.h"
+#include "relocate.h"
+
+#include <sys/mman.h>
+
+static struct segment segment;
+
+static void open_memory(void) {
+    const struct layout none = {0};
+    struct relocation *left;
+    char error[256];
+    start_with_x();
+    segment = (struct segment){.backend = &backend_sysv, .id = -1, .bytes = MIB};
+    segment.base = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(segment.base, MAP_FAILED);
+    segment.bells = calloc(running.bells_capacity + 1, sizeof(struct shm_bell));
+    ck_assert_ptr_nonnull(segment.bells);
+    ck_assert_int_eq(segment_prepare(&segment, &none, &running, &left, error, sizeof error), 0);
+}
+
+static void close_memory(void) {
+    munmap(segment.base, MIB);
+    free(segment.bells);
+    stop();
+}
+
+static void publish(const char *name, const char *text) {
+    struct segment_place place;
+    struct snapshot_writer writer;
+    ck_assert_int_eq(segment_place(&segment, &running, section(name), &place), 0);
+    ck_assert_int_eq(snapshot_take_over(&writer, &place.now, 1), 0);
+    ck_assert_int_eq(snapshot_publish(&writer, text, strlen(text)), 0);
+}
+
+static const char *value_of(const char *name) {
+    static char text[64];
+    struct segment_place place;
+    struct snapshot_reader reader;
+    struct snapshot_value value;
+    const void *data;
+    ck_assert_int_eq(segment_place(&segment, &running, section(name), &place), 0);
+    snapshot_reader_init(&reader, &place.now);
+    ck_assert_int_eq(snapshot_view(&reader, &data, &value), 0);
+    snprintf(text, sizeof text, "%.*s", (int)value.length, (const char *)data);
+    return text;
+}
+
+static bool is_damaged(const char *name) {
+    struct segment_place place;
+    return segment_place(&segment, &running, section(name), &place) == -EBADMSG;
+}
+
+static void damage(const char *name) {
+    memset((uint8_t *)segment.base + section(name)->ctl_off, 0x5a, sizeof(struct shm_control));
+    ck_assert(is_damaged(name));
+}
+
+static void edit(void) {
+    struct plan plan;
+    struct relocation *left;
+    ck_assert_int_eq(plan_make(&plan, &running, &table, NULL), 0);
+    ck_assert_int_eq(
+        segment_prepare(&segment, &running, &plan.next, &left, plan.error, sizeof plan.error), 0);
+    adopt(&plan);
+}
+
+START_TEST(a_damaged_section_moves_with_its_value) {
+    open_memory();
+    publish("a", "older");
+    publish("a", "newest");
+    publish("b", "other");
+    damage("a");
+    damage("b");
+    table.sections[0].size = 2000;
+    edit();
+    ck_assert_uint_eq(section("a")->incarnation, 1);
+    ck_assert_str_eq(value_of("a"), "newest");
+    ck_assert(is_damaged("b"));
+    ck_assert_uint_eq(segment_mend_controls(&segment, &running), 1);
+    ck_assert_str_eq(value_of("b"), "other");
+    ck_assert_uint_eq(segment_mend_controls(&segment, &running), 0);
+    close_memory();
+}
+END_TEST
+
+START_TEST(an_edit_of_others_looks_at_none) {
+    open_memory();
+    publish("a", "newest");
+    damage("a");
+    add("c", "y", 100);
+    table.sections[1].stale_ms = 5;
+    edit();
+    ck_assert(is_damaged("a"));
+    ck_assert(!is_damaged("c"));
+    ck_assert_uint_eq(segment_mend_controls(&segment, &running), 1);
+    ck_assert_str_eq(value_of("a"), "newest");
+    close_memory();
+}
+END_TEST
+
+UNIT_MAIN("segment_sections", a_damaged_section_moves_with_its_value,
+          an_edit_of_others_looks_at_none)
