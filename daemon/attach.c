@@ -5,6 +5,7 @@
 #include "core/process.h"
 #include "journal.h"
 #include "manager.h"
+#include "mend.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -137,6 +138,7 @@ static void grant(struct client *c, uint32_t index) {
     int fd;
     char text[PROTOCOL_TEXT_BYTES];
     moves_before_grant(m, index);
+    mend_heads(m, index);
     int r = revoke_leftovers(m, index, c->peer.uid, text, sizeof text);
     if (r < 0) {
         journal(LOG_ERR, JOURNAL_TROUBLE, "%s", text);

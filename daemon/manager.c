@@ -8,6 +8,7 @@
 #include "core/sysv.h"
 #include "elsewhere.h"
 #include "journal.h"
+#include "mend.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -188,6 +189,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
                 controls);
     leases_rescan(m);
     moves_look(m);
+    mend_heads(m, SHM_NONE);
     handout_look(m);
     stale_look(m, clock_mono_ns());
     refusals_look(&m->refusals, clock_mono_ns());

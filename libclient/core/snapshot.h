@@ -65,6 +65,10 @@ bool snapshot_left(const struct snapshot *before);
  * there. It may be killed at any point, and done again. */
 int snapshot_carry(struct snapshot *snapshot);
 
+/* Under the same condition, for a section that isn't moving: a head that is nonsense becomes that
+ * of the newest whole value that the buffers have, *version, or of none, 0.  Was it nonsense? */
+bool snapshot_mend(struct snapshot *place, uint64_t *version);
+
 /* Marks a place as left and wakes who sleeps there: the writer, behind its first publish elsewhere;
  * the manager, behind each flip that made a place RETIRED where nobody publishes any more (so that
  * sleepers find something else when they look the section up again), and before the space is

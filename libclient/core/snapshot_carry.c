@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The manager's part of a move: with nobody there to publish, it brings the newest value along.
+ * The manager's part, with nobody there to publish: in a move it brings the newest value along, and
+ * where somebody wrote over the head it finds out which that is.
  */
 #include "snapshot_parts.h"
 
@@ -62,4 +63,25 @@ int snapshot_carry(struct snapshot *snapshot) {
         return 0;
     }
     return -EBADMSG;
+}
+
+/* One store, which readers may come before or behind.  A value that was finished and not published
+ * counts as published with it: the next writer goes on from this head. */
+bool snapshot_mend(struct snapshot *place, uint64_t *version) {
+    uint32_t holder = 0;
+    *version = 0;
+    if (head_sane(shared_load_relaxed64(&place->shared->head), place->count))
+        return false;
+    for (uint32_t i = 0; i < place->count; i++) {
+        const struct shm_buffer *buffer = buffer_at(place, i);
+        const uint64_t seq = shared_load_relaxed64(&buffer->seq);
+        if (seq % 2 != 0 || seq / 2 > SHM_VERSION_MAX / 2 || seq / 2 <= *version ||
+            shared_load_relaxed64(&buffer->len) > place->room)
+            continue;
+        *version = seq / 2;
+        holder = i;
+    }
+    shared_store_release64(&place->shared->head, (uint64_t)holder << SHM_HEAD_BUFFER_SHIFT |
+                                                     *version << SHM_HEAD_VERSION_SHIFT);
+    return true;
 }

@@ -17,6 +17,12 @@ static inline uint32_t head_buffer(uint64_t head) {
     return (uint32_t)(head >> SHM_HEAD_BUFFER_SHIFT);
 }
 
+/* No writer lives to count beyond half of all versions. */
+static inline bool head_sane(uint64_t head, uint32_t count) {
+    return head_version(head) <= SHM_VERSION_MAX / 2 &&
+           (head_version(head) == 0 || head_buffer(head) < count);
+}
+
 static inline struct shm_buffer *buffer_at(const struct snapshot *snapshot, uint32_t index) {
     return (struct shm_buffer *)(void *)(snapshot->buffers + index * snapshot->stride);
 }

@@ -54,9 +54,7 @@ int snapshot_take_over(struct snapshot_writer *ret, struct snapshot *snapshot, u
     const uint64_t newest = MUTANT(COUNTS_ANEW) && place != snapshot ? 0 : head_version(head);
     /* What stands in the place before is no buffer of this one's. */
     const bool named = newest > 0 && place == snapshot && !MUTANT(FORGETS_CURRENT);
-    if (newest > SHM_VERSION_MAX / 2) /* no writer lives to count so far */
-        return -EBADMSG;
-    if (newest > 0 && head_buffer(head) >= place->count)
+    if (!head_sane(head, place->count))
         return -EBADMSG;
     const bool left = snapshot->before != NULL && !MUTANT(MARKS_TWICE) &&
                       (snapshot_left(snapshot->before) || MUTANT(LEAVES_UNMARKED));

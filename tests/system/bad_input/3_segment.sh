@@ -74,6 +74,18 @@ more_repairs() { [ "$(repairs)" -gt "$was" ]; }
 flip $(seq 0 37 4095)
 fine 'under a running manager, which mends them' await 30 more_repairs
 fine 'and says so' grep -q 'somebody wrote into the header' "$work/manager.log"
+sql "$(row "'x'")"
+shmtool reload >/dev/null
+printf first | shmtool put x
+head=$(($(shmtool list --json x | sed -n 's/.*"offset": \([0-9]*\),/\1/p') + 64))
+poke "$head" 255 8
+fine "a section's head, under the next who takes it over" shmtool put x -i <(printf second)
+fine 'who goes on' value_is x second
+poke "$head" 255 8
+fine 'and where there is none' await 30 value_is x second
+fine 'which is said' grep -q "'x': somebody wrote over its head; its newest whole value, version 2, is back" "$work/manager.log"
+sql "DELETE FROM section WHERE name = 'x'"
+shmtool reload >/dev/null
 
 kind 'another ABI'
 end_manager KILL
