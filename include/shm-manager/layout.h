@@ -75,6 +75,11 @@ enum shm_place {
 #define SHM_SECTION_NOTIFY_ALWAYS 0x10u /* each publish makes the wake-up call */
 #define SHM_SECTION_NOTIFY_NEVER  0x20u /* no publish does; waiting readers poll */
 #define SHM_SECTION_PINNED        0x40u /* the table fixed its offset */
+#define SHM_SECTION_TRANSIENT     0x80u /* made at run time, and goes with its worker's lease */
+
+/* shm_section.section_id: from here on of sections that a worker made at run time, which have no
+ * row in the table that people write. */
+#define SHM_SECTION_ID_MADE (UINT64_C(1) << 48)
 
 /* States of an attachment and of a worker: the low 8 bits of their word (epoch << 8 | state). */
 enum shm_lease_state {
@@ -211,7 +216,7 @@ struct shm_section {
     char name[SHM_NAME_BYTES];
     char owner[SHM_NAME_BYTES];
     char format[SHM_NAME_BYTES]; /* free text about the payload; "" = unsaid */
-    uint64_t section_id;         /* the table row's id; never reused */
+    uint64_t section_id;         /* the row's id, or SHM_SECTION_ID_MADE and up; never reused */
     uint64_t incarnation;        /* versions compare only within one */
     uint64_t changed_gen;        /* generation in which this descriptor last changed */
     uint64_t offset;             /* the whole extent, control block included */

@@ -38,7 +38,7 @@ __attribute__((format(printf, 2, 3))) static int refuse(const struct placer *pla
     va_start(args, format);
     vsnprintf(placer->error, placer->error_bytes, format, args);
     va_end(args);
-    return -EINVAL;
+    return -ENOSPC;
 }
 
 /* What was left before, and can be used as soon as somebody has gone. */

@@ -15,7 +15,7 @@
  * that find none get a new arena together.  `running` is what is in force: its directories, and
  * the space that it retired, are not overwritten by a directory that is not yet in force.
  *
- * 0; -EINVAL: there is no room, `error` says for what; -ENOMEM. */
+ * 0; -ENOSPC: there is no room, `error` says for what; -ENOMEM. */
 int place_sections(struct layout *next, const struct layout *running, const uint32_t *slots,
                    size_t n, char *error, size_t error_bytes);
 

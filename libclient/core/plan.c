@@ -124,6 +124,10 @@ int plan_place(struct planner *planner) {
     keep_left(planner);
     int r = place_sections(planner->next, planner->running, planner->fresh, planner->fresh_n,
                            plan->error, sizeof plan->error);
+    if (r == -ENOSPC) {
+        plan->full = true;
+        return -EINVAL;
+    }
     for (size_t i = 0; r == 0 && i < planner->fresh_n; i++) {
         struct shm_section *section = &planner->next->sections[planner->fresh[i]];
         section->crc = CRC32C_OF((const struct shm_section *)section);
@@ -182,13 +186,15 @@ int plan_end(struct planner *planner, int r) {
 static int add_section(struct planner *planner, const struct table_section *row) {
     struct layout *next = planner->next;
     const uint32_t slot = take_hole(planner);
-    if (slot >= next->bells_capacity)
+    if (slot >= next->bells_capacity) {
+        planner->plan->full = true;
         return plan_refuse(
             planner,
             "section '%s': the segment has doorbells for %u sections, and all are taken "
             "(remove some, or make a larger segment: UPDATE segment SET size = ..., "
             "`shmtool destroy`, and a new start)",
             row->name, next->bells_capacity);
+    }
     struct shm_section *section = &next->sections[slot];
     *section = (struct shm_section){
         .incarnation = next->generation,

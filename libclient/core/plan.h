@@ -38,6 +38,7 @@ struct plan {
     size_t changes_n;
     uint64_t used_before, used_after; /* bytes in arenas */
     char error[512];                  /* why the table was refused */
+    bool full;                        /* for want of room in the segment */
 };
 
 /* What the layout doesn't tell. */
@@ -51,6 +52,8 @@ struct plan_facts {
                                     any more.  NULL: none */
     const uint64_t *value_bytes; /* by slot: length of the newest value; 0: none.  NULL: not known,
                                     and nothing is refused for it */
+    const bool *given_up;        /* by slot: a section that its holder doesn't write any more, and
+                                    wants removed.  NULL: none */
     enum shm_backend backend;    /* of what runs; 0: any */
     bool force;                  /* also what takes something away from a holder */
 };

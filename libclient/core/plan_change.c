@@ -15,7 +15,8 @@ static uint32_t flags_of(const struct table_section *row) {
     static const uint32_t stamps[] = {0, SHM_SECTION_STAMP_COARSE, SHM_SECTION_STAMP_NONE};
     static const uint32_t notifies[] = {0, SHM_SECTION_NOTIFY_ALWAYS, SHM_SECTION_NOTIFY_NEVER};
     return stamps[row->stamp] | notifies[row->notify] | (row->persist ? SHM_SECTION_PERSIST : 0) |
-           (row->shared ? SHM_SECTION_SHARED : 0) | (row->pinned ? SHM_SECTION_PINNED : 0);
+           (row->shared ? SHM_SECTION_SHARED : 0) | (row->pinned ? SHM_SECTION_PINNED : 0) |
+           (row->transient ? SHM_SECTION_TRANSIENT : 0);
 }
 
 /* What comes from the row and needs no place. */
@@ -311,10 +312,25 @@ int plan_change_section(struct planner *planner, uint32_t slot, const struct tab
     return 0;
 }
 
+/* Its holder has stopped writing it, and said so. */
+static bool given_up(const struct planner *planner, uint32_t slot) {
+    const struct plan_facts *facts = planner->facts;
+    return facts != NULL && facts->given_up != NULL && facts->given_up[slot];
+}
+
+/* Nobody has the lease that it was to last as long as; who had it may linger. */
+static bool lapsed(const struct planner *planner, const struct shm_section *section) {
+    const struct plan_facts *facts = planner->facts;
+    return (section->flags & SHM_SECTION_TRANSIENT) != 0 &&
+           (facts == NULL || facts->worker_held == NULL ||
+            section->owner_index >= planner->running->workers_used ||
+            !facts->worker_held[section->owner_index]);
+}
+
 int plan_remove_section(struct planner *planner, uint32_t slot) {
     const struct shm_section *section = &planner->next->sections[slot];
-    const bool lingers = plan_lingers(planner, section->owner_index);
-    if (lingers && !planner->facts->force)
+    const bool lingers = plan_lingers(planner, section->owner_index) && !given_up(planner, slot);
+    if (lingers && !planner->facts->force && !lapsed(planner, section))
         return plan_refuse(
             planner,
             "section '%s': it can't be removed while worker '%s' holds its lease (end "

@@ -40,6 +40,7 @@ struct table_section {
     uint64_t offset; /* when pinned */
     bool shared;
     bool persist;
+    bool transient; /* made at run time, until its worker's lease ends */
     uint64_t stale_ms;
     enum table_stamp stamp;
     enum table_notify notify;
