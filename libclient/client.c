@@ -24,20 +24,21 @@ static const uint32_t detached = HANDLE_DETACHED, forked = HANDLE_FORKED;
 
 /* ---- options */
 
-static int copy_options(struct shmc_options *ret, const struct shmc_options *options,
-                        struct error *error) {
-    const uint8_t *bytes = (const uint8_t *)options;
-    if (options->size < sizeof options->size || options->size > OPTIONS_MAX)
-        return error_set(error, -EINVAL,
-                         "options.size is %zu; set it to sizeof (struct shmc_options)",
-                         options->size);
-    memcpy(ret, options, options->size < sizeof *ret ? options->size : sizeof *ret);
-    for (size_t i = sizeof *options; i < options->size; i++)
-        if (bytes[i] != 0)
+int options_copy(void *ret, size_t bytes, const void *from, const char *name, const char *type,
+                 struct error *error) {
+    const uint8_t *given = from;
+    size_t size;
+    memcpy(&size, from, sizeof size);
+    if (size < sizeof size || size > OPTIONS_MAX)
+        return error_set(error, -EINVAL, "%s.size is %zu; set it to sizeof (struct %s)", name, size,
+                         type);
+    memcpy(ret, from, size < bytes ? size : bytes);
+    for (size_t i = bytes; i < size; i++)
+        if (given[i] != 0)
             return error_set(error, -EINVAL,
-                             "options has fields that this library (%s) doesn't know; install a "
-                             "newer one",
-                             SHM_VERSION);
+                             "%s has fields that this library (%s) doesn't know; install a newer "
+                             "one",
+                             name, SHM_VERSION);
     return 0;
 }
 
@@ -62,7 +63,9 @@ static int read_key(struct settings *ret, struct error *error) {
 int settings_read(struct settings *ret, const struct shmc_options *options,
                   struct shmc_options *copy, struct error *error) {
     memset(copy, 0, sizeof *copy);
-    int r = options == NULL ? 0 : copy_options(copy, options, error);
+    int r = options == NULL
+                ? 0
+                : options_copy(copy, sizeof *copy, options, "options", "shmc_options", error);
     if (r < 0)
         return r;
     *ret = (struct settings){.key = copy->key,
@@ -106,15 +109,17 @@ void settings_report(const struct shmc_options *options, const struct settings *
 
 /* ---- handles */
 
-static shmc *handle_new(void) {
+static shmc *handle_new(const struct settings *settings, int timeout_ms) {
     shmc *segment = calloc(1, sizeof *segment);
     struct error *error = calloc(1, sizeof *error);
+    char *runtime_dir = strdup(settings->runtime_dir);
     uint32_t *state =
         mmap(NULL, SHM_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (segment == NULL || error == NULL || state == MAP_FAILED ||
+    if (segment == NULL || error == NULL || runtime_dir == NULL || state == MAP_FAILED ||
         madvise(state, SHM_PAGE, MADV_WIPEONFORK) < 0) {
         free(segment);
         free(error);
+        free(runtime_dir);
         if (state != MAP_FAILED)
             munmap(state, SHM_PAGE);
         return NULL;
@@ -123,6 +128,7 @@ static shmc *handle_new(void) {
     segment->state = state;
     segment->page = state;
     segment->error = error;
+    segment->home = (struct home){settings->key, timeout_ms, runtime_dir};
     segment->references = 1;
     return segment;
 }
@@ -131,6 +137,7 @@ void handle_release(shmc *segment) {
     if (__atomic_sub_fetch(&segment->references, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     free(segment->error);
+    free(segment->home.runtime_dir);
     free(segment);
 }
 
@@ -218,7 +225,7 @@ int shmc_attach(shmc **ret, const struct shmc_options *options) {
         settings_report(&copy, &settings, &error);
         return r;
     }
-    shmc *segment = handle_new();
+    shmc *segment = handle_new(&settings, copy.timeout_ms);
     if (segment == NULL)
         return -ENOMEM;
     r = attach(segment, &settings);

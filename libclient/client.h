@@ -98,10 +98,15 @@ struct parts {
     uint64_t bytes;
     uint64_t bells_bytes;
     uint64_t deadline_ns; /* of the attach; 0 when it is over */
+    bool hasty;           /* who asks now can do without */
+    uint64_t again_ns;    /* until then the hasty don't ask: the manager was away */
+};
+
+/* Where its manager is, and how long that is waited for. */
+struct home {
     uint32_t key;
-    bool hasty;        /* who asks now can do without */
-    uint64_t again_ns; /* until then the hasty don't ask: the manager was away */
-    char runtime_dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+    int timeout_ms;
+    char *runtime_dir;
 };
 
 /* Being a worker. */
@@ -128,6 +133,7 @@ struct shmc {
     uid_t creator; /* of the segment */
     struct standing standing;
     struct lock lock; /* of what follows, and of the section objects' bindings */
+    struct home home;
     struct ranges ranges;
     struct parts parts;
     struct bells bells;
@@ -180,6 +186,12 @@ struct settings {
     uint64_t deadline_ns; /* 0 = one try */
     pid_t holder;
 };
+
+/* Copies a struct that begins with its size and may be of another version; what is beyond ours must
+ * be zero.  -EINVAL; what is known of it is copied all the same. */
+int options_copy(void *ret, size_t bytes, const void *from, const char *name, const char *type,
+                 struct error *error);
+
 int settings_read(struct settings *ret, const struct shmc_options *options,
                   struct shmc_options *copy, struct error *error);
 
@@ -385,6 +397,9 @@ bool writer_follow(struct writer *writer, const struct snapshot *snapshot);
 void writer_catch_up(shmc *segment, struct writer *writer, bool open);
 
 /* ---- snapshot.c */
+
+/* Gets the section's writer ready for a publish. */
+int snapshot_ready(shmc_section *section);
 
 /* Reads the newest, or `version` if that isn't 0, and settles what it means for the object. */
 ssize_t snapshot_take(shmc_section *section, uint64_t version, void *buffer, size_t bytes,

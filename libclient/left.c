@@ -26,9 +26,9 @@ static bool is_removed(const shmc *segment) {
 }
 
 static bool has_successor(const shmc *segment) {
-    const struct settings settings = {.key = segment->parts.key,
-                                      .runtime_dir = segment->parts.runtime_dir};
-    char path[sizeof segment->parts.runtime_dir + 32], text[32], *end;
+    const struct settings settings = {.key = segment->home.key,
+                                      .runtime_dir = segment->home.runtime_dir};
+    char path[sizeof(((struct sockaddr_un *)NULL)->sun_path) + 32], text[32], *end;
     struct stat link;
     snprintf(path, sizeof path, "%s/%08x.segment", settings.runtime_dir, settings.key);
     if (lstat(path, &link) < 0 || !settings_trust(&settings, link.st_uid))

@@ -146,9 +146,7 @@ int parts_open(shmc *segment, const struct settings *settings, uint64_t *bytes) 
     if (r == 0)
         r = take_header(segment, settings, socket, deadline_ns);
     if (r == 0) {
-        segment->parts.key = settings->key;
         segment->parts.deadline_ns = settings->deadline_ns;
-        strcpy(segment->parts.runtime_dir, settings->runtime_dir); /* it fitted an address */
         segment->id = -1;
         *bytes = segment->parts.bytes;
         take_bells(segment, settings, socket, deadline_ns);
@@ -219,8 +217,8 @@ static int map_arena(shmc *segment, const struct shm_arena *arena, uint32_t inde
 
 /* One part of a running segment. */
 static int fetch_once(shmc *segment, struct protocol_map *map, int *fd, uint64_t deadline_ns) {
-    const struct settings settings = {.key = segment->parts.key,
-                                      .runtime_dir = segment->parts.runtime_dir,
+    const struct settings settings = {.key = segment->home.key,
+                                      .runtime_dir = segment->home.runtime_dir,
                                       .deadline_ns = deadline_ns};
     struct protocol_hello hello;
     int socket, r = connection_open(&socket, &settings, deadline_ns, &hello, segment->error);

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EXPECT_MAX 4096u
-
 static const char *const kind_names[] = {"?", "raw", "snapshot", "slots", "queue"};
 
 static const char *kind_name(uint32_t kind) {
@@ -240,17 +238,9 @@ int section_ready_to_write(shmc_section *section, enum shmc_kind kind) {
 static int read_expected(shmc_section *section, const struct shmc_expect *expect) {
     struct error *error = section->segment->error;
     struct shmc_expect copy = {0};
-    const uint8_t *bytes = (const uint8_t *)expect;
-    if (expect->size < sizeof expect->size || expect->size > EXPECT_MAX)
-        return error_set(error, -EINVAL,
-                         "expect.size is %zu; set it to sizeof (struct shmc_expect)", expect->size);
-    for (size_t i = sizeof copy; i < expect->size; i++)
-        if (bytes[i] != 0)
-            return error_set(error, -EINVAL,
-                             "expect has fields that this library (%s) doesn't know; install a "
-                             "newer one",
-                             SHM_VERSION);
-    memcpy(&copy, expect, expect->size < sizeof copy ? expect->size : sizeof copy);
+    int r = options_copy(&copy, sizeof copy, expect, "expect", "shmc_expect", error);
+    if (r < 0)
+        return r;
     if (copy.reserved != 0 || (unsigned)copy.kind > SHMC_QUEUE)
         return error_set(error, -EINVAL, "expect.kind is %u; it takes an enum shmc_kind",
                          (unsigned)copy.kind);

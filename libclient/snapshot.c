@@ -10,7 +10,7 @@
 
 /* ---- publishing */
 
-__attribute__((noinline, cold)) static int make_ready(shmc_section *section) {
+__attribute__((noinline, cold)) int snapshot_ready(shmc_section *section) {
     int r;
     do {
         r = section_ready_to_write(section, SHMC_SNAPSHOT);
@@ -28,7 +28,7 @@ static inline int ready_to_publish(shmc_section *section) {
         left_pace(section);
         return 0;
     }
-    return make_ready(section);
+    return snapshot_ready(section);
 }
 
 static int not_published(shmc_section *section, int code, size_t bytes) {
