@@ -6,6 +6,7 @@
 #include "core/futex.h"
 #include "include.h"
 #include "journal.h"
+#include "made_rows.h"
 #include "manager.h"
 
 #include <errno.h>
@@ -129,10 +130,12 @@ static int check_running(const struct manager *m, const struct table *t, char *e
     return 0;
 }
 
-static int make_plan(struct manager *m, const struct table *table, bool force, struct plan *plan) {
+static int make_plan(struct manager *m, struct table *table, bool force, struct plan *plan) {
     struct moves moves;
     leases_rescan(m); /* an end may change the layout */
-    int r = moves_gather(m, table, force, &moves);
+    int r = made_add(m, table, plan->error, sizeof plan->error);
+    if (r == 0)
+        r = moves_gather(m, table, force, &moves);
     if (r < 0)
         return r;
     r = plan_make(plan, &m->layout, table, &moves.facts);
@@ -213,23 +216,37 @@ int apply_publish(struct manager *m, const char *who, const char *what, const st
     return 0;
 }
 
+/* The edit is in force: what can't be locked now isn't locked. */
+static void lock_memory(struct manager *m, const struct table *table) {
+    char error[256];
+    if ((table->lock_memory || m->table.lock_memory) &&
+        segment_lock(&m->segment, &m->layout, table->lock_memory, error, sizeof error) < 0)
+        journal(LOG_WARNING, JOURNAL_TROUBLE, "%s", error);
+}
+
+int apply_layout(struct manager *m, const char *who, const char *what, struct layout *next,
+                 const struct table *table, char *error, size_t error_bytes) {
+    struct relocation *replaced;
+    int r = segment_prepare(&m->segment, &m->layout, next, &replaced, error, error_bytes);
+    if (r == 0) {
+        if (!m->segment.adopted && image_header(&m->segment.image)->generation == 0)
+            checkpoint_restore(m, next);
+        r = apply_publish(m, who, what, next, table, error, error_bytes);
+    }
+    segment_settle(&m->segment, &m->layout); /* as it is now, whatever became of it */
+    segment_leave(replaced, r == 0 ? &m->layout : NULL);
+    if (r == 0)
+        lock_memory(m, table);
+    return r;
+}
+
 static int carry_out(struct manager *m, const char *who, const struct wanted *w,
                      struct plan *plan) {
     char what[512] = "a fresh directory";
     struct verdict *v = &m->verdict;
-    struct relocation *replaced;
-    int r =
-        segment_prepare(&m->segment, &m->layout, &plan->next, &replaced, v->error, sizeof v->error);
-    if (r == 0) {
-        if (!m->segment.adopted && image_header(&m->segment.image)->generation == 0)
-            checkpoint_restore(m, &plan->next);
-        if (plan->changes_n > 0)
-            describe(plan, what, sizeof what);
-        r = apply_publish(m, who, what, &plan->next, &w->table, v->error, sizeof v->error);
-    }
-    segment_settle(&m->segment, &m->layout); /* as it is now, whatever became of it */
-    segment_leave(replaced, r == 0 ? &m->layout : NULL);
-    return r;
+    if (plan->changes_n > 0)
+        describe(plan, what, sizeof what);
+    return apply_layout(m, who, what, &plan->next, &w->table, v->error, sizeof v->error);
 }
 
 static bool same_workers(const struct table *a, const struct table *b) {
@@ -270,14 +287,6 @@ static void take_group(struct manager *m, const struct wanted *w) {
     m->group_missing = w->group_missing;
 }
 
-/* The edit is in force: what can't be locked now isn't locked. */
-static void lock_memory(struct manager *m, const struct table *table) {
-    char error[256];
-    if ((table->lock_memory || m->table.lock_memory) &&
-        segment_lock(&m->segment, &m->layout, table->lock_memory, error, sizeof error) < 0)
-        journal(LOG_WARNING, JOURNAL_TROUBLE, "%s", error);
-}
-
 static int apply_wanted(struct manager *m, const char *who, bool force, struct wanted *w,
                         struct plan *plan) {
     struct verdict *v = &m->verdict;
@@ -305,7 +314,8 @@ static int apply_wanted(struct manager *m, const char *who, bool force, struct w
     if (r < 0)
         return r;
     take_group(m, w);
-    lock_memory(m, &w->table);
+    if (m->table.lock_memory != w->table.lock_memory)
+        lock_memory(m, &w->table);
     table_clear(&m->table);
     free(m->worker_uids);
     m->table = w->table;
@@ -351,7 +361,7 @@ static void empty_table(struct manager *m, struct table *ret) {
 /* The file is gone, but there was a table once: what it said is not taken for unsaid. */
 static int keep_good_table(struct manager *m, struct table *ret) {
     struct table good = {0};
-    bool lost = state_db_good_table(m->state, &good) == 0 && good.sections_n > 0;
+    bool lost = state_db_good_table(m->state, &good) == 0 && made_first(&good) > 0;
     table_clear(&good);
     if (!lost)
         return 0;

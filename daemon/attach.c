@@ -49,6 +49,22 @@ int attach_may_read(const struct client *c, char *text, size_t bytes) {
     return r;
 }
 
+static bool is_holder(const struct client *c, const struct lease *lease) {
+    const struct lease_record *r = &lease->record;
+    return c->peer.uid == r->uid || c->peer.uid == 0 ||
+           (c->peer.pid != 0 && c->peer.pid == r->pid && c->peer.pid_start == r->pid_start);
+}
+
+const struct lease *attach_lease(const struct client *c, uint32_t attachment, uint64_t epoch) {
+    for (const struct lease *l = c->manager->leases.first; l != NULL; l = l->next)
+        if (l->record.attachment == attachment && l->record.attachment_epoch == epoch)
+            return l->state == SHM_LEASE_LEASED && !l->superseded && l->worker != SHM_NONE &&
+                           is_holder(c, l)
+                       ? l
+                       : NULL;
+    return NULL;
+}
+
 static int may_be(const struct client *c, const struct table_worker *worker, struct answer *a) {
     const struct manager *m = c->manager;
     uid_t uid = m->worker_uids[worker - m->table.workers];
@@ -137,6 +153,7 @@ static void grant(struct client *c, uint32_t index) {
     struct lease *lease;
     int fd;
     char text[PROTOCOL_TEXT_BYTES];
+    made_before_grant(m, index);
     moves_before_grant(m, index);
     mend_heads(m, index);
     int r = revoke_leftovers(m, index, c->peer.uid, text, sizeof text);

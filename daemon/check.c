@@ -6,6 +6,7 @@
 #include "core/memfd.h"
 #include "core/sysv.h"
 #include "keeping.h"
+#include "made_rows.h"
 #include "manager.h"
 
 #include <errno.h>
@@ -74,6 +75,18 @@ static void print_text(const struct plan *plan, int result) {
            (unsigned long long)plan->used_before, (unsigned long long)plan->used_after);
 }
 
+/* What workers made stays beside the table's sections. */
+static int add_made(const struct layout *layout, struct table *table, struct plan *plan) {
+    struct table_section *rows;
+    size_t n;
+    int r = made_of_layout(layout, &rows, &n);
+    if (r < 0)
+        return r;
+    r = made_merge(table, rows, n, plan->error, sizeof plan->error);
+    free(rows);
+    return r;
+}
+
 static int make_plan(const struct config *config, struct plan *plan) {
     struct table table = {0};
     struct table_db *db = NULL;
@@ -91,12 +104,14 @@ static int make_plan(const struct config *config, struct plan *plan) {
         return r;
     }
     r = running(config, &table, &layout, &directory);
+    if (r == 0)
+        r = add_made(&layout, &table, plan);
     bool *held = r == 0 ? held_in(&directory, &layout) : NULL;
     struct plan_facts facts = {.backend = (enum shm_backend)directory.header.backend,
                                .worker_held = held};
     if (held != NULL)
         r = plan_make(plan, &layout, &table, &facts);
-    else
+    else if (plan->error[0] == '\0')
         snprintf(plan->error, sizeof plan->error, "segment.size %llu is too small",
                  (unsigned long long)table.size);
     if (directory.base != NULL)

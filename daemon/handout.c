@@ -85,18 +85,10 @@ static unsigned in_flight(struct manager *m, uid_t uid) {
 
 /* ---- who may have what */
 
-static bool is_holder(const struct client *c, const struct lease *lease) {
-    const struct lease_record *r = &lease->record;
-    return c->peer.uid == r->uid || c->peer.uid == 0 ||
-           (c->peer.pid != 0 && c->peer.pid == r->pid && c->peer.pid_start == r->pid_start);
-}
-
 static int may_write(const struct client *c, const struct protocol_map *map,
                      const struct shm_arena *arena, struct why *why) {
-    const struct lease *lease = leases_peek(c->manager, arena->owner_index);
-    if (lease != NULL && lease->state == SHM_LEASE_LEASED &&
-        lease->record.attachment == map->attachment &&
-        lease->record.attachment_epoch == map->attachment_epoch && is_holder(c, lease))
+    const struct lease *lease = attach_lease(c, map->attachment, map->attachment_epoch);
+    if (lease != NULL && lease->worker == arena->owner_index)
         return 0;
     return REFUSE(why, -EACCES,
                   "arena %u can be written by the holder of worker '%s' alone, and that isn't you",

@@ -188,6 +188,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
                 "they are mended",
                 controls);
     leases_rescan(m);
+    made_look(m);
     moves_look(m);
     mend_heads(m, SHM_NONE);
     handout_look(m);

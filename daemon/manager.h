@@ -11,6 +11,7 @@
 #include "core/plan.h"
 #include "core/table.h"
 #include "leases.h"
+#include "made.h"
 #include "moves.h"
 #include "refusals.h"
 #include "segment.h"
@@ -56,6 +57,7 @@ struct manager {
     struct server server;
     struct debt *debts; /* descriptors in flight to peers that hung up */
     struct stale stale;
+    struct made made;
     struct checkpoint checkpoint;
     uint64_t repairs;
     bool destroyed;
@@ -89,6 +91,10 @@ int apply_table(struct manager *manager, const char *who, bool force, struct pla
 int apply_publish(struct manager *manager, const char *who, const char *what,
                   const struct layout *next, const struct table *table, char *error,
                   size_t error_bytes);
+
+/* The same for one whose memory is not prepared yet. */
+int apply_layout(struct manager *manager, const char *who, const char *what, struct layout *next,
+                 const struct table *table, char *error, size_t error_bytes);
 
 /* Plans only. */
 int apply_plan(struct manager *manager, bool force, struct plan *plan);

@@ -162,6 +162,7 @@ void moves_look(struct manager *m) {
 
 static int on_soon(sd_event_source *source, void *userdata) {
     (void)source;
+    made_look(userdata);
     moves_look(userdata);
     return 0;
 }

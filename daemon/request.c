@@ -27,12 +27,11 @@ static void refuse_to_manage(struct client *c, const char *verb) {
     server_refuse(c, -EPERM, 0, text);
 }
 
-/* For the history and the journal. */
-static const char *peer_text(const struct client *c, char text[64]) {
+const char *request_peer(const struct client *c, char text[PEER_TEXT_BYTES]) {
     if (c->peer.pid == 0)
-        snprintf(text, 64, "uid %u in another PID namespace", c->peer.uid);
+        snprintf(text, PEER_TEXT_BYTES, "uid %u in another PID namespace", c->peer.uid);
     else
-        snprintf(text, 64, "uid %u pid %u", c->peer.uid, c->peer.pid);
+        snprintf(text, PEER_TEXT_BYTES, "uid %u pid %u", c->peer.uid, c->peer.pid);
     return text;
 }
 
@@ -46,12 +45,12 @@ static bool forced(struct client *c, const char *argument, bool *force) {
 }
 
 static void reload(struct client *c, const char *argument) {
-    char who[64];
+    char who[PEER_TEXT_BYTES];
     bool force;
     struct plan plan = {0};
     if (!forced(c, argument, &force))
         return;
-    int r = apply_table(c->manager, peer_text(c, who), force, &plan);
+    int r = apply_table(c->manager, request_peer(c, who), force, &plan);
     server_reply(c, r < 0 ? plain_reply(r, c->manager->verdict.error) : plan_reply(&plan, 0), r);
     plan_clear(&plan);
 }
@@ -68,18 +67,27 @@ static void plan(struct client *c, const char *argument) {
 
 static void destroy(struct client *c) {
     struct manager *m = c->manager;
-    char who[64];
+    char who[PEER_TEXT_BYTES];
     m->destroyed = true;
     journal(LOG_NOTICE, JOURNAL_STOPPED, "the segment is destroyed, as %s asked",
-            peer_text(c, who));
+            request_peer(c, who));
     server_reply(c, plain_reply(0, NULL), 0);
     sd_event_exit(m->event, 0);
 }
 
 static void take_back(struct client *c, const char *worker) {
-    char who[64], error[PROTOCOL_TEXT_BYTES];
+    char who[PEER_TEXT_BYTES], error[PROTOCOL_TEXT_BYTES];
     struct manager *m = c->manager;
-    int r = revoke_worker(m, peer_text(c, who), worker, error, sizeof error);
+    int r = revoke_worker(m, request_peer(c, who), worker, error, sizeof error);
+    server_reply(c, plain_reply(r, r < 0 ? error : NULL), r);
+}
+
+/* "NAME", or "--force NAME". */
+static void drop(struct client *c, const char *argument) {
+    char who[PEER_TEXT_BYTES], error[PROTOCOL_TEXT_BYTES];
+    const bool force = strncmp(argument, "--force ", 8) == 0;
+    int r = made_drop_named(c->manager, request_peer(c, who), argument + (force ? 8 : 0), force,
+                            error, sizeof error);
     server_reply(c, plain_reply(r, r < 0 ? error : NULL), r);
 }
 
@@ -105,7 +113,8 @@ static void answer(struct client *c, const char *text) {
     if (*argument != '\0')
         *argument++ = '\0';
     bool manages = strcmp(verb, "reload") == 0 || strcmp(verb, "destroy") == 0 ||
-                   strcmp(verb, "checkpoint") == 0 || strcmp(verb, "revoke") == 0;
+                   strcmp(verb, "checkpoint") == 0 || strcmp(verb, "revoke") == 0 ||
+                   strcmp(verb, "drop") == 0;
     if (manages && !may_manage(c))
         refuse_to_manage(c, verb);
     else if (strcmp(verb, "status") == 0)
@@ -122,25 +131,32 @@ static void answer(struct client *c, const char *text) {
         checkpoint_ask(c, argument);
     else if (strcmp(verb, "revoke") == 0)
         take_back(c, argument);
+    else if (strcmp(verb, "drop") == 0)
+        drop(c, argument);
     else if (strcmp(verb, "destroy") == 0)
         destroy(c);
     else
         server_refuse(c, -EINVAL, 0,
                       "the manager knows no such request: status, table, plan, history, reload, "
-                      "checkpoint, revoke, destroy");
+                      "checkpoint, revoke, drop, destroy");
 }
 
 /* Who may end the manager needn't be kept from using it up. */
-void request_handle(struct client *c, const char *text) {
+void request_handle(struct client *c, const union protocol_message *message) {
     struct account *account = c->account; /* outlives the client */
     const uint64_t from_ns = clock_mono_ns();
     const bool free = may_manage(c);
     const uint64_t rest_ns = free ? 0 : account_rest(account, from_ns);
     if (rest_ns > 0) {
-        server_postpone(c, text, rest_ns);
+        server_postpone(c, message, rest_ns);
         return;
     }
-    answer(c, text);
+    if (message->head.type == PROTOCOL_CREATE)
+        made_create(c, &message->create);
+    else if (message->head.type == PROTOCOL_DROP)
+        made_drop(c, &message->drop);
+    else
+        answer(c, message->request.text);
     const uint64_t now_ns = clock_mono_ns();
     if (!free)
         account_charge(account, now_ns, now_ns - from_ns);

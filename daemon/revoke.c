@@ -74,17 +74,12 @@ static int relocate(struct manager *m, const char *who, uint32_t worker, char *e
                     size_t bytes) {
     char what[SHM_NAME_BYTES + 32];
     struct layout next = {0};
-    struct relocation *replaced = NULL;
     snprintf(what, sizeof what, "fresh memory for worker '%s'", m->layout.workers[worker]);
     int r = segment_backend(&m->segment) == SHM_BACKEND_MEMFD
                 ? renew_arenas(m, worker, &next, error, bytes)
                 : leave_arenas(m, worker, &next, error, bytes);
     if (r == 0)
-        r = segment_prepare(&m->segment, &m->layout, &next, &replaced, error, bytes);
-    if (r == 0)
-        r = apply_publish(m, who, what, &next, &m->table, error, bytes);
-    segment_settle(&m->segment, &m->layout);
-    segment_leave(replaced, r == 0 ? &m->layout : NULL);
+        r = apply_layout(m, who, what, &next, &m->table, error, bytes);
     layout_clear(&next);
     return r;
 }

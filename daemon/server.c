@@ -142,7 +142,7 @@ static int on_postponed(sd_event_source *source, uint64_t usec, void *userdata) 
     (void)source;
     (void)usec;
     struct client *client = userdata;
-    char *request = client->postponed;
+    union protocol_message *request = client->postponed;
     client->postponed = NULL;
     sd_event_source_set_io_events(client->io, EPOLLIN);
     request_handle(client, request);
@@ -150,9 +150,11 @@ static int on_postponed(sd_event_source *source, uint64_t usec, void *userdata) 
     return 0;
 }
 
-void server_postpone(struct client *client, const char *request, uint64_t ns) {
+void server_postpone(struct client *client, const union protocol_message *request, uint64_t ns) {
     server_expect(client, 0);
-    client->postponed = strdup(request);
+    client->postponed = malloc(request->head.bytes);
+    if (client->postponed != NULL)
+        memcpy(client->postponed, request, request->head.bytes);
     if (client->postponed == NULL ||
         sd_event_add_time_relative(client->manager->event, &client->timer, CLOCK_MONOTONIC,
                                    ns / 1000, 10000, on_postponed, client) < 0)
@@ -163,13 +165,14 @@ void server_postpone(struct client *client, const char *request, uint64_t ns) {
 
 static void dispatch(struct client *client, const union protocol_message *message) {
     const bool idle = is_idle(client);
-    if (message->head.type == PROTOCOL_CLAIM && idle)
+    const uint16_t type = message->head.type;
+    if (type == PROTOCOL_CLAIM && idle)
         on_claim(client, &message->claim);
-    else if (message->head.type == PROTOCOL_REQUEST && idle)
-        request_handle(client, message->request.text);
-    else if (message->head.type == PROTOCOL_MAP && idle)
+    else if ((type == PROTOCOL_REQUEST || type == PROTOCOL_CREATE || type == PROTOCOL_DROP) && idle)
+        request_handle(client, message);
+    else if (type == PROTOCOL_MAP && idle)
         handout_map(client, &message->map);
-    else if (message->head.type == PROTOCOL_ACK && client->lease != NULL)
+    else if (type == PROTOCOL_ACK && client->lease != NULL)
         attach_acknowledge(client, &message->ack);
     else
         server_refuse(client, -EBADMSG, 0, "that message makes no sense here");

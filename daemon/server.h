@@ -26,13 +26,13 @@ struct client {
     struct peer peer;
     struct account *account; /* of peer.uid */
     sd_event_source *io, *timer;
-    bool waiting;                /* a claim that waits for the holder to go */
-    char worker[SHM_NAME_BYTES]; /* that it claimed */
-    struct lease *lease;         /* granted, not yet acknowledged */
-    bool handed;                 /* a part was sent */
-    char *checkpoint;            /* the pattern of one that it asked for; NULL: none */
-    char *postponed;             /* a request that has to wait; NULL: none */
-    char *reply;                 /* under way */
+    bool waiting;                      /* a claim that waits for the holder to go */
+    char worker[SHM_NAME_BYTES];       /* that it claimed */
+    struct lease *lease;               /* granted, not yet acknowledged */
+    bool handed;                       /* a part was sent */
+    char *checkpoint;                  /* the pattern of one that it asked for; NULL: none */
+    union protocol_message *postponed; /* a request that has to wait; NULL: none */
+    char *reply;                       /* under way */
     size_t reply_bytes, reply_sent;
     int reply_result;
 };
@@ -62,7 +62,7 @@ void server_refuse(struct client *client, int result, uint32_t holder, const cha
 void server_reply(struct client *client, char *reply, int result);
 
 /* Has the client's request handled later; it says nothing else meanwhile. */
-void server_postpone(struct client *client, const char *request, uint64_t ns);
+void server_postpone(struct client *client, const union protocol_message *request, uint64_t ns);
 
 /* Restarts or stops the clock of a client's silence. */
 void server_expect(struct client *client, unsigned ms);
@@ -76,6 +76,9 @@ void attach_claim(struct client *client);
 
 /* The acknowledgement of a grant. */
 void attach_acknowledge(struct client *client, const struct protocol_ack *ack);
+
+/* The lease of those numbers, if it is acknowledged and the peer is its holder; NULL. */
+const struct lease *attach_lease(const struct client *client, uint32_t attachment, uint64_t epoch);
 
 /* May the peer attach, by the segment's group and mode?  0, or -EACCES and why. */
 int attach_may_read(const struct client *client, char *text, size_t bytes);
@@ -95,7 +98,15 @@ bool handout_abandon(struct client *client);
 void handout_look(struct manager *manager);
 void handout_close(struct manager *manager);
 
-/* ---- request.c */
-void request_handle(struct client *client, const char *text);
+/* ---- request.c: REQUEST, CREATE and DROP, which cost the peer's user their time */
+void request_handle(struct client *client, const union protocol_message *message);
+
+/* For the history and the journal. */
+#define PEER_TEXT_BYTES 64
+const char *request_peer(const struct client *client, char text[PEER_TEXT_BYTES]);
+
+/* ---- made_requests.c */
+void made_create(struct client *client, const struct protocol_create *create);
+void made_drop(struct client *client, const struct protocol_drop *drop);
 
 #endif

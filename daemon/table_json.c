@@ -4,6 +4,7 @@
  * as a table, whoever wrote it.
  */
 #include "table_json.h"
+#include "made_rows.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,12 +24,13 @@ json_t *table_json_worker(const struct table_worker *w) {
 
 json_t *table_json_section(const struct table_section *s) {
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:b, s:I, s:s, s:s}", "name",
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:b, s:b, s:I, s:s, s:s}", "name",
         s->name, "owner", s->owner, "format", s->format, "read_group", s->read_group, "write_group",
         s->write_group, "kind", table_word(TABLE_KINDS, s->kind), "size", (json_int_t)s->size,
         "count", (json_int_t)s->count, "pinned", s->pinned, "offset", (json_int_t)s->offset,
-        "shared", s->shared, "persist", s->persist, "stale_ms", (json_int_t)s->stale_ms, "stamp",
-        table_word(TABLE_STAMPS, s->stamp), "notify", table_word(TABLE_NOTIFIES, s->notify));
+        "shared", s->shared, "persist", s->persist, "transient", s->transient, "stale_ms",
+        (json_int_t)s->stale_ms, "stamp", table_word(TABLE_STAMPS, s->stamp), "notify",
+        table_word(TABLE_NOTIFIES, s->notify));
 }
 
 static int read_name(char ret[SHM_NAME_BYTES], const char *text) {
@@ -94,14 +96,14 @@ int table_json_take_section(struct table *t, uint64_t id, const json_t *json) {
     struct table_section row = {.id = id};
     const char *name, *owner, *format, *readers, *writers, *kind, *stamp, *notify;
     json_int_t size, count, offset, stale;
-    int pinned, shared, persist;
-    int r =
-        json_unpack((json_t *)(uintptr_t)json,
-                    "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:b, s:I, s:s, s:s}",
-                    "name", &name, "owner", &owner, "format", &format, "read_group", &readers,
-                    "write_group", &writers, "kind", &kind, "size", &size, "count", &count,
-                    "pinned", &pinned, "offset", &offset, "shared", &shared, "persist", &persist,
-                    "stale_ms", &stale, "stamp", &stamp, "notify", &notify);
+    int pinned, shared, persist, transient = 0;
+    int r = json_unpack(
+        (json_t *)(uintptr_t)json,
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:b, s?b, s:I, s:s, s:s}", "name",
+        &name, "owner", &owner, "format", &format, "read_group", &readers, "write_group", &writers,
+        "kind", &kind, "size", &size, "count", &count, "pinned", &pinned, "offset", &offset,
+        "shared", &shared, "persist", &persist, "transient", &transient, "stale_ms", &stale,
+        "stamp", &stamp, "notify", &notify);
     if (r == 0 &&
         (read_name(row.name, name) < 0 || read_name(row.owner, owner) < 0 ||
          read_name(row.format, format) < 0 || read_name(row.read_group, readers) < 0 ||
@@ -115,6 +117,7 @@ int table_json_take_section(struct table *t, uint64_t id, const json_t *json) {
     row.offset = (uint64_t)offset;
     row.shared = shared;
     row.persist = persist;
+    row.transient = transient;
     row.stale_ms = (uint64_t)stale;
     void *grown = reallocarray(t->sections, t->sections_n + 1, sizeof row);
     if (grown == NULL)
@@ -125,16 +128,16 @@ int table_json_take_section(struct table *t, uint64_t id, const json_t *json) {
 }
 
 json_t *table_json(const struct table *t) {
-    json_t *workers = json_array(), *sections = json_array();
+    json_t *workers = json_array(), *sections = json_array(), *made = json_array();
     for (size_t i = 0; i < t->workers_n; i++)
         json_array_append_new(workers, table_json_worker(&t->workers[i]));
     for (size_t i = 0; i < t->sections_n; i++) {
         json_t *row = table_json_section(&t->sections[i]);
         json_object_set_new(row, "id", json_integer((json_int_t)t->sections[i].id));
-        json_array_append_new(sections, row);
+        json_array_append_new(made_is(t->sections[i].id) ? made : sections, row);
     }
-    return json_pack("{s:o, s:o, s:o}", "segment", table_json_segment(t), "workers", workers,
-                     "sections", sections);
+    return json_pack("{s:o, s:o, s:o, s:o}", "segment", table_json_segment(t), "workers", workers,
+                     "sections", sections, "made", made);
 }
 
 static json_t *rows_by_name(const struct table *t) {

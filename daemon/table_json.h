@@ -9,10 +9,11 @@
 
 #include <jansson.h>
 
-/* {"segment": {...}, "workers": [...], "sections": [...]} */
+/* {"segment": {...}, "workers": [...], "sections": [...], "made": [...]}: the last has the sections
+ * that workers made at run time. */
 json_t *table_json(const struct table *table);
 
-/* Back, checked by table_check(): 0, -EBADMSG, -ENOMEM. */
+/* Back, but for what workers made, checked by table_check(): 0, -EBADMSG, -ENOMEM. */
 int table_json_read(struct table *ret, const json_t *json);
 
 /* Do they say the same?  But for the ids: a row that was deleted and inserted again says no more

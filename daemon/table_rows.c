@@ -208,7 +208,7 @@ static int take_section(struct row *row, struct table *t) {
         return too_many(row, SECTIONS_MAX);
     struct table_section s = {0};
     set_label(row, "section", 1);
-    int r = read_number(row, 0, 1, INT64_MAX, &s.id);
+    int r = read_number(row, 0, 1, SHM_SECTION_ID_MADE - 1, &s.id);
     if (r == 0)
         r = read_text(row, 1, s.name);
     if (r == 0)

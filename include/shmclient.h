@@ -25,6 +25,8 @@
  *     -EBADMSG          the shared memory holds nonsense; shmc_last_error() names the field
  *     -EBUSY            held by another process (it is named), or by another thread's publish
  *     -ECHILD           used after fork; the child attaches for itself
+ *     -EDQUOT           more than the worker's may_create
+ *     -EEXIST           there is a section of that name
  *     -EIDRM            the section was removed, or the segment replaced: attach anew
  *     -EKEYREVOKED      the lease was taken back; what this process writes reaches nobody
  *     -EINVAL           an argument makes no sense
@@ -32,6 +34,7 @@
  *     -ENOENT           no such segment, worker or section
  *     -ENOTCONN         no manager answers, and this call needs one
  *     -ENODATA          nothing was published yet
+ *     -ENOSPC           no room in the segment
  *     -EPROTONOSUPPORT  the segment or the manager is of an ABI that this library can't use
  *     -EPROTOTYPE       another `format`, kind or size than expected
  *     -ETIME            the newest value is older than the section's stale_ms
@@ -155,7 +158,9 @@ struct shmc_section_info {
     uint64_t real_ns; /* when it was published; 0 = unknown */
     uint64_t age_ns;  /* UINT64_MAX = unknown */
     bool stale;
-    bool moving; /* to another place: its writer's next publish goes there */
+    bool moving;    /* to another place: its writer's next publish goes there */
+    bool made;      /* by its owner, with shmc_create() */
+    bool transient; /* made so, until its owner's lease ends */
     uint64_t aborted, wakes, wake_errors;
     uint64_t reserved[8];
 };
@@ -227,6 +232,57 @@ int shmc_open(shmc_section **ret, shmc *segment, const char *name,
 void shmc_close(shmc_section *section);
 
 int shmc_section_info(shmc_section *section, struct shmc_section_info *ret);
+
+/* ---- sections at run time */
+
+/* When a value is stamped with its time: to the nanosecond, to the clock's tick (4 ms), never. */
+enum shmc_stamp { SHMC_STAMP_PRECISE = 0, SHMC_STAMP_COARSE = 1, SHMC_STAMP_NONE = 2 };
+
+/* When a publish makes the wake-up call. */
+enum shmc_notify { SHMC_NOTIFY_DEMAND = 0, SHMC_NOTIFY_ALWAYS = 1, SHMC_NOTIFY_NEVER = 2 };
+
+#define SHMC_CREATE_EXCLUSIVE 0x1u /* -EEXIST also where it is there, and as it is asked for */
+#define SHMC_CREATE_TRANSIENT 0x2u /* it goes when this lease ends, however it ends */
+#define SHMC_CREATE_PERSIST   0x4u /* its values are saved, and come back after a reboot */
+
+/* As the columns of a section's row: shm-table(5). */
+struct shmc_create_options {
+    size_t size;            /* sizeof (struct shmc_create_options) */
+    enum shmc_kind kind;    /* SHMC_RAW or SHMC_SNAPSHOT; 0: the latter */
+    uint32_t count;         /* of a snapshot's buffers; 0: 4 */
+    uint64_t bytes;         /* of the largest value; raw: of the data */
+    const char *format;     /* NULL: none */
+    const char *read_group; /* memfd: the group that may read it; NULL: all who may attach */
+    uint64_t stale_ms;      /* 0: never */
+    enum shmc_stamp stamp;
+    enum shmc_notify notify;
+    uint32_t flags; /* SHMC_CREATE_* */
+    uint32_t reserved;
+};
+
+/* Makes a section, whose owner this worker is.  It counts against the worker's may_create; it is
+ * there for all when the call returns, and stays until shmc_drop(), over restarts of everything,
+ * but with SHMC_CREATE_TRANSIENT until the lease ends.  One that this worker made before, with the
+ * same options, is there already: 0.
+ *   -EACCES      attached as a reader, or the worker may make none
+ *   -EDQUOT      more than may_create, together with what it has made
+ *   -EEXIST      the name is another's, or was made with other options
+ *   -EINVAL      the name or an option makes no sense
+ *   -ENOMEM      the machine has no memory for it
+ *   -ENOSPC      the segment has no room for it
+ *   -ENOTCONN    no manager answers; or it went in the midst of it, and with SHMC_CREATE_EXCLUSIVE
+ *                nobody can tell whether the section that is there is this one
+ *   -ETIMEDOUT   it didn't in the attach's timeout_ms (five seconds at least) */
+int shmc_create(shmc *segment, const char *name, const struct shmc_create_options *options);
+
+/* Removes a section that this worker made.  Section objects of it are of no more use, in all
+ * threads and processes: -EIDRM; pointers into it, from shmc_raw_writable(), must not be used any
+ * more.
+ *   -EACCES      it is another's, or the table's
+ *   -EBUSY       it is being published at this moment, or a value is begun
+ *   -ENOENT      there is none of that name
+ *   and as shmc_create() */
+int shmc_drop(shmc *segment, const char *name);
 
 /* ---- raw: bytes at an offset, no protocol */
 

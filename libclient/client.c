@@ -128,7 +128,9 @@ static shmc *handle_new(const struct settings *settings, int timeout_ms) {
     segment->state = state;
     segment->page = state;
     segment->error = error;
-    segment->home = (struct home){settings->key, timeout_ms, runtime_dir};
+    segment->home.key = settings->key;
+    segment->home.timeout_ms = timeout_ms;
+    segment->home.runtime_dir = runtime_dir;
     segment->references = 1;
     return segment;
 }

@@ -75,6 +75,8 @@ static void describe(shmc *segment, const struct shm_section *found, uint64_t ge
         .pinned = (found->flags & SHM_SECTION_PINNED) != 0,
         .own = standing->worker[0] != '\0' && found->owner_index == standing->worker_index,
         .moving = found->state == SHM_PLACE_MOVING,
+        .made = found->section_id >= SHM_SECTION_ID_MADE,
+        .transient = (found->flags & SHM_SECTION_TRANSIENT) != 0,
         .stale_ms = found->stale_ms,
         .age_ns = UINT64_MAX,
     };

@@ -13,6 +13,9 @@
  *                    <------      MAP part        (memfd: any number of times)
  *   PART + fd        ------>      (or REFUSED; what came before must have been taken)
  *
+ *                    <------      CREATE or DROP a section
+ *   DONE             ------>
+ *
  *                    <------      REQUEST "status"
  *   REPLY, REPLY...  ------>      (pieces of a JSON text)
  *   DONE result      ------>
@@ -48,6 +51,8 @@ enum protocol_type {
     PROTOCOL_DONE,
     PROTOCOL_MAP,
     PROTOCOL_PART,
+    PROTOCOL_CREATE,
+    PROTOCOL_DROP,
 };
 
 /* First bytes of each message. */
@@ -115,6 +120,34 @@ struct protocol_map {
     uint64_t bytes; /* PART: of the object */
 };
 
+/* A section at run time, for who holds that lease; fields and flags as shmc_create() has them. */
+#define PROTOCOL_CREATE_EXCLUSIVE 0x1u
+#define PROTOCOL_CREATE_TRANSIENT 0x2u
+#define PROTOCOL_CREATE_PERSIST   0x4u
+struct protocol_create {
+    struct protocol_head head;
+    char name[SHM_NAME_BYTES];
+    char format[SHM_NAME_BYTES];
+    char read_group[SHM_NAME_BYTES];
+    uint64_t size;
+    uint64_t stale_ms;
+    uint32_t kind;
+    uint32_t count;
+    uint32_t stamp;
+    uint32_t notify;
+    uint32_t flags;
+    uint32_t attachment;
+    uint64_t attachment_epoch;
+};
+
+struct protocol_drop {
+    struct protocol_head head;
+    char name[SHM_NAME_BYTES];
+    uint32_t attachment;
+    uint32_t reserved;
+    uint64_t attachment_epoch;
+};
+
 struct protocol_request {
     struct protocol_head head;
     char text[PROTOCOL_REQUEST_BYTES];
@@ -133,6 +166,8 @@ union protocol_message {
     struct protocol_grant grant;
     struct protocol_ack ack;
     struct protocol_map map;
+    struct protocol_create create;
+    struct protocol_drop drop;
     struct protocol_request request;
     struct protocol_piece piece;
 };

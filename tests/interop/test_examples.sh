@@ -54,6 +54,7 @@ compile() {
 }
 start_manager
 edit_table <<<"INSERT INTO section(name, owner, size, format) VALUES('temps', 'temp-driver', 4096, 'temps/2');
+    UPDATE worker SET may_create = 1048576;
     INSERT INTO section(name, owner, kind, size) VALUES('lamp', 'lamp-driver', 'raw', 64);"
 run() {
     "$1" >"$1.out" || { cat "$1.out"; return 1; }
@@ -72,6 +73,7 @@ shmc_publish
 shmc_read ^the mean is 20.80$
 shmc_next ^version 2: 20.6$
 shmc_raw the lamp is on
+shmc_create ^two sensors are left
 shmc_inspect ^temps: version 2 of temp-driver
 shmc_manager "ok":true
 END

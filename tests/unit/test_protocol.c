@@ -135,6 +135,10 @@ START_TEST(each_type_has_its_shape) {
         TYPE(PROTOCOL_PART, protocol_map),
         TEXT(PROTOCOL_REQUEST, protocol_request, text, PROTOCOL_REQUEST_BYTES),
         TYPE(PROTOCOL_DONE, protocol_head),
+        TEXT(PROTOCOL_CREATE, protocol_create, name, SHM_NAME_BYTES),
+        TEXT(PROTOCOL_CREATE, protocol_create, format, SHM_NAME_BYTES),
+        TEXT(PROTOCOL_CREATE, protocol_create, read_group, SHM_NAME_BYTES),
+        TEXT(PROTOCOL_DROP, protocol_drop, name, SHM_NAME_BYTES),
 #undef TYPE
 #undef TEXT
     };

@@ -60,6 +60,10 @@ const struct verb verbs[] = {
      "maps reaches nobody.  With the backend sysv they move to another place, and the one before\n"
      "stays unused until that process is gone.\n",
      verb_revoke},
+    {"drop", "O", "NAME", 1, 1, "remove a section that a worker made at run time",
+     "One that its worker holds is refused, but with --force.  (Sections of the table: table "
+     "rm.)\n",
+     verb_drop},
     {"history", "w", "[N]", 0, 1, "the last N (20) edits and their outcome",
      "Without a manager its state.db is read.  With --wait it waits until the last edit is\n"
      "decided; the exit status is 1 when that was rejected, or in that time not decided.\n",

@@ -326,22 +326,33 @@ int verb_history(const struct tool *tool) {
     return code;
 }
 
-int verb_revoke(const struct tool *tool) {
-    char request[SHMC_NAME_BYTES + 16];
+/* A request about one worker or section; what is said of it is that it was done. */
+static int ask_about(const struct tool *tool, const char *verb, const char *what,
+                     const char *done) {
+    char request[SHMC_NAME_BYTES + 32];
     json_t *reply;
     if (strlen(tool->argv[0]) >= SHMC_NAME_BYTES)
-        return fail(tool, TOOL_USAGE, "'%.80s' is no worker's name", tool->argv[0]);
-    snprintf(request, sizeof request, "revoke %s", tool->argv[0]);
+        return fail(tool, TOOL_USAGE, "'%.80s' is no %s's name", tool->argv[0], what);
+    snprintf(request, sizeof request, "%s %s%s", verb, tool->force ? "--force " : "",
+             tool->argv[0]);
     int code = ask(tool, request, &reply);
     if (code != TOOL_OK)
         return code;
-    if (tool->json)
+    if (tool->json) {
         print_json(reply);
-    else {
-        printf("worker '%s' is free; its sections are in fresh memory\n", tool->argv[0]);
-        json_decref(reply);
+        return TOOL_OK;
     }
+    printf("%s '%s' is %s\n", what, tool->argv[0], done);
+    json_decref(reply);
     return TOOL_OK;
+}
+
+int verb_revoke(const struct tool *tool) {
+    return ask_about(tool, "revoke", "worker", "free; its sections are in fresh memory");
+}
+
+int verb_drop(const struct tool *tool) {
+    return ask_about(tool, "drop", "section", "gone");
 }
 
 static int confirm(const struct tool *tool) {

@@ -78,7 +78,7 @@ static double rate_of(const struct listing *earlier, const struct listing *now, 
 static json_t *section_json(const struct shmc_section_info *section) {
     return json_pack(
         "{s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:b, s:I, s:I, s:I,"
-        " s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b}",
+        " s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:b}",
         "name", json_text(section->name), "owner", json_text(section->owner), "kind",
         kind_name(section->kind), "format", json_text(section->format), "size",
         (json_int_t)section->size, "count", (json_int_t)section->count, "offset",
@@ -90,7 +90,8 @@ static json_t *section_json(const struct shmc_section_info *section) {
         (json_int_t)section->incarnation, "generation", (json_int_t)section->generation, "aborted",
         (json_int_t)section->aborted, "wakes", (json_int_t)section->wakes, "wake_errors",
         (json_int_t)section->wake_errors, "persist", section->persist, "shared", section->shared,
-        "pinned", section->pinned, "moving", section->moving);
+        "pinned", section->pinned, "moving", section->moving, "made", section->made, "transient",
+        section->transient);
 }
 
 static void print_list_json(const struct tool *tool, const struct listing *earlier,
@@ -111,7 +112,10 @@ static void section_row(struct grid *grid, const struct shmc_section_info *secti
     char span[TEXT_BYTES];
     bool snapshot = section->kind == SHMC_SNAPSHOT;
     grid_cell(grid, PLAIN, "%s", section->name);
-    grid_cell(grid, PLAIN, "%s", section->owner);
+    grid_cell(grid, PLAIN, "%s%s", section->owner,
+              section->transient ? " (transient)"
+              : section->made    ? " (made)"
+                                 : "");
     grid_cell(grid, PLAIN, "%s", kind_name(section->kind));
     grid_cell(grid, PLAIN, "%lu", section->size);
     grid_cell(grid, PLAIN, snapshot ? "%lu" : "-", section->version);

@@ -5,6 +5,7 @@
  */
 #include "whole.h"
 
+#include "made_rows.h"
 #include "state_db.h"
 #include "table_db.h"
 #include "table_json.h"
@@ -43,6 +44,8 @@ static int last_good(const struct tool *tool, struct table *ret) {
         return code;
     int r = state_db_good_table(db, ret);
     state_db_close(db);
+    if (r == 0)
+        made_strip(ret);
     if (r == -ENOENT)
         return fail(tool, TOOL_NO, "no table was ever applied");
     return r < 0 ? fail(tool, TOOL_NO, "the last good table in state.db can't be read: %s",

@@ -214,6 +214,7 @@ int verb_history(const struct tool *tool);
 int verb_reload(const struct tool *tool);
 int verb_checkpoint(const struct tool *tool);
 int verb_revoke(const struct tool *tool);
+int verb_drop(const struct tool *tool);
 int verb_destroy(const struct tool *tool);
 int verb_table_add(const struct tool *tool);
 int verb_table_set(const struct tool *tool);
