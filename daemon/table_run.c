@@ -123,14 +123,18 @@ static unsigned line_at(const char *text, const char *at) {
     return line;
 }
 
-/* The statement begins behind its comments. */
+/* The statement begins behind its comments, and what is left of those before it. */
 static const char *skip_comments(const char *at) {
-    at += strspn(at, " \t\r\n");
-    while (at[0] == '-' && at[1] == '-') {
-        at += strcspn(at, "\n");
-        at += strspn(at, " \t\r\n");
+    for (;;) {
+        at += strspn(at, "; \t\r\n");
+        const char *end = strncmp(at, "/*", 2) == 0 ? strstr(at + 2, "*/") : NULL;
+        if (end != NULL)
+            at = end + 2;
+        else if (strncmp(at, "--", 2) == 0)
+            at += strcspn(at, "\n");
+        else
+            return at;
     }
-    return at;
 }
 
 /* What is refused in a statement: a table or a function that it names, or what it begins with. */

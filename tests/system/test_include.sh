@@ -106,7 +106,7 @@ refused() { # NAME REGEX: the file 45-bad changes nothing, and the one behind it
 only=': only INSERT, UPDATE and DELETE of rows in segment, worker and section may stand here, not'
 drop_all="DELETE FROM section WHERE name = 'free'; -- is undone with the rest"
 while IFS='|' read -r text regex; do
-    file "$vendor/45-bad" <<<"$drop_all"$'\n'"$text"
+    file "$vendor/45-bad" <<<"$drop_all"$'\n'"${text//%/$'\n'}"
     refused "$text" "$regex"
 done <<END
 ATTACH '$work/x.db' AS x;|, line 2$only ATTACH
@@ -123,6 +123,7 @@ DELETE FROM sqlite_sequence;|, line 2$only sqlite_sequence
 SELECT sql FROM sqlite_schema;|, line 2$only sqlite_master
 SELECT * FROM json_each('[1]');|, line 2$only a function that is a table
 SELECT load_extension('$work/x.so');|, line 2$only load_extension\(\)
+/* one comment */ ; -- and another%/* and a third,% of two lines */%ATTACH 'x' AS y;|, line 5$only ATTACH
 SELECT writefile('$work/x', 'x');|, line 2: no such function: writefile
 VACUUM INTO '$work/x.db';|, line 2: cannot VACUUM
 .shell touch $work/x|, line 2: near "\.": syntax error
