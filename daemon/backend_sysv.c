@@ -30,6 +30,12 @@ static bool removal_is_forced(void) {
     return gone;
 }
 
+static const char *attach_remedy(int result) {
+    return result == -ENOMEM ? "there is no address space for it: raise RLIMIT_AS (ulimit -v, "
+                               "LimitAS=), or lower segment.size"
+                             : strerror(-result);
+}
+
 static int attach(const struct attempt *a, int id) {
     struct segment *s = a->segment;
     struct shmid_ds stat;
@@ -37,7 +43,7 @@ static int attach(const struct attempt *a, int id) {
     if (r == 0)
         r = sysv_stat(id, &stat);
     if (r < 0)
-        return FAIL(r, "shmid %d can't be attached: %s", id, strerror(-r));
+        return FAIL(r, "shmid %d can't be attached: %s", id, attach_remedy(r));
     s->id = id;
     s->bytes = stat.shm_segsz / SHM_PAGE * SHM_PAGE;
     snprintf(s->name, sizeof s->name, "shmid %d", id);
@@ -173,7 +179,8 @@ static int bells_make(const struct attempt *a) {
     r = sysv_attach(id, true, &base);
     if (r < 0) {
         sysv_remove(id);
-        return FAIL(r, "the doorbells can't be attached: %s", strerror(-r));
+        return FAIL(r, "the doorbells (%llu bytes) can't be attached: %s",
+                    (unsigned long long)bells_bytes(h), attach_remedy(r));
     }
     s->bells = base;
     s->bell_id = id;

@@ -77,15 +77,16 @@ bad_limit 'a manager' -f 0 1 'the disk fails, or may not be written so far \(dme
     --state-dir "$work/limited"
 if ! sanitized; then # whose shadow takes more address space than that by itself
     bad_limit 'a manager' -v 100000 1 'no address space|no memory|attached' "${fresh[@]}"
-    shadow_has_remedy() { # at whatever limit the segment has room, and its shadow none
+    has_remedy() { # REGEX: at whatever limit that is what there is no room for
         local limit out
-        for limit in {80..140..10}; do
+        for limit in {40..140..5}; do
             out=$(limited -v "${limit}000" "${fresh[@]}" 2>&1) || :
-            ! grep -q 'shadow .*: raise RLIMIT_AS' <<<"$out" || return 0
+            ! grep -q "$1" <<<"$out" || return 0
         done
         return 1
     }
-    fine 'a manager with no room for the shadow says what to do' shadow_has_remedy
+    fine 'a manager with no room for the shadow says what to do' has_remedy 'shadow .*: raise RLIMIT_AS'
+    fine 'and for the segment' has_remedy "can't be attached: .*raise RLIMIT_AS"
     bad_limit 'a reader' -v 60000 3 'no address space for all of it; raise RLIMIT_AS \(ulimit -v\)' shmtool get temps
     bad_limit 'a worker' -v 60000 3 'no address space for all of it; raise RLIMIT_AS \(ulimit -v\)' shmtool run --worker driver -- true
     bad_limit 'a worker' -n 4 3 'no descriptor free to take it with; raise RLIMIT_NOFILE' shmtool run --worker driver -- true
