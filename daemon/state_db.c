@@ -185,7 +185,8 @@ static bool is_sound(const struct state_db *db) {
 }
 
 static int open_file(struct state_db *db, const char *path) {
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW;
+    int flags =
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX;
     if (sqlite3_open_v2(path, &db->sql, flags, NULL) != SQLITE_OK)
         return db->sql == NULL ? -ENOMEM : state_error(db);
     sqlite3_busy_timeout(db->sql, 2000);

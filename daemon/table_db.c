@@ -193,8 +193,9 @@ static int open_uri(struct table_db *db, const char *options) {
         return SQLITE_NOMEM;
     /* Bytes that mean something in a URI can't be told from a path's: such paths go as they are. */
     bool plain = strpbrk(db->path, "?#%") != NULL;
-    int r = sqlite3_open_v2(plain ? db->path : uri, &db->sql,
-                            SQLITE_OPEN_READONLY | (plain ? 0 : SQLITE_OPEN_URI), NULL);
+    int r = sqlite3_open_v2(
+        plain ? db->path : uri, &db->sql,
+        SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | (plain ? 0 : SQLITE_OPEN_URI), NULL);
     sqlite3_free(uri);
     if (r == SQLITE_OK) {
         be_careful(db->sql);

@@ -17,26 +17,31 @@
 struct row {
     sqlite3_stmt *s;
     const char *table;
-    char label[96]; /* "section 'cam'" */
+    int name; /* the column that tells one from another; -1: there is but one */
     char *error;
     size_t error_bytes;
 };
 
-/* Before its name is known to be fit for a terminal.  (To ask for something else as a text would
- * make it one.) */
-static void set_label(struct row *row, const char *table, int column) {
-    const unsigned char *text = sqlite3_column_type(row->s, column) == SQLITE_TEXT
-                                    ? sqlite3_column_text(row->s, column)
-                                    : NULL;
-    int n = snprintf(row->label, sizeof row->label, "%s '", table);
+/* "section 'cam'", before its name is known to be fit for a terminal.  (To ask for something else
+ * as a text would make it one.) */
+static void put_label(const struct row *row, char label[96]) {
+    const unsigned char *text = NULL;
+    int n = snprintf(label, 96, "%s", row->table);
+    if (row->name < 0)
+        return;
+    if (sqlite3_column_type(row->s, row->name) == SQLITE_TEXT)
+        text = sqlite3_column_text(row->s, row->name);
+    n += snprintf(label + n, 96 - (size_t)n, " '");
     for (size_t i = 0; text != NULL && text[i] != '\0' && i < SHM_NAME_BYTES; i++)
-        row->label[n++] = (char)(text[i] < ' ' || text[i] > '~' ? '?' : text[i]);
-    row->label[n++] = '\'';
-    row->label[n] = '\0';
+        label[n++] = (char)(text[i] < ' ' || text[i] > '~' ? '?' : text[i]);
+    label[n++] = '\'';
+    label[n] = '\0';
 }
 
 static int wrong_type(const struct row *row, int column, const char *should) {
-    snprintf(row->error, row->error_bytes, "%s: %s must be %s (UPDATE %s SET %s = ...)", row->label,
+    char label[96];
+    put_label(row, label);
+    snprintf(row->error, row->error_bytes, "%s: %s must be %s (UPDATE %s SET %s = ...)", label,
              sqlite3_column_name(row->s, column), should, row->table,
              sqlite3_column_name(row->s, column));
     return -EINVAL;
@@ -48,9 +53,10 @@ static int read_text(const struct row *row, int column, char ret[SHM_NAME_BYTES]
     ret[0] = '\0';
     if (type == SQLITE_NULL)
         return 0;
-    const char *text = (const char *)sqlite3_column_text(row->s, column);
+    const char *text =
+        type == SQLITE_TEXT ? (const char *)sqlite3_column_text(row->s, column) : NULL;
     size_t bytes = (size_t)sqlite3_column_bytes(row->s, column);
-    if (type != SQLITE_TEXT || text == NULL || bytes >= SHM_NAME_BYTES || strlen(text) != bytes)
+    if (text == NULL || bytes >= SHM_NAME_BYTES || strlen(text) != bytes)
         return wrong_type(row, column, "a text of at most 63 bytes");
     memcpy(ret, text, bytes + 1);
     return 0;
@@ -132,7 +138,7 @@ static int read_mode(const struct row *row, int column, uint32_t *ret) {
 
 static int take_segment(struct row *row, struct table *t) {
     unsigned backend = 0;
-    snprintf(row->label, sizeof row->label, "segment");
+    row->name = -1;
     int r = read_key(row, 0, &t->key);
     if (r == 0)
         r = read_number(row, 1, 1, TABLE_SEGMENT_MAX, &t->size);
@@ -166,7 +172,7 @@ static int take_worker(struct row *row, struct table *t) {
         return too_many(row, WORKERS_MAX);
     struct table_worker w = {0};
     uint64_t instances = 0;
-    set_label(row, "worker", 0);
+    row->name = 0;
     int r = read_text(row, 0, w.name);
     if (r == 0)
         r = read_text(row, 1, w.user);
@@ -207,7 +213,7 @@ static int take_section(struct row *row, struct table *t) {
     if (t->sections_n == SECTIONS_MAX)
         return too_many(row, SECTIONS_MAX);
     struct table_section s = {0};
-    set_label(row, "section", 1);
+    row->name = 1;
     int r = read_number(row, 0, 1, SHM_SECTION_ID_MADE - 1, &s.id);
     if (r == 0)
         r = read_text(row, 1, s.name);

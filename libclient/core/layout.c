@@ -50,7 +50,7 @@ static int copy_array(void **ret, const void *from, size_t n, size_t size) {
     *ret = NULL;
     if (n == 0)
         return 0;
-    *ret = calloc(n, size);
+    *ret = reallocarray(NULL, n, size);
     if (*ret == NULL)
         return -ENOMEM;
     memcpy(*ret, from, n * size);

@@ -89,8 +89,10 @@ static int compare_worker(const void *key, const void *element) {
 
 /* The instance that "name#3" names; 0 = "name". */
 static uint32_t split_owner(const char *owner, char name[SHM_NAME_BYTES]) {
-    const size_t length = strcspn(owner, "#");
-    snprintf(name, SHM_NAME_BYTES, "%.*s", (int)length, owner);
+    size_t length = 0;
+    for (; length < SHM_NAME_BYTES - 1 && owner[length] != '\0' && owner[length] != '#'; length++)
+        name[length] = owner[length];
+    name[length] = '\0';
     return owner[length] == '\0' ? 0 : (uint32_t)number(owner + length + 1, TABLE_INSTANCES_MAX);
 }
 
