@@ -63,6 +63,41 @@ static bool *held_in(const struct directory *directory, const struct layout *lay
     return held;
 }
 
+static bool moves_from(const struct layout *layout, uint32_t slot) {
+    for (uint32_t i = 0; i < layout->sections_used; i++)
+        if (layout->sections[i].state == SHM_PLACE_MOVING && layout->sections[i].old_slot == slot)
+            return true;
+    return false;
+}
+
+/* The leases that were taken back are the manager's to know, who keeps what their holders may still
+ * write as long as they have not gone. */
+static bool *lingers_in(const struct layout *layout) {
+    bool *lingers = calloc(layout->workers_used + 1, sizeof *lingers);
+    for (uint32_t i = 0; lingers != NULL && i < layout->sections_used; i++) {
+        const struct shm_section *section = &layout->sections[i];
+        if (section->state == SHM_PLACE_QUARANTINED &&
+            section->owner_index < layout->workers_used && !moves_from(layout, i))
+            lingers[section->owner_index] = true;
+    }
+    return lingers;
+}
+
+/* Against what runs. */
+static int plan_beside(struct plan *plan, const struct layout *layout,
+                       const struct directory *directory, const struct table *table) {
+    bool *held = held_in(directory, layout), *lingers = lingers_in(layout);
+    struct plan_facts facts = {.backend = (enum shm_backend)directory->header.backend,
+                               .worker_held = held,
+                               .worker_lingers = lingers};
+    int r = held == NULL || lingers == NULL ? -ENOMEM : plan_make(plan, layout, table, &facts);
+    if (r == -ENOMEM)
+        snprintf(plan->error, sizeof plan->error, "out of memory");
+    free(held);
+    free(lingers);
+    return r;
+}
+
 static void print_text(const struct plan *plan, int result) {
     if (result < 0) {
         printf("rejected: %s\n", plan->error);
@@ -106,17 +141,13 @@ static int make_plan(const struct config *config, struct plan *plan) {
     r = running(config, &table, &layout, &directory);
     if (r == 0)
         r = add_made(&layout, &table, plan);
-    bool *held = r == 0 ? held_in(&directory, &layout) : NULL;
-    struct plan_facts facts = {.backend = (enum shm_backend)directory.header.backend,
-                               .worker_held = held};
-    if (held != NULL)
-        r = plan_make(plan, &layout, &table, &facts);
+    if (r == 0)
+        r = plan_beside(plan, &layout, &directory, &table);
     else if (plan->error[0] == '\0')
         snprintf(plan->error, sizeof plan->error, "segment.size %llu is too small",
                  (unsigned long long)table.size);
     if (directory.base != NULL)
         munmap((void *)(uintptr_t)directory.base, directory.bytes);
-    free(held);
     layout_clear(&layout);
     table_clear(&table);
     return r;

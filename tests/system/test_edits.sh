@@ -310,6 +310,7 @@ ok 'nor the raw bytes' test "$(shmtool get notes | head -c 13)" = 'by the second
 ok 'it can be revoked again' says 0 'is free' shmtool revoke driver
 ok 'with the values' value_of cam $((version + 8)) 'by the second again'
 ok 'and what was left is not used' frees -eq
+ok 'which --check knows' says 0 '^0 change' daemon --check
 ends driver
 ends second
 ! on_sysv || ok 'until both are gone' await 30 frees -gt # elsewhere there is nothing to wait for
