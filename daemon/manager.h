@@ -130,7 +130,7 @@ void dismiss(struct manager *manager, const char *who);
 /* ---- status.c: replies to requests, as JSON text that the caller frees; NULL: no memory */
 char *status_reply(struct manager *manager);
 char *plan_reply(const struct plan *plan, int result);
-char *history_reply(struct manager *manager, unsigned limit);
+char *history_reply(struct manager *manager, unsigned limit, bool changes);
 /* The one that runs: the last good one; or the one that did, `when` (state_db.h).  *result: as
  * shmc_manager() gives it. */
 char *table_reply(struct manager *manager, const char *when, int *result);

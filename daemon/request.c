@@ -92,12 +92,14 @@ static void drop(struct client *c, const char *argument) {
 }
 
 static void history(struct client *c, const char *argument) {
-    char *end;
+    char *end = (char *)(uintptr_t)argument;
     unsigned long n = *argument == '\0' ? 20 : strtoul(argument, &end, 10);
-    if (*argument != '\0' && (*end != '\0' || n == 0 || n > 1000))
-        server_refuse(c, -EINVAL, 0, "history takes a number of edits from 1 to 1000");
+    const bool changes = strcmp(end, " --diff") == 0;
+    if ((*end != '\0' && !changes) || n == 0 || n > 1000)
+        server_refuse(c, -EINVAL, 0,
+                      "history takes a number of edits from 1 to 1000, and then --diff or nothing");
     else
-        server_reply(c, history_reply(c->manager, (unsigned)n), 0);
+        server_reply(c, history_reply(c->manager, (unsigned)n, changes), 0);
 }
 
 static void table(struct client *c, const char *when) {

@@ -53,6 +53,11 @@ int64_t state_db_recall(struct state_db *db, const char *name, int64_t otherwise
  *            "generation":41,"what":"added 'cam'", ...}]}, newest first. */
 int state_db_history(struct state_db *db, unsigned limit, struct json_t **ret);
 
+/* Adds to each edit of a history "changes":
+ * [{"row":"section","id":3,"name":"cam","from":{"size":64}, "to":{"size":128}}], with the columns
+ * that differ, or null for a row that there wasn't; and "more": true where there are more. */
+int state_db_history_changes(struct state_db *db, struct json_t *history);
+
 /* The table as it was: `when` is a generation ("41": its last edit), or an edit ("edit:17"); as
  * table_json() has it, and "generation", "edit", and in "taken" the ids that are other sections' by
  * now.  -ENOENT: it was never in force, or is not kept; -EINVAL: it is neither. */

@@ -110,10 +110,11 @@ static int find_edit(const struct state_db *db, int64_t number, struct then *ret
     if (r == -ENOENT) {
         snprintf(error, error_bytes, "the history has no %s (shmtool history)", which);
     } else if (r == 0 && strcmp(outcome, "applied") != 0) {
-        snprintf(error, error_bytes,
-                 "%s was never in force, it is %s: only a table that was can be had again (shmtool "
-                 "history)",
-                 which, outcome);
+        snprintf(
+            error, error_bytes,
+            "%s was never in force, its outcome is '%s': only a table that was can be had again "
+            "(shmtool history)",
+            which, outcome);
         r = -ENOENT;
     } else if (r == 0 && ret->step == 0) {
         r = say_range(db, which, error, error_bytes);

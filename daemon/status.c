@@ -126,11 +126,15 @@ char *plan_reply(const struct plan *plan, int result) {
                              (json_int_t)plan->used_after));
 }
 
-char *history_reply(struct manager *m, unsigned limit) {
-    json_t *history;
+char *history_reply(struct manager *m, unsigned limit, bool changes) {
+    json_t *history = NULL;
     int r = state_db_history(m->state, limit, &history);
-    if (r < 0)
+    if (r == 0 && changes)
+        r = state_db_history_changes(m->state, history);
+    if (r < 0) {
+        json_decref(history);
         return plain_reply(r, "the history in state.db can't be read");
+    }
     json_object_set_new(history, "ok", json_true());
     return text_of(history);
 }

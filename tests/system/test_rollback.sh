@@ -94,6 +94,24 @@ ok 'and the plan' grep -q 'cam .*size 500 -> 1000' "$work/screen"
 ok 'a yes does it' on_terminal 'apply it?' $'y\n' shmtool rollback "$first"
 expect 'as was shown' 0 '^$' shmtool diff "$first"
 
+# ---- what each edit changed
+edit "UPDATE section SET size = 500, persist = 1 WHERE name = 'cam'; UPDATE worker SET may_create = 5 WHERE name = 'driver';
+    DELETE FROM section WHERE name = 'lamp'; INSERT INTO section(name, owner, size, format) VALUES ('lights', 'switch', 64, 'on/1');
+    UPDATE segment SET mode = '0664'"
+changes=$work/changes
+shmtool history 1 --diff >"$changes"
+ok 'history --diff has the edit' grep -Eq '^edit [0-9]+  [-0-9T:]+Z  uid .*  applied  generation [0-9]+: ' "$changes"
+ok 'what changed' grep -qx "  ~ section 'cam': .*size 1000 -> 500.*" "$changes"
+ok 'each column' grep -qx "  ~ section 'cam': .*persist 0 -> 1.*" "$changes"
+ok 'and no other' test "$(grep "'cam'" "$changes" | grep -c owner)" = 0
+ok 'what is gone' grep -qx "  - section 'lamp'" "$changes"
+ok 'what is new' grep -qx "  + section 'lights': count 4, format on/1, .*owner switch, size 64, .*" "$changes"
+ok 'workers' grep -qx "  ~ worker 'driver': may_create 100 -> 5" "$changes"
+ok 'and the segment' grep -qx '  ~ segment: mode 0660 -> 0664' "$changes"
+expect 'as JSON' 0 '"more": false' shmtool history 1 -d --json
+expect 'without it no rows are told' 0 '"what"' shmtool history 1 --json
+rolls_back '' "$first" || exit 1
+
 # ---- what somebody holds
 edit "INSERT INTO section(name, owner, size) VALUES ('held', 'holder', 64)"
 printf 'still here' | shmtool put held
@@ -123,7 +141,7 @@ rejected() {
 }
 expect 'a generation that is to come' 1 'the table of generation 999 is not kept: those of generations 1 to' \
     unchanged shmtool rollback --yes 999
-expect 'a table that was rejected' 1 "edit $(rejected) was never in force, it is rejected" \
+expect 'a table that was rejected' 1 "edit $(rejected) was never in force, its outcome is 'rejected'" \
     unchanged shmtool rollback --yes "edit:$(rejected)"
 expect 'an edit that there is not' 1 'the history has no edit 999' shmtool diff edit:999
 expect 'what is no generation' 1 "'yesterday' is neither a generation, as 41, nor an edit" \
@@ -143,6 +161,7 @@ expect 'and cam has no value of another' 1 'nothing' shmtool get cam
 edit "UPDATE section SET size = 300 WHERE name = 'lamp'"
 end_manager KILL
 export SHM_STATE_DIR=$work/state
+expect 'so is what was changed' 0 "~ section 'lamp': .*size 64 -> 300" shmtool history --diff
 expect 'the database is read' 0 "'lamp', 'switch', 64" shmtool table dump -G "$first"
 last=$(sqlite3 "$work/state/state.db" "SELECT max(generation) - 1 FROM edit WHERE outcome = 'applied'")
 expect 'the table is put back' 3 'a manager applies them at its start' shmtool rollback --yes "$last"

@@ -258,8 +258,8 @@ START_TEST(a_generation_is_its_last_edit) {
                 "the table of generation 3 is not kept: those of generations 1 to 2 are (shmtool "
                 "history)");
     expect_none("edit:3", -ENOENT,
-                "edit 3 was never in force, it is rejected: only a table that was can be had again "
-                "(shmtool history)");
+                "edit 3 was never in force, its outcome is 'rejected': only a table that was can "
+                "be had again (shmtool history)");
     expect_none("edit:9", -ENOENT, "the history has no edit 9 (shmtool history)");
     expect_none("x", -EINVAL,
                 "'x' is neither a generation, as 41, nor an edit, as edit:17 (shmtool history)");
@@ -405,6 +405,92 @@ START_TEST(there_is_a_limit_on_what_is_kept) {
 }
 END_TEST
 
+/* ---- what an edit changed */
+
+/* "section 1 temps {...} -> {...}; ...", of the edit that many before the last. */
+static const char *changes(size_t back) {
+    static char text[4096];
+    json_t *history = NULL, *change;
+    size_t i, n = 0;
+    text[0] = '\0';
+    ck_assert_int_eq(state_db_history(db, 50, &history), 0);
+    ck_assert_int_eq(state_db_history_changes(db, history), 0);
+    json_t *of = json_array_get(json_object_get(history, "edits"), back);
+    json_array_foreach(json_object_get(of, "changes"), i, change) {
+        char *from = json_dumps(json_object_get(change, "from"), JSON_ENCODE_ANY | JSON_SORT_KEYS);
+        char *to = json_dumps(json_object_get(change, "to"), JSON_ENCODE_ANY | JSON_SORT_KEYS);
+        if (n < sizeof text)
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s%s %lld %s %s -> %s",
+                                  i > 0 ? "; " : "",
+                                  json_string_value(json_object_get(change, "row")),
+                                  json_integer_value(json_object_get(change, "id")),
+                                  json_string_value(json_object_get(change, "name")), from, to);
+        free(from);
+        free(to);
+    }
+    if (json_is_true(json_object_get(of, "more")))
+        snprintf(text, sizeof text, "%zu and more", i);
+    json_decref(history);
+    return text;
+}
+
+START_TEST(each_edit_tells_what_it_changed) {
+    begin("changes.db");
+    edit();
+    table.sections[0].size = 3000;
+    table.sections[0].pinned = true;
+    table.sections[0].offset = MIB;
+    edit();
+    strcpy(table.sections[0].name, "warmth");
+    strcpy(worker("alpha")->user, "www-data");
+    table.mode = 0664;
+    edit();
+    ck_assert_int_eq(state_db_rejected(db, "uid 0", "no"), 0);
+    drop(0);
+    edit();
+    edit_workers();
+    ck_assert_str_eq(changes(0), "");
+    const char *gone = changes(1);
+    ck_assert_ptr_nonnull(strstr(gone, "section 1 warmth {"));
+    ck_assert_ptr_nonnull(strstr(gone, "\"owner\": \"alpha\""));
+    ck_assert_ptr_nonnull(strstr(gone, "\"read_group\": null"));
+    ck_assert_str_eq(strstr(gone, " -> "), " -> null");
+    ck_assert_str_eq(changes(2), "");
+    ck_assert_str_eq(changes(3), "section 1 temps {\"name\": \"temps\"} -> {\"name\": \"warmth\"}; "
+                                 "segment 0  {\"mode\": \"0660\"} -> {\"mode\": \"0664\"}; "
+                                 "worker 0 alpha {\"user\": null} -> {\"user\": \"www-data\"}");
+    ck_assert_str_eq(changes(4), "section 1 temps {\"offset\": null, \"size\": 1000} -> "
+                                 "{\"offset\": 1048576, \"size\": 3000}");
+    ck_assert_ptr_nonnull(strstr(changes(5), "section 1 temps null -> {"));
+    ck_assert_str_eq(changes(6), "");
+    end();
+}
+END_TEST
+
+START_TEST(not_all_of_much_is_told) {
+    char name[SHM_NAME_BYTES];
+    begin("many.db");
+    for (int i = 0; i < 96; i++) { /* beside two, their workers and the segment */
+        snprintf(name, sizeof name, "s%d", i);
+        add(name, "alpha", 100);
+    }
+    edit();
+    ck_assert_str_eq(changes(0), "100 and more");
+    drop(3);
+    edit();
+    ck_assert_ptr_nonnull(strstr(changes(0), "section 4 s1 {"));
+    for (int i = 0; i < 25; i++) {
+        for (size_t j = 0; j < table.sections_n; j++)
+            table.sections[j].size++;
+        edit();
+    }
+    ck_assert_ptr_null(strstr(changes(0), "more"));
+    ck_assert_str_eq(changes(20), "60 and more"); /* of two thousand */
+    ck_assert_str_eq(changes(21), "0 and more");
+    end();
+}
+END_TEST
+
 /* ---- a file from before */
 
 START_TEST(an_older_history_goes_on) {
@@ -434,8 +520,8 @@ START_TEST(an_older_history_goes_on) {
                 "history)");
     with_sql("UPDATE edit SET outcome = 'pending' WHERE edit = 3");
     expect_none("edit:3", -ENOENT,
-                "edit 3 was never in force, it is pending: only a table that was can be had again "
-                "(shmtool history)");
+                "edit 3 was never in force, its outcome is 'pending': only a table that was can be "
+                "had again (shmtool history)");
     end();
 }
 END_TEST
@@ -490,5 +576,6 @@ END_TEST
 UNIT_MAIN("state_past", each_table_of_a_random_walk_can_be_had_again, a_generation_is_its_last_edit,
           an_id_that_is_anothers_now_is_told, an_edit_keeps_what_it_changed,
           the_past_goes_with_its_history, the_last_tables_are_kept,
-          there_is_a_limit_on_what_is_kept, an_older_history_goes_on,
-          an_older_edit_that_was_open_is_settled, a_damaged_past_is_refused)
+          there_is_a_limit_on_what_is_kept, each_edit_tells_what_it_changed,
+          not_all_of_much_is_told, an_older_history_goes_on, an_older_edit_that_was_open_is_settled,
+          a_damaged_past_is_refused)

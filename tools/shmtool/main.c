@@ -64,7 +64,7 @@ const struct verb verbs[] = {
      "One that its worker holds is refused, but with --force.  (Sections of the table: table "
      "rm.)\n",
      verb_drop},
-    {"history", "w", "[N]", 0, 1, "the last N (20) edits and their outcome",
+    {"history", "wd", "[N]", 0, 1, "the last N (20) edits and their outcome",
      "Without a manager its state.db is read.  With --wait it waits until the last edit is\n"
      "decided; the exit status is 1 when that was rejected, or in that time not decided.\n",
      verb_history},

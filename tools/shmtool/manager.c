@@ -243,6 +243,8 @@ static int read_history(const struct tool *tool, unsigned limit, json_t **ret) {
     if (code != TOOL_OK)
         return code;
     int r = state_db_history(db, limit, ret);
+    if (r == 0 && tool->diff)
+        r = state_db_history_changes(db, *ret);
     state_db_close(db);
     if (r < 0)
         return fail(tool, TOOL_NO, "the history in state.db can't be read: %s", strerror(-r));
@@ -259,13 +261,10 @@ static void print_history(const json_t *reply) {
     json_array_foreach(json_object_get(reply, "edits"), i, edit) {
         const char *outcome = field_text(edit, NULL, "outcome");
         const char *error = json_string_value(json_object_get(edit, "error"));
-        enum paint paint = strcmp(outcome, "applied") == 0    ? GREEN
-                           : strcmp(outcome, "rejected") == 0 ? RED
-                                                              : YELLOW;
         grid_cell(&grid, PLAIN, "%lu", field_number(edit, NULL, "edit"));
         grid_cell(&grid, PLAIN, "%s", field_text(edit, NULL, "time"));
         grid_cell(&grid, PLAIN, "%s", field_text(edit, NULL, "who"));
-        grid_cell(&grid, paint, "%s", outcome);
+        grid_cell(&grid, outcome_paint(outcome), "%s", outcome);
         uint64_t generation = field_number(edit, NULL, "generation");
         grid_cell(&grid, PLAIN, generation ? "%lu" : "-", generation);
         grid_cell(&grid, PLAIN, "%s", error ? error : field_text(edit, NULL, "what"));
@@ -305,7 +304,7 @@ int verb_history(const struct tool *tool) {
     json_t *reply;
     if (tool->argc > 0 && (!parse_bytes(tool->argv[0], &limit) || limit == 0 || limit > 1000))
         return fail(tool, TOOL_USAGE, "'%s' is no number of edits from 1 to 1000", tool->argv[0]);
-    snprintf(request, sizeof request, "history %lu", limit);
+    snprintf(request, sizeof request, "history %lu%s", limit, tool->diff ? " --diff" : "");
     int code = tool->waits ? wait_decided(tool) : TOOL_OK;
     if (code != TOOL_OK)
         return code;
@@ -321,7 +320,10 @@ int verb_history(const struct tool *tool) {
         print_json(reply);
         return code;
     }
-    print_history(reply);
+    if (tool->diff)
+        print_history_rows(reply);
+    else
+        print_history(reply);
     json_decref(reply);
     return code;
 }

@@ -42,6 +42,7 @@ static const struct row {
     {'e', "every", "SECONDS", "the time between two looks (1)"},
     {'O', "force", NULL, "also what takes a section away from the worker that holds it"},
     {'G', "generation", "WHEN", "the table that ran then: a generation, or edit:N of the history"},
+    {'d', "diff", NULL, "with the rows of the table that each edit changed"},
     {'F', "fix", NULL, "mend what can be mended without harm"},
     {'a', "warning", "WHAT,...", "what is a warning (table, dead)"},
     {'c', "critical", "WHAT,...", "what is critical (manager, stale)"},
@@ -172,6 +173,8 @@ static bool *flag_of(struct tool *tool, char letter) {
         return &tool->hex;
     case 'f':
         return &tool->follow;
+    case 'd':
+        return &tool->diff;
     case 'r':
         return &tool->rates;
     case 'l':

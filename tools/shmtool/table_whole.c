@@ -17,8 +17,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MADE_FIRST (UINT64_C(1) << 48) /* the ids of what is in state.db alone */
-
 int table_read(const struct tool *tool, const char *path, struct table *ret) {
     char error[512] = "";
     struct table_db *db;
@@ -29,12 +27,6 @@ int table_read(const struct tool *tool, const char *path, struct table *ret) {
     r = table_db_load(db, ret, error, sizeof error);
     table_db_close(db);
     return r < 0 ? fail(tool, TOOL_NO, "%s: %s", path, *error ? error : strerror(-r)) : TOOL_OK;
-}
-
-/* Those that workers made at run time are in no table of people's. */
-static void leave_made(struct table *table) {
-    while (table->sections_n > 0 && table->sections[table->sections_n - 1].id >= MADE_FIRST)
-        table->sections_n--;
 }
 
 static int last_good(const struct tool *tool, struct table *ret) {
@@ -58,7 +50,6 @@ static int take_reply(const struct tool *tool, const json_t *reply, struct table
         return fail(tool, TOOL_NO,
                     "the manager's table can't be understood; is it of this "
                     "version? (shmtool status)");
-    leave_made(ret);
     return TOOL_OK;
 }
 

@@ -37,7 +37,7 @@ struct tool {
     const char *runtime_dir, *state_dir, *table;
     const char *input, *output, *worker, *generation;
     const char *warning, *critical, *ignore; /* of check */
-    bool json, hex, follow, rates, reload, if_missing, yes, fix, force, help, version;
+    bool json, hex, follow, diff, rates, reload, if_missing, yes, fix, force, help, version;
     double seconds;
     uint64_t count; /* 0: no limit */
     int timeout_ms; /* -1: for ever */
@@ -143,6 +143,14 @@ bool shares_pids(const json_t *status);
 
 /* What a reload changed, and the generation now in force. */
 void print_reloaded(const json_t *reply);
+
+/* ---- history_rows.c */
+enum paint outcome_paint(const char *outcome); /* of an edit */
+
+/* A history with what each edit changed in the table. */
+void print_history_rows(const json_t *reply);
+
+/* ---- of replies */
 
 /* A field of an object's object (`group` NULL: of the object itself): never fails, as what comes
  * over a socket may lack it. */
