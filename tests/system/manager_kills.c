@@ -9,7 +9,7 @@
  * the worker of the same name, 20000 bytes, and `still`, of worker `still`.
  */
 #include "failures.h"
-#include "play.h"
+#include "managing.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -33,8 +33,7 @@ struct board {
 };
 
 static struct board *board;
-static const char *program, *directory;
-static uint32_t key;
+static struct managing managing;
 
 static void fail(const char *what, int result, const char *text) {
     failures_add(&board->failures, what, result, text);
@@ -42,11 +41,11 @@ static void fail(const char *what, int result, const char *text) {
 
 static shmc *attach(const char *worker) {
     char run[256];
-    snprintf(run, sizeof run, "%s/run", directory);
+    snprintf(run, sizeof run, "%s/run", managing.directory);
     return failures_attach(&board->failures,
                            (struct shmc_options){.size = sizeof(struct shmc_options),
                                                  .worker = worker,
-                                                 .key = key,
+                                                 .key = managing.key,
                                                  .runtime_dir = run,
                                                  .timeout_ms = PATIENCE_MS});
 }
@@ -131,38 +130,11 @@ static pid_t spawn_writer(int number) {
     return child;
 }
 
-static pid_t start_manager(void) {
-    pid_t child = fork();
-    if (child == 0) {
-        char state[256], run[256], number[32];
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        snprintf(state, sizeof state, "%s/state", directory);
-        snprintf(run, sizeof run, "%s/run", directory);
-        snprintf(number, sizeof number, "0x%08x", key);
-        execl(program, program, "--key", number, "--state-dir", state, "--runtime-dir", run, NULL);
-        _exit(127);
-    }
-    return child;
-}
-
-/* Asks until that very manager answers; how long it took, in ns. */
 static uint64_t await_manager(pid_t manager) {
-    uint64_t start = now_ns();
-    char run[256], pid[32];
-    snprintf(run, sizeof run, "%s/run", directory);
-    snprintf(pid, sizeof pid, "\"pid\":%d,", manager);
-    while (now_ns() - start < PATIENCE_MS * UINT64_C(1000000)) {
-        char *reply = NULL;
-        struct shmc_options options = {
-            .size = sizeof options, .key = key, .runtime_dir = run, .timeout_ms = 0};
-        bool answered = shmc_manager(&options, "status", &reply) == 0 && strstr(reply, pid) != NULL;
-        free(reply);
-        if (answered)
-            return now_ns() - start;
-        poll(NULL, 0, 1);
-    }
-    fail("the manager is not back", -ETIMEDOUT, "");
-    return 0;
+    const uint64_t took_ns = managing_await(&managing, manager, PATIENCE_MS * UINT64_C(1000000));
+    if (took_ns == 0)
+        fail("the manager is not back", -ETIMEDOUT, "");
+    return took_ns;
 }
 
 /* What must be the same afterwards, as text. */
@@ -200,7 +172,7 @@ static void kill_and_compare(unsigned kills, pid_t *manager, shmc *segment, shmc
     for (unsigned i = 0; i < kills && atomic_load(&board->failures.n) == 0; i++) {
         kill(*manager, SIGKILL);
         waitpid(*manager, NULL, 0);
-        *manager = start_manager();
+        *manager = managing_start(&managing);
         times[i] = await_manager(*manager);
         describe(segment, after, sizeof after);
         if (strcmp(before, after) != 0)
@@ -221,11 +193,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: manager_kills SHM-MANAGER DIRECTORY KEY KILLS\n");
         return 2;
     }
-    program = argv[1];
-    directory = argv[2];
-    key = (uint32_t)strtoul(argv[3], NULL, 0);
+    managing = (struct managing){argv[1], argv[2], (uint32_t)strtoul(argv[3], NULL, 0)};
     board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    pid_t manager = start_manager(), children[LOADS + READERS];
+    pid_t manager = managing_start(&managing), children[LOADS + READERS];
     await_manager(manager);
     for (int i = 0; i < LOADS; i++)
         children[i] = spawn_writer(i);
