@@ -75,12 +75,14 @@ static int on_silence(sd_event_source *source, uint64_t usec, void *userdata) {
     return 0;
 }
 
+/* From now, and not from when the event loop last looked at the clock: an edit of many sections may
+ * have taken longer since then than the client has. */
 void server_expect(struct client *client, unsigned ms) {
     sd_event_source_disable_unref(client->timer);
     client->timer = NULL;
     if (ms > 0)
-        sd_event_add_time_relative(client->manager->event, &client->timer, CLOCK_MONOTONIC,
-                                   ms * UINT64_C(1000), 10000, on_silence, client);
+        sd_event_add_time(client->manager->event, &client->timer, CLOCK_MONOTONIC,
+                          clock_mono_ns() / 1000 + ms * UINT64_C(1000), 10000, on_silence, client);
 }
 
 /* ---- replies */
