@@ -38,12 +38,34 @@ static void put_label(const struct row *row, char label[96]) {
     label[n] = '\0';
 }
 
+/* Of which row the remedy is: without, it would be of all.  By its name, if that can be copied into
+ * a statement; a section has an id besides. */
+static void put_where(const struct row *row, int column, char where[96]) {
+    where[0] = '\0';
+    if (row->name < 0)
+        return;
+    const char *name = sqlite3_column_type(row->s, row->name) == SQLITE_TEXT
+                           ? (const char *)sqlite3_column_text(row->s, row->name)
+                           : NULL;
+    if (column != row->name && name != NULL && table_name_ok(name, false) &&
+        strlen(name) == (size_t)sqlite3_column_bytes(row->s, row->name))
+        snprintf(where, 96, " WHERE name = '%s'", name);
+    else if (row->name > 0)
+        snprintf(where, 96, " WHERE id = %lld", (long long)sqlite3_column_int64(row->s, 0));
+}
+
 static int wrong_type(const struct row *row, int column, const char *should) {
-    char label[96];
+    char label[96], where[96];
+    const char *name = sqlite3_column_name(row->s, column);
     put_label(row, label);
-    snprintf(row->error, row->error_bytes, "%s: %s must be %s (UPDATE %s SET %s = ...)", label,
-             sqlite3_column_name(row->s, column), should, row->table,
-             sqlite3_column_name(row->s, column));
+    put_where(row, column, where);
+    if (strcmp(name, "id") == 0)
+        snprintf(row->error, row->error_bytes,
+                 "%s: id must be %s (DELETE FROM %s%s, and INSERT it without an id)", label, should,
+                 row->table, where);
+    else
+        snprintf(row->error, row->error_bytes, "%s: %s must be %s (UPDATE %s SET %s = ...%s)",
+                 label, name, should, row->table, name, where);
     return -EINVAL;
 }
 

@@ -82,47 +82,46 @@ START_TEST(checks_are_made_again) {
          "segment: mode must be '0660' or '0664' (UPDATE segment SET mode = ...)"},
         {"UPDATE segment SET lock_memory = 7", "segment: lock_memory must be a number from 0 to 1 "
                                                "(UPDATE segment SET lock_memory = ...)"},
-        {"INSERT INTO segment(id) VALUES(2)", "segment: there must be one row, and there are 2: "
-                                              "DELETE FROM segment WHERE id <> 1, after "
-                                              ".dbconfig enable_trigger off"},
+        {"INSERT INTO segment(id) VALUES(2)",
+         "segment: there must be one row, and there are 2: DELETE FROM segment WHERE id <> 1, "
+         "after .dbconfig enable_trigger off"},
         {"UPDATE worker SET instances = 0",
          "worker 'eye': instances must be a number from 1 to 1024 (UPDATE worker SET instances = "
-         "...)"},
+         "... WHERE name = 'eye')"},
         {"UPDATE section SET name = 'a b'",
          "section 1: name 'a b' is not 1 to 63 of letters, digits, _ . and -, a letter first "
          "(UPDATE section SET name = 'other' WHERE id = 1)"},
         {"UPDATE section SET name = 'a' || char(0) || 'b'",
-         "section 'a': name must be a text of at most 63 bytes (UPDATE section SET name = ...)"},
+         "section 'a': name must be a text of at most 63 bytes (UPDATE section SET name = ... "
+         "WHERE id = 1)"},
         {"UPDATE section SET name = 'a' || char(10, 27) || 'b', size = 0",
          "section 'a??b': size must be a number from 1 to 70368744177664 (UPDATE section SET size "
-         "= "
-         "...)"},
+         "= ... WHERE id = 1)"},
         {"UPDATE section SET format = printf('%64d', 1)",
          "section 'cam': format must be a text of at most 63 bytes (UPDATE section SET format = "
-         "...)"},
+         "... WHERE name = 'cam')"},
         {"UPDATE section SET kind = 'parrot'",
-         "section 'cam': kind must be raw, snapshot, slots or queue (UPDATE section SET kind = "
-         "...)"},
+         "section 'cam': kind must be raw, snapshot, slots or queue (UPDATE section SET kind = ... "
+         "WHERE name = 'cam')"},
         {"UPDATE section SET count = 1",
          "section 'cam': count is 1; a snapshot needs 2 to 256 buffers (UPDATE section SET count = "
          "4 WHERE name = 'cam')"},
         {"UPDATE section SET count = -1",
          "section 'cam': count must be a number from 0 to 4294967295 (UPDATE section SET count = "
-         "...)"},
-        {"UPDATE section SET offset = -4096", "section 'cam': offset must be a number from 0 to "
-                                              "70368744177664 (UPDATE section SET offset "
-                                              "= ...)"},
-        {"UPDATE section SET stamp = 'x'",
-         "section 'cam': stamp must be precise, coarse or none (UPDATE section SET stamp = ...)"},
-        {"UPDATE section SET notify = 'x'",
-         "section 'cam': notify must be demand, always or never (UPDATE section SET notify = ...)"},
+         "... WHERE name = 'cam')"},
+        {"UPDATE section SET offset = -4096",
+         "section 'cam': offset must be a number from 0 to 70368744177664 (UPDATE section SET "
+         "offset = ... WHERE name = 'cam')"},
+        {"UPDATE section SET stamp = 'x'", "section 'cam': stamp must be precise, coarse or none "
+                                           "(UPDATE section SET stamp = ... WHERE name = 'cam')"},
+        {"UPDATE section SET notify = 'x'", "section 'cam': notify must be demand, always or never "
+                                            "(UPDATE section SET notify = ... WHERE name = 'cam')"},
         {"UPDATE section SET stale_ms = -5",
          "section 'cam': stale_ms must be a number from 0 to 31622400000 (UPDATE section SET "
-         "stale_ms = ...)"},
+         "stale_ms = ... WHERE name = 'cam')"},
         {"UPDATE section SET id = 0 WHERE 0; UPDATE section SET shared = 1",
          "section 'cam': shared is for raw and slots, not for a snapshot (UPDATE section SET "
-         "shared "
-         "= 0 WHERE name = 'cam')"},
+         "shared = 0 WHERE name = 'cam')"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         without_checks("unchecked.db", cases[i][0], cases[i][1]);
@@ -132,16 +131,20 @@ END_TEST
 /* Types too: a table that was made without STRICT for a moment, and is to the letter again. */
 START_TEST(types_are_looked_at_again) {
     static const char *const cases[][2] = {
-        {"UPDATE section SET size = 'big'", "section 'cam': size must be a number from 1 to "
-                                            "70368744177664 (UPDATE section SET size = ...)"},
-        {"UPDATE section SET size = 1.5", "section 'cam': size must be a number from 1 to "
-                                          "70368744177664 (UPDATE section SET size = ...)"},
-        {"UPDATE section SET format = x'00ff'", "section 'cam': format must be a text of at most "
-                                                "63 bytes (UPDATE section SET format = ...)"},
-        {"UPDATE section SET name = x'6361'", "section '': name must be a text of at most 63 "
-                                              "bytes (UPDATE section SET name = ...)"},
+        {"UPDATE section SET size = 'big'",
+         "section 'cam': size must be a number from 1 to 70368744177664 (UPDATE section SET size = "
+         "... WHERE name = 'cam')"},
+        {"UPDATE section SET size = 1.5",
+         "section 'cam': size must be a number from 1 to 70368744177664 (UPDATE section SET size = "
+         "... WHERE name = 'cam')"},
+        {"UPDATE section SET format = x'00ff'",
+         "section 'cam': format must be a text of at most 63 bytes (UPDATE section SET format = "
+         "... WHERE name = 'cam')"},
+        {"UPDATE section SET name = x'6361'", "section '': name must be a text of at most 63 bytes "
+                                              "(UPDATE section SET name = ... WHERE id = 1)"},
         {"UPDATE section SET persist = 'yes'",
-         "section 'cam': persist must be a number from 0 to 1 (UPDATE section SET persist = ...)"},
+         "section 'cam': persist must be a number from 0 to 1 (UPDATE section SET persist = ... "
+         "WHERE name = 'cam')"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         make("types.db");
