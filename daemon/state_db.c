@@ -22,7 +22,7 @@
 #define APPLICATION_ID 0x53484d73 /* "SHMs" */
 #define SCHEMA         3
 #define HISTORY_MAX    "1000"
-#define TABLES_MIN     "16"
+#define TABLES_MIN     "100"
 
 static const char number_schema[] =
     "CREATE TABLE number(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;";
@@ -353,14 +353,16 @@ int state_db_intend(struct state_db *db, const char *who, const char *what,
 }
 
 /* The newest generation is kept whatever its age: a new segment counts on from it.  So are the last
- * tables, however often others were refused since. */
+ * edits of the table, whatever was refused, moved, or made by workers since. */
 static int prune(const struct state_db *db) {
-    int r =
-        state_run(db,
-                  "DELETE FROM edit WHERE edit <= (SELECT max(edit) FROM edit) - " HISTORY_MAX
-                  " AND generation IS NOT (SELECT coalesce(max(generation), 0) FROM edit)"
-                  " AND (step IS NULL OR step <= (SELECT max(step) FROM edit) - " TABLES_MIN ")",
-                  "");
+    int r = state_run(db,
+                      "DELETE FROM edit WHERE edit <= (SELECT max(edit) FROM edit) - " HISTORY_MAX
+                      " AND generation IS NOT (SELECT coalesce(max(generation), 0) FROM edit)"
+                      " AND step IS NOT (SELECT coalesce(max(step), 0) FROM edit)"
+                      " AND (coalesce(past_bytes, 0) = 0 OR step IS NULL OR step < coalesce("
+                      "  (SELECT step FROM edit WHERE past_bytes > 0 AND step IS NOT NULL "
+                      "   ORDER BY step DESC LIMIT 1 OFFSET " TABLES_MIN " - 1), 0))",
+                      "");
     return r == 0 ? state_past_prune(db) : r;
 }
 

@@ -152,12 +152,13 @@ static int take_section(sqlite3_stmt *s, int64_t id, void *where) {
     return r;
 }
 
-/* A row is as the first step behind that one found it; one that no step changed, as it is.  Workers
- * are sorted by name, sections by id. */
+/* A row is as the first step behind that one found it; one that no step changed, as it is.  (What
+ * workers made changes in no step.)  Workers are sorted by name, sections by id. */
 static int each_then(const struct state_db *db, const char *kind, int64_t step, take_row *take,
                      void *where) {
     static const char now[] = "SELECT id, data, name FROM item WHERE stage = 0 AND kind = ?1";
     static const char then[] =
+        " AND id < " STATE_ID_MADE
         " AND NOT EXISTS (SELECT 1 FROM past WHERE past.kind = ?1 AND past.id = item.id AND "
         "  past.step > ?2) "
         "UNION ALL SELECT id, was, name FROM past WHERE kind = ?1 AND step > ?2 AND was IS NOT "

@@ -63,7 +63,12 @@ void state_known_forget(struct state_db *db);
 int state_items_commit(struct state_db *db);
 int state_items_drop(struct state_db *db);
 
-/* The table as it was behind a step of the history, or with STATE_NOW as it is. */
+/* From here on, ids of sections that workers made. */
+#define STATE_ID_MADE "281474976710656"
+_Static_assert(SHM_SECTION_ID_MADE == 281474976710656, "STATE_ID_MADE is another");
+
+/* The table as it was behind a step of the history, as people wrote it; or with STATE_NOW as it is,
+ * with what workers made. */
 #define STATE_NOW INT64_MAX
 int state_items_table(const struct state_db *db, int64_t step, struct table *ret);
 

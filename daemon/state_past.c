@@ -36,7 +36,8 @@ int state_past_record(const struct state_db *db, int64_t edit) {
                       "SELECT (SELECT step FROM edit WHERE edit = ?), new.kind, new.id, old.name, "
                       "  old.data FROM item AS new LEFT JOIN item AS old "
                       "  ON old.stage = 0 AND old.kind = new.kind AND old.id = new.id "
-                      "WHERE new.stage = 1 AND new.kind IN ('section', 'segment', 'worker')",
+                      "WHERE new.stage = 1 AND (new.kind IN ('segment', 'worker') OR "
+                      "  (new.kind = 'section' AND new.id < " STATE_ID_MADE "))",
                       "i", edit);
     if (r == 0)
         r = state_run(db,
@@ -47,15 +48,22 @@ int state_past_record(const struct state_db *db, int64_t edit) {
     return r;
 }
 
+static int forget_oldest(const struct state_db *db) {
+    return state_run(db,
+                     "UPDATE edit SET step = NULL WHERE step < (SELECT min(step) FROM "
+                     "  (SELECT step, sum(past_bytes) OVER (ORDER BY step DESC ROWS BETWEEN "
+                     "  UNBOUNDED PRECEDING AND 1 PRECEDING) AS later FROM edit "
+                     "  WHERE step IS NOT NULL) "
+                     "WHERE coalesce(later, 0) <= " KEPT_BYTES ")",
+                     "");
+}
+
 /* What a step found is needed for the edits before it, and to tell what it changed. */
 int state_past_prune(const struct state_db *db) {
-    int r = state_run(db,
-                      "UPDATE edit SET step = NULL WHERE step < (SELECT min(step) FROM "
-                      "  (SELECT step, sum(past_bytes) OVER (ORDER BY step DESC ROWS BETWEEN "
-                      "  UNBOUNDED PRECEDING AND 1 PRECEDING) AS later FROM edit "
-                      "  WHERE step IS NOT NULL) "
-                      "WHERE coalesce(later, 0) <= " KEPT_BYTES ")",
-                      "");
+    int r = 0;
+    if (state_number(db, "SELECT sum(past_bytes) > " KEPT_BYTES " FROM edit WHERE step IS NOT NULL",
+                     NULL, 1) != 0)
+        r = forget_oldest(db);
     if (r == 0)
         r = state_run(db, "DELETE FROM past WHERE step < (SELECT min(step) FROM edit)", "");
     return r;

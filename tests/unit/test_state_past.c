@@ -352,26 +352,57 @@ START_TEST(the_past_goes_with_its_history) {
 }
 END_TEST
 
-/* The last tables stay, however often something was refused since. */
+/* The last tables stay, however often something was refused since, or moved. */
 START_TEST(the_last_tables_are_kept) {
     char why[32];
     begin("refused.db");
-    for (uint64_t i = 1; i <= 20; i++) {
+    for (uint64_t i = 1; i <= 105; i++) {
         table.sections[0].size = i;
         edit();
+        running.generation++;
     }
     for (int i = 0; i < 1010; i++) {
         snprintf(why, sizeof why, "reason %d", i);
+        if (i % 10 == 0)
+            edit();
         ck_assert_int_eq(state_db_rejected(db, "uid 0", why), 0);
     }
-    expect_table("20", table_json(&table));
-    table.sections[0].size = 21;
+    ck_assert_int_le(count("SELECT count(*) FROM edit"), 1101);
+    expect_table("edit:105", table_json(&table));
+    table.sections[0].size = 106;
     edit();
-    expect_table("21", table_json(&table));
-    table.sections[0].size = 6;
-    expect_table("6", table_json(&table));
-    expect_none("edit:5", -ENOENT, "the history has no edit 5 (shmtool history)");
-    ck_assert_int_eq(count("SELECT min(step) FROM past"), 6);
+    table.sections[0].size = 7;
+    expect_table("edit:7", table_json(&table));
+    expect_none("edit:6", -ENOENT, "the history has no edit 6 (shmtool history)");
+    ck_assert_int_eq(count("SELECT min(step) FROM past"), 7);
+    end();
+}
+END_TEST
+
+/* They are never people's: not to be had again, nor in the way of a name that people had. */
+START_TEST(what_workers_made_is_no_past) {
+    begin("made.db");
+    edit();
+    json_t *first = table_json(&table);
+    table.sections[0].size = 50;
+    strcpy(table.sections[0].name, "other");
+    edit();
+    for (int i = 0; i < 5; i++) {
+        add("temps", "alpha", 10)->id = SHM_SECTION_ID_MADE + (uint64_t)i;
+        edit();
+        expect_table("1", json_incref(first));
+        if (i < 4)
+            drop(2);
+        edit();
+    }
+    ck_assert_int_eq(count("SELECT count(*) FROM past WHERE step > 2"), 0);
+    struct table found;
+    ck_assert_int_eq(state_db_good_table(db, &found), 0);
+    ck_assert_uint_eq(found.sections_n, 3);
+    table_clear(&found);
+    expect_table("1", first);
+    drop(2);
+    expect_table("3", table_json(&table));
     end();
 }
 END_TEST
@@ -575,7 +606,7 @@ END_TEST
 
 UNIT_MAIN("state_past", each_table_of_a_random_walk_can_be_had_again, a_generation_is_its_last_edit,
           an_id_that_is_anothers_now_is_told, an_edit_keeps_what_it_changed,
-          the_past_goes_with_its_history, the_last_tables_are_kept,
+          the_past_goes_with_its_history, the_last_tables_are_kept, what_workers_made_is_no_past,
           there_is_a_limit_on_what_is_kept, each_edit_tells_what_it_changed,
           not_all_of_much_is_told, an_older_history_goes_on, an_older_edit_that_was_open_is_settled,
           a_damaged_past_is_refused)
