@@ -110,18 +110,6 @@ static void print_text(const struct plan *plan, int result) {
            (unsigned long long)plan->used_before, (unsigned long long)plan->used_after);
 }
 
-/* What workers made stays beside the table's sections. */
-static int add_made(const struct layout *layout, struct table *table, struct plan *plan) {
-    struct table_section *rows;
-    size_t n;
-    int r = made_of_layout(layout, &rows, &n);
-    if (r < 0)
-        return r;
-    r = made_merge(table, rows, n, plan->error, sizeof plan->error);
-    free(rows);
-    return r;
-}
-
 static int make_plan(const struct config *config, struct plan *plan) {
     struct table table = {0};
     struct table_db *db = NULL;
@@ -140,7 +128,7 @@ static int make_plan(const struct config *config, struct plan *plan) {
     }
     r = running(config, &table, &layout, &directory);
     if (r == 0)
-        r = add_made(&layout, &table, plan);
+        r = made_keep(&table, &layout, plan->error, sizeof plan->error);
     if (r == 0)
         r = plan_beside(plan, &layout, &directory, &table);
     else if (plan->error[0] == '\0')

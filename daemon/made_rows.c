@@ -160,6 +160,17 @@ int made_of_layout(const struct layout *layout, struct table_section **rows, siz
     return 0;
 }
 
+int made_keep(struct table *table, const struct layout *layout, char *error, size_t error_bytes) {
+    struct table_section *rows;
+    size_t n;
+    int r = made_of_layout(layout, &rows, &n);
+    if (r < 0)
+        return r;
+    r = made_merge(table, rows, n, error, error_bytes);
+    free(rows);
+    return r;
+}
+
 /* ---- one that is asked for */
 
 static int wrong(char *error, size_t error_bytes, const char *name, const char *what) {

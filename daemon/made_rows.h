@@ -29,6 +29,9 @@ int made_merge(struct table *table, const struct table_section *rows, size_t n, 
  * -ENOMEM. */
 int made_of_layout(const struct layout *layout, struct table_section **rows, size_t *n);
 
+/* The table with those of a layout, which stay beside it; errors of both. */
+int made_keep(struct table *table, const struct layout *layout, char *error, size_t error_bytes);
+
 /* One more row, which has the highest id of all; -ENOMEM. */
 int made_append(struct table *table, const struct table_section *row);
 

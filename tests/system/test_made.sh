@@ -40,6 +40,11 @@ ok "nor has its text one" [ "$(shmtool table dump | grep -c made)" -eq 0 ]
 edit() { sqlite3 "$table" "$1" && shmtool reload; }
 ok "an edit leaves it alone" says 0 'in force' edit "UPDATE section SET size = 2000 WHERE name = 'table'"
 ok "its value too" says 0 '^told$' shmtool get made
+says 0 "size 2000 -> 1000" shmtool rollback --yes 2
+ok "a rollback too" says 0 '^told$' shmtool get made
+EDITOR='sed -i s/1000/3000/' shmtool table edit --yes >"$work/edited"
+ok "and an editor's plan has no word of it" test "$(grep -c "3000" "$work/edited") $(grep -c made "$work/edited")" = '2 0'
+ok "nor what is told of an edit" test "$(shmtool history 50 --diff | grep -c "^  .*'made'")" = 0
 ok "its name is taken" says 1 "section 'Made': worker 'maker' made a section 'made' at run time, and the name is taken \(shmtool drop made, or" \
     edit "INSERT INTO section(name, owner, size) VALUES ('Made', 'driver', 1)"
 sqlite3 "$table" "DELETE FROM section WHERE name = 'Made'"

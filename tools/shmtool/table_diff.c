@@ -7,6 +7,7 @@
 
 #include "core/directory.h"
 #include "core/plan.h"
+#include "made_rows.h"
 #include "table_db.h"
 
 #include <errno.h>
@@ -97,7 +98,22 @@ static void print_plan(const struct plan *plan) {
     grid_print(&grid);
 }
 
-int table_show_plan(const struct tool *tool, const struct table *wanted) {
+/* Beside what workers made, which stays. */
+static int make_plan(const struct tool *tool, const struct directory *directory,
+                     const struct layout *layout, struct table *wanted, struct plan *plan) {
+    bool *held = held_in(directory, layout);
+    int r = held ? made_keep(wanted, layout, plan->error, sizeof plan->error) : -ENOMEM;
+    if (r == 0)
+        r = plan_make(plan, layout, wanted,
+                      &(struct plan_facts){.backend = (enum shm_backend)directory->header.backend,
+                                           .worker_held = held,
+                                           .force = tool->force});
+    made_strip(wanted);
+    free(held);
+    return r;
+}
+
+int table_show_plan(const struct tool *tool, struct table *wanted) {
     struct shmc_segment_info info;
     struct directory directory;
     struct layout layout = {0};
@@ -111,13 +127,12 @@ int table_show_plan(const struct tool *tool, const struct table *wanted) {
     if (shmc_segment(segment, &info) == 0 &&
         directory_open(&directory, info.base, info.bytes, &field) == 0 &&
         directory_load(&directory, &layout, &field) == 0) {
-        bool *held = held_in(&directory, &layout);
-        if (held && plan_make(&plan, &layout, wanted,
-                              &(struct plan_facts){.worker_held = held, .force = tool->force}) < 0)
-            code = fail(tool, TOOL_NO, "the manager would refuse it: %s", plan.error);
+        int r = make_plan(tool, &directory, &layout, wanted, &plan);
+        if (r < 0)
+            code = fail(tool, TOOL_NO, "the manager would refuse it: %s",
+                        *plan.error ? plan.error : strerror(-r));
         else if (!tool->json)
             print_plan(&plan);
-        free(held);
     }
     plan_clear(&plan);
     layout_clear(&layout);

@@ -39,7 +39,7 @@ static int put_back(const struct tool *tool, const char *path, const struct tabl
                : code;
 }
 
-static int show_and_put_back(const struct tool *tool, const char *path, const struct table *then) {
+static int show_and_put_back(const struct tool *tool, const char *path, struct table *then) {
     char error[512];
     struct table before = {0};
     bool readable = table_look(path, &before, error, sizeof error) == 0;

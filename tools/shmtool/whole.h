@@ -58,7 +58,7 @@ int table_replaced(const struct tool *tool, const char *path, const struct table
 
 /* Prints what the manager would answer to "plan"; nothing where nothing runs.  TOOL_NO: it would
  * refuse it, and that was said. */
-int table_show_plan(const struct tool *tool, const struct table *wanted);
+int table_show_plan(const struct tool *tool, struct table *wanted);
 
 /* Asks on the terminal. */
 bool answered_yes(const char *question);
