@@ -285,12 +285,34 @@ static int plan_rows(struct planner *planner) {
     return r == 0 ? plan_remove_workers(planner) : r;
 }
 
-int plan_make(struct plan *ret, const struct layout *running, const struct table *wanted,
-              const struct plan_facts *facts) {
+static int make(struct plan *ret, const struct layout *running, const struct table *wanted,
+                const struct plan_facts *facts) {
     *ret = (struct plan){0};
     struct planner planner = {
         .plan = ret, .next = &ret->next, .running = running, .wanted = wanted, .facts = facts};
     return plan_end(&planner, plan_rows(&planner));
+}
+
+/* Nobody shall wait for what is refused in the end. */
+static int look_behind_wait(struct plan *waits, const struct layout *running,
+                            const struct table *wanted, const struct plan_facts *facts) {
+    struct plan_facts forced = facts == NULL ? (struct plan_facts){0} : *facts;
+    struct plan refused;
+    forced.force = true;
+    int r = make(&refused, running, wanted, &forced);
+    if (r != -EINVAL) {
+        plan_clear(&refused);
+        return -EBUSY;
+    }
+    plan_clear(waits);
+    *waits = refused;
+    return r;
+}
+
+int plan_make(struct plan *ret, const struct layout *running, const struct table *wanted,
+              const struct plan_facts *facts) {
+    const int r = make(ret, running, wanted, facts);
+    return r == -EBUSY ? look_behind_wait(ret, running, wanted, facts) : r;
 }
 
 void plan_clear(struct plan *plan) {

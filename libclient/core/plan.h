@@ -59,7 +59,9 @@ struct plan_facts {
 };
 
 /* Settles, then compares row by row.  0; -EINVAL: the table can't be applied, `error` says why, and
- * `next` is a copy of the running layout; -ENOMEM.  `facts` may be NULL, also below. */
+ * `next` is a copy of the running layout; -EBUSY: the same, but it could be once somebody who holds
+ * a lease is gone, or a section that moves has arrived; -ENOMEM.  `facts` may be NULL, also below.
+ */
 int plan_make(struct plan *ret, const struct layout *running, const struct table *wanted,
               const struct plan_facts *facts);
 

@@ -136,11 +136,10 @@ static struct difference compare(const struct shm_section *section,
 
 static int refuse_held(const struct planner *planner, const struct shm_section *section,
                        const char *what, const char *from, const char *to) {
-    return plan_refuse(
-        planner,
-        "section '%s': %s can't change from %s to %s while worker '%s' holds its "
-        "lease (end that worker, then `shmtool reload`, or `shmtool reload --force`)",
-        section->name, what, from, to, section->owner);
+    return plan_wait(planner,
+                     "section '%s': %s can't change from %s to %s while worker '%s' holds its "
+                     "lease (end that worker, then `shmtool reload`, or `shmtool reload --force`)",
+                     section->name, what, from, to, section->owner);
 }
 
 /* What would be taken away from its holder. */
@@ -155,14 +154,14 @@ static int check_taken(const struct planner *planner, const struct shm_section *
     if (d->owner)
         return refuse_held(planner, section, "its owner", section->owner, row->owner);
     if (d->smaller)
-        return plan_refuse(
+        return plan_wait(
             planner,
             "section '%s': its size can't shrink from %llu to %llu while worker '%s' holds its "
             "lease (end that worker, then `shmtool reload`, or `shmtool reload --force`)",
             section->name, (unsigned long long)section->size, (unsigned long long)row->size,
             section->owner);
     if (d->renamed)
-        return plan_refuse(
+        return plan_wait(
             planner,
             "section '%s': it can't be renamed to '%s' while worker '%s' holds its lease "
             "(end that worker, then `shmtool reload`, or `shmtool reload --force`)",
@@ -179,11 +178,11 @@ static int check_held(const struct planner *planner, const struct shm_section *s
     }
     /* Its holder has the address, and nothing tells it to go. */
     if (d->place && section->kind == SHM_KIND_RAW && !d->anew && !d->owner)
-        return plan_refuse(planner,
-                           "section '%s': it can't go to another place while worker '%s' holds its "
-                           "lease, who writes a raw section in place (end that worker, then "
-                           "`shmtool reload`)",
-                           section->name, section->owner);
+        return plan_wait(planner,
+                         "section '%s': it can't go to another place while worker '%s' holds its "
+                         "lease, who writes a raw section in place (end that worker, then "
+                         "`shmtool reload`)",
+                         section->name, section->owner);
     return 0;
 }
 
@@ -220,12 +219,11 @@ static int check_pin(const struct planner *planner, const struct shm_section *se
 static int check_moving(const struct planner *planner, const struct shm_section *section) {
     if (section->state != SHM_PLACE_MOVING)
         return 0;
-    return plan_refuse(
-        planner,
-        "section '%s': it is still moving, with the next publish of worker '%s', and "
-        "can't go elsewhere before that (wait for it, or end that worker; then "
-        "`shmtool reload`)",
-        section->name, section->owner);
+    return plan_wait(planner,
+                     "section '%s': it is still moving, with the next publish of worker '%s', and "
+                     "can't go elsewhere before that (wait for it, or end that worker; then "
+                     "`shmtool reload`)",
+                     section->name, section->owner);
 }
 
 static int check_change(const struct planner *planner, uint32_t slot,
@@ -331,11 +329,10 @@ int plan_remove_section(struct planner *planner, uint32_t slot) {
     const struct shm_section *section = &planner->next->sections[slot];
     const bool lingers = plan_lingers(planner, section->owner_index) && !given_up(planner, slot);
     if (lingers && !planner->facts->force && !lapsed(planner, section))
-        return plan_refuse(
-            planner,
-            "section '%s': it can't be removed while worker '%s' holds its lease (end "
-            "that worker, then `shmtool reload`, or `shmtool reload --force`)",
-            section->name, section->owner);
+        return plan_wait(planner,
+                         "section '%s': it can't be removed while worker '%s' holds its lease (end "
+                         "that worker, then `shmtool reload`, or `shmtool reload --force`)",
+                         section->name, section->owner);
     struct plan_change *change = plan_add_change(planner, PLAN_REMOVE, section->name);
     if (change == NULL)
         return -ENOMEM;

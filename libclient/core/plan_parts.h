@@ -62,6 +62,10 @@ struct planner {
 int plan_refuse(const struct planner *planner, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* The same for what can be done later, when somebody has left or arrived; -EBUSY. */
+int plan_wait(const struct planner *planner, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* One more line of the list of changes; NULL: no memory. */
 struct plan_change *plan_add_change(struct planner *planner, enum plan_action action,
                                     const char *name);

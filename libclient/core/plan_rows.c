@@ -19,6 +19,14 @@ int plan_refuse(const struct planner *planner, const char *format, ...) {
     return -EINVAL;
 }
 
+int plan_wait(const struct planner *planner, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(planner->plan->error, sizeof planner->plan->error, format, args);
+    va_end(args);
+    return -EBUSY;
+}
+
 struct plan_change *plan_add_change(struct planner *planner, enum plan_action action,
                                     const char *name) {
     struct plan *plan = planner->plan;

@@ -129,13 +129,17 @@ static inline void apply(const char *changes) {
     apply_held(NULL, changes);
 }
 
-static inline void refused_with(const struct plan_facts *facts, const char *error) {
+static inline void not_made(const struct plan_facts *facts, int result, const char *error) {
     struct plan plan;
-    ck_assert_int_eq(plan_make(&plan, &running, &table, facts), -EINVAL);
+    ck_assert_int_eq(plan_make(&plan, &running, &table, facts), result);
     ck_assert_str_eq(plan.error, error);
     ck_assert_uint_eq(plan.changes_n, 0);
     ck_assert(same_layout(&plan.next, &running));
     plan_clear(&plan);
+}
+
+static inline void refused_with(const struct plan_facts *facts, const char *error) {
+    not_made(facts, -EINVAL, error);
 }
 
 static inline void refused_held(const bool *held, const char *error) {
@@ -145,6 +149,12 @@ static inline void refused_held(const bool *held, const char *error) {
 
 static inline void refused(const char *error) {
     refused_held(NULL, error);
+}
+
+/* Refused for now: somebody has to leave, or to arrive, first. */
+static inline void waits_held(const bool *held, const char *error) {
+    const struct plan_facts facts = {.worker_held = held, .backend = SHM_BACKEND_SYSV};
+    not_made(&facts, -EBUSY, error);
 }
 
 /* a and b are x's, r too and raw; y and z have nothing. */

@@ -101,15 +101,15 @@ START_TEST(what_is_held_is_kept) {
     apply(NULL);
     const bool held[] = {true, false};
     strcpy(table.sections[0].name, "c");
-    refused_held(held, "section 'a': it can't be renamed to 'c' while worker 'x' holds its lease "
-                       "(end that worker, then `shmtool reload`, or `shmtool reload --force`)");
+    waits_held(held, "section 'a': it can't be renamed to 'c' while worker 'x' holds its lease "
+                     "(end that worker, then `shmtool reload`, or `shmtool reload --force`)");
     strcpy(table.sections[0].name, "a");
     table.sections[0].stale_ms = 7;
     strcpy(table.sections[1].name, "d");
     apply_held(held, "change a: stale_ms 0 -> 7; change d: renamed from 'b'");
     drop(0);
-    refused_held(held, "section 'a': it can't be removed while worker 'x' holds its lease (end "
-                       "that worker, then `shmtool reload`, or `shmtool reload --force`)");
+    waits_held(held, "section 'a': it can't be removed while worker 'x' holds its lease (end "
+                     "that worker, then `shmtool reload`, or `shmtool reload --force`)");
     apply("remove a: at 81920, 4544 bytes");
     /* the record of a holder stays, though its row is gone */
     table.workers_n = 1;

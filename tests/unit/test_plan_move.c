@@ -116,7 +116,7 @@ START_TEST(what_a_holder_keeps) {
         memcpy(before_, table.sections, sizeof before_);                                           \
         struct table_section *row = table.sections;                                                \
         __VA_ARGS__;                                                                               \
-        refused_with(&facts, text);                                                                \
+        not_made(&facts, -EBUSY, text);                                                            \
         memcpy(table.sections, before_, sizeof before_);                                           \
     } while (0)
     KEPT("section 'a': its size can't shrink from 1000 to 999 while worker 'x' holds its "
@@ -157,9 +157,9 @@ START_TEST(by_force) {
     ck_assert_uint_eq(running.sections[3].state, SHM_PLACE_QUARANTINED);
     table.sections[0].size = 2000;
     table.sections[2].size = 2000;
-    refused_with(&(struct plan_facts){.worker_held = (bool[]){true, true}, .force = true},
-                 "section 'r': it can't go to another place while worker 'y' holds its lease, who "
-                 "writes a raw section in place (end that worker, then `shmtool reload`)");
+    not_made(&(struct plan_facts){.worker_held = (bool[]){true, true}, .force = true}, -EBUSY,
+             "section 'r': it can't go to another place while worker 'y' holds its lease, who "
+             "writes a raw section in place (end that worker, then `shmtool reload`)");
     stop();
 }
 END_TEST
@@ -191,8 +191,8 @@ START_TEST(removed_by_force) {
     table.sections[1].size = 2000; /* is moving when it is removed */
     apply_held(x_holds, NULL);
     drop(1);
-    refused_held(x_holds,
-                 "section 'b': it can't be removed while worker 'x' holds its lease" REMEDIES);
+    waits_held(x_holds,
+               "section 'b': it can't be removed while worker 'x' holds its lease" REMEDIES);
     const struct plan_facts facts = {.worker_held = x_holds, .force = true};
     apply_with(&facts, "remove b: at 98304, 8640 bytes, taken from worker 'x'");
     for (uint32_t i = 1; i < 4; i += 2)
@@ -228,8 +228,8 @@ START_TEST(one_move_at_a_time) {
     static const char still[] =
         "section 'a': it is still moving, with the next publish of worker 'x', and can't go "
         "elsewhere before that (wait for it, or end that worker; then `shmtool reload`)";
-    refused_held(x_holds, still);
-    refused(still);
+    waits_held(x_holds, still);
+    waits_held(NULL, still);
     const bool moved[] = {true, false, false, false};
     apply_with(&(struct plan_facts){.worker_held = x_holds, .moved = moved},
                "move a: has moved to 98304, and left 81920 (4544 bytes); move a: size 2000 -> "
@@ -322,6 +322,22 @@ START_TEST(all_in_one_edit) {
 }
 END_TEST
 
+START_TEST(nobody_waits_for_what_is_refused) {
+    const struct plan_facts facts = {.worker_held = x_holds};
+    struct plan plan;
+    start_with_x();
+    drop(0);
+    ck_assert_int_eq(plan_make(&plan, &running, &table, &facts), -EBUSY);
+    plan_clear(&plan);
+    add_raw("large", "y", 1000 * 1024);
+    ck_assert_int_eq(plan_make(&plan, &running, &table, &facts), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(plan.error, "section 'large': no room for "));
+    ck_assert(same_layout(&plan.next, &running));
+    plan_clear(&plan);
+    stop();
+}
+END_TEST
+
 START_TEST(room_that_somebody_keeps) {
     start(MIB);
     add_raw("a", "x", 600 * 1024);
@@ -362,5 +378,6 @@ END_TEST
 UNIT_MAIN("plan_move", in_its_place, unheld_moves_at_once, held_moves_with_its_writer,
           an_arena_lives_as_long_as_somebody_comes_from_there, what_a_holder_keeps, by_force, anew,
           removed_by_force, removed_on_its_way, one_move_at_a_time, a_value_is_not_cut,
-          pins_that_change, pins_that_are_swapped, all_in_one_edit, room_that_somebody_keeps,
+          pins_that_change, pins_that_are_swapped, all_in_one_edit,
+          nobody_waits_for_what_is_refused, room_that_somebody_keeps,
           room_that_is_free_an_edit_later)

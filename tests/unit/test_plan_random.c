@@ -275,7 +275,8 @@ static void check_again(enum what what, const struct plan *plan, int result) {
 static void check_plan(enum what what, const struct plan *plan, int result) {
     char error[256];
     if (result < 0) {
-        HOLDS(result == -EINVAL && plan->error[0] != '\0' && plan->changes_n == 0);
+        HOLDS(result == -EINVAL || (result == -EBUSY && what == EDIT));
+        HOLDS(plan->error[0] != '\0' && plan->changes_n == 0);
         HOLDS(same_layout(&plan->next, &running));
     } else if (plan->changes_n == 0 && running.generation > 0) {
         HOLDS(same_layout(&plan->next, &running));
@@ -311,7 +312,8 @@ static bool one_plan(enum what what, bool wrong) {
     const bool refused = what == EDIT ? wrong || refused_edit() : what == EVICT && evict_refused();
     const int r = make_plan(what, &plan, &running);
     check_plan(what, &plan, r);
-    HOLDS(!refused || r == -EINVAL);
+    HOLDS(!refused || r < 0);
+    HOLDS(r != -EBUSY || (refused && !wrong)); /* nobody waits for what is wrong */
     if (r < 0 && !refused && !for_want_of_room(plan.error))
         ck_abort_msg("seed %u: refused without need: %s", seed, plan.error);
     if (r == 0)
