@@ -3,8 +3,10 @@
  * From the table to the segment: read, plan, remember the intent, prepare the memory, flip,
  * remember that it is done.  Whole or not at all.
  */
+#include "apply_parts.h"
+#include "attempt.h"
 #include "core/futex.h"
-#include "include.h"
+#include "edits.h"
 #include "journal.h"
 #include "made_rows.h"
 #include "manager.h"
@@ -18,15 +20,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-/* A table and what has to be looked up for it. */
-struct wanted {
-    struct table table;
-    uid_t *uids; /* by worker; (uid_t)-1 = any */
-    gid_t group;
-    bool group_missing;
-};
-
-static void wanted_clear(struct wanted *w) {
+void wanted_clear(struct wanted *w) {
     table_clear(&w->table);
     free(w->uids);
     *w = (struct wanted){0};
@@ -101,20 +95,26 @@ static int resolve(struct wanted *w, char *error, size_t bytes) {
     return apply_readers(&w->table, error, bytes);
 }
 
-static int read_table(struct manager *m, struct table *ret) {
-    struct verdict *v = &m->verdict;
+static int read_table(const struct manager *m, struct table_db **db, struct table *ret,
+                      struct verdict *v) {
+    v->outcome = VERDICT_UNREADABLE;
+    v->passing = true;
+    int r = table_db_open(db, m->config.table, v->error, sizeof v->error);
+    if (r < 0)
+        return r;
+    v->version = table_db_version(*db);
+    r = table_db_load(*db, ret, v->error, sizeof v->error);
+    if (r == -EINVAL)
+        v->outcome = VERDICT_REJECTED;
+    v->passing = r < 0 && r != -EINVAL;
+    return r;
+}
+
+int apply_read(struct manager *m, struct table *ret) {
     /* A connection whose file was replaced goes on reading the old one: open it anew each time. */
     table_db_close(m->table_db);
     m->table_db = NULL;
-    v->outcome = VERDICT_UNREADABLE;
-    int r = table_db_open(&m->table_db, m->config.table, v->error, sizeof v->error);
-    if (r < 0)
-        return r;
-    v->version = table_db_version(m->table_db);
-    r = table_db_load(m->table_db, ret, v->error, sizeof v->error);
-    if (r == -EINVAL)
-        v->outcome = VERDICT_REJECTED;
-    return r;
+    return read_table(m, &m->table_db, ret, &m->verdict);
 }
 
 /* What no plan can change while the segment runs. */
@@ -145,17 +145,18 @@ static int make_plan(struct manager *m, struct table *table, bool force, struct 
 
 int apply_plan(struct manager *m, bool force, struct plan *plan) {
     struct wanted w = {0};
-    struct verdict before = m->verdict;
-    int r = read_table(m, &w.table);
+    struct table_db *db = NULL; /* with the manager's own, the edit would count as seen */
+    struct verdict v;
+    int r = read_table(m, &db, &w.table, &v);
+    table_db_close(db);
     if (r == 0)
-        r = check_running(m, &w.table, m->verdict.error, sizeof m->verdict.error);
+        r = check_running(m, &w.table, v.error, sizeof v.error);
     if (r == 0)
-        r = resolve(&w, m->verdict.error, sizeof m->verdict.error);
+        r = resolve(&w, v.error, sizeof v.error);
     if (r < 0)
-        snprintf(plan->error, sizeof plan->error, "%s", m->verdict.error);
+        snprintf(plan->error, sizeof plan->error, "%s", v.error);
     else
         r = make_plan(m, &w.table, force, plan);
-    m->verdict = before;
     wanted_clear(&w);
     return r;
 }
@@ -232,6 +233,7 @@ int apply_layout(struct manager *m, const char *who, const char *what, struct la
         if (!m->segment.adopted && image_header(&m->segment.image)->generation == 0)
             checkpoint_restore(m, next);
         r = apply_publish(m, who, what, next, table, error, error_bytes);
+        m->verdict.passing = r < 0; /* state.db may have room later */
     }
     segment_settle(&m->segment, &m->layout); /* as it is now, whatever became of it */
     segment_leave(replaced, r == 0 ? &m->layout : NULL);
@@ -287,10 +289,11 @@ static void take_group(struct manager *m, const struct wanted *w) {
     m->group_missing = w->group_missing;
 }
 
-static int apply_wanted(struct manager *m, const char *who, bool force, struct wanted *w,
-                        struct plan *plan) {
+int apply_wanted(struct manager *m, const char *who, bool force, struct wanted *w,
+                 struct plan *plan) {
     struct verdict *v = &m->verdict;
     v->outcome = VERDICT_REJECTED;
+    v->passing = false;
     int r = check_running(m, &w->table, v->error, sizeof v->error);
     if (r == 0)
         r = resolve(w, v->error, sizeof v->error);
@@ -323,177 +326,49 @@ static int apply_wanted(struct manager *m, const char *who, bool force, struct w
     *w = (struct wanted){0};
     v->outcome = VERDICT_APPLIED;
     v->error[0] = '\0';
+    m->told = *v;
     return 0;
 }
 
-static void reject(struct manager *m, const char *who) {
-    state_db_rejected(m->state, who, m->verdict.error);
-    journal(LOG_ERR, JOURNAL_REJECTED, "table rejected: %s", m->verdict.error);
+/* What is said over and over (the table can't be read, it still waits) is told once. */
+void apply_refuse(struct manager *m, const char *who, int r) {
+    struct verdict *v = &m->verdict;
+    if ((r == -EBUSY || v->passing) && v->outcome == VERDICT_REJECTED && m->table.auto_apply)
+        v->outcome = VERDICT_PENDING;
+    const bool again = v->outcome == m->told.outcome && strcmp(v->error, m->told.error) == 0;
+    m->told = *v;
+    if (again && v->outcome != VERDICT_REJECTED && strcmp(who, EDITS_WHO) == 0)
+        return;
+    if (v->outcome == VERDICT_PENDING) {
+        state_db_pending(m->state, who, v->error);
+        journal(LOG_NOTICE, JOURNAL_PENDING, "table pending: %s", v->error);
+    } else {
+        state_db_rejected(m->state, who, v->error);
+        journal(LOG_ERR, JOURNAL_REJECTED, "table rejected: %s", v->error);
+    }
+}
+
+static int read_and_apply(struct manager *m, const char *who, bool force, struct plan *plan) {
+    struct wanted w = {0};
+    int r = apply_read(m, &w.table);
+    if (r == 0)
+        r = edits_check(m, who, &w.table);
+    if (r == 0)
+        r = apply_wanted(m, who, force, &w, plan);
+    wanted_clear(&w);
+    return r;
 }
 
 int apply_table(struct manager *m, const char *who, bool force, struct plan *plan) {
-    struct wanted w = {0};
     struct plan own = {0};
-    int r = read_table(m, &w.table);
-    if (r == 0)
-        r = apply_wanted(m, who, force, &w, plan != NULL ? plan : &own);
+    attempt_begin(m, ATTEMPT_RUNNING);
+    int r = read_and_apply(m, who, force, plan != NULL ? plan : &own);
+    attempt_end(m);
     if (r < 0)
-        reject(m, who);
+        apply_refuse(m, who, r);
     else
         dismiss(m, who);
     plan_clear(&own);
-    wanted_clear(&w);
     manager_notify_status(m);
-    return r;
-}
-
-/* ---- at start */
-
-static void empty_table(struct manager *m, struct table *ret) {
-    *ret = (struct table){.key = m->config.key_given ? m->config.key : SHM_DEFAULT_KEY,
-                          .size = UINT64_C(64) << 20,
-                          .backend = SHM_BACKEND_SYSV,
-                          .mode = 0660,
-                          .auto_apply = true};
-    snprintf(ret->group_name, sizeof ret->group_name, "shm-workers");
-}
-
-/* The file is gone, but there was a table once: what it said is not taken for unsaid. */
-static int keep_good_table(struct manager *m, struct table *ret) {
-    struct table good = {0};
-    bool lost = state_db_good_table(m->state, &good) == 0 && made_first(&good) > 0;
-    table_clear(&good);
-    if (!lost)
-        return 0;
-    table_clear(ret);
-    m->verdict.outcome = VERDICT_REJECTED;
-    snprintf(m->verdict.error, sizeof m->verdict.error,
-             "%.300s was gone, and an empty one was made: the last good table goes on; shmtool "
-             "table revert brings its rows back, shmtool reload applies the empty one",
-             m->config.table);
-    return -EINVAL;
-}
-
-int apply_choose(struct manager *m, struct table *ret) {
-    char error[512];
-    bool made = table_db_create(m->config.table, error, sizeof error) == 0;
-    if (made)
-        journal(LOG_INFO, JOURNAL_APPLIED, "%s: made an empty table (shmtool table example)",
-                m->config.table);
-    include_files(&m->config);
-    int r = read_table(m, ret);
-    if (r == 0 && made)
-        r = keep_good_table(m, ret);
-    if (r == 0)
-        return 0;
-    reject(m, "start");
-    r = state_db_good_table(m->state, ret);
-    if (r == -ENOENT) {
-        empty_table(m, ret);
-        r = 0;
-    }
-    if (r < 0) /* there may be one, with another key */
-        journal(LOG_ERR, JOURNAL_TROUBLE, "%s: the last good table can't be read: %s",
-                m->config.state, strerror(-r));
-    return r;
-}
-
-static bool anything_runs(const struct layout *layout) {
-    for (uint32_t i = 0; i < layout->sections_used; i++)
-        if (layout_place_in_force(layout->sections[i].state))
-            return true;
-    return false;
-}
-
-/* The last good table; an empty one where there never was one, but not if that takes away what
- * runs.
- */
-static int fall_back(struct manager *m, struct table *ret) {
-    int r = state_db_good_table(m->state, ret);
-    if (r == -ENOENT && !anything_runs(&m->layout)) {
-        empty_table(m, ret);
-        return 0;
-    }
-    if (r < 0) {
-        char why[sizeof m->verdict.error];
-        memcpy(why, m->verdict.error, sizeof why);
-        snprintf(m->verdict.error, sizeof m->verdict.error,
-                 "no good table is known (%s), and what runs is left as it is: mend the table: "
-                 "%.350s",
-                 strerror(-r), why);
-    }
-    return r;
-}
-
-static bool has_section(const struct table *table, const char *name) {
-    for (size_t i = 0; i < table->sections_n; i++)
-        if (strcmp(table->sections[i].name, name) == 0)
-            return true;
-    return false;
-}
-
-/* Does the segment run what neither this state directory nor its table ever heard of?  With a wrong
- * --state-dir or --key everything would be taken away. */
-static bool runs_a_strangers(const struct manager *m, const struct table *table) {
-    const struct layout *layout = &m->layout;
-    uint64_t id = image_header(&m->segment.image)->segment_id;
-    if (state_db_recall(m->state, "segment_id", 0) == (int64_t)id)
-        return false;
-    for (uint32_t i = 0; i < layout->sections_used; i++)
-        if (layout_place_in_force(layout->sections[i].state) &&
-            has_section(table, layout->sections[i].name))
-            return false;
-    return anything_runs(layout);
-}
-
-static int refuse_strangers(struct manager *m) {
-    snprintf(m->verdict.error, sizeof m->verdict.error,
-             "the sections that run under key 0x%08x are in neither %.150s nor %.150s: give the "
-             "--state-dir (or --key) that belongs to them, or remove the segment (ipcrm -M 0x%08x)",
-             m->key, m->config.table, m->config.state, m->key);
-    return -EPERM;
-}
-
-/* One that was adopted without a state.db is ours from here on. */
-static void remember_segment(struct manager *m) {
-    const struct shm_header *h = image_header(&m->segment.image);
-    if (state_db_recall(m->state, "segment_id", 0) == (int64_t)h->segment_id)
-        return;
-    state_db_remember(m->state, "segment_id", (int64_t)h->segment_id);
-    state_db_remember(m->state, "created_real_ns", (int64_t)h->created_real_ns);
-}
-
-int apply_start(struct manager *m, struct table *table) {
-    if (runs_a_strangers(m, table))
-        return refuse_strangers(m);
-    struct wanted w = {.table = *table};
-    struct plan plan = {0};
-    struct verdict bad = m->verdict;
-    bool was_bad = bad.error[0] != '\0';
-    *table = (struct table){0};
-    int r = 0;
-    if (was_bad) {
-        table_clear(&w.table);
-        r = fall_back(m, &w.table);
-    }
-    if (r == 0)
-        r = apply_wanted(m, "start", false, &w, &plan);
-    if (r < 0 && !was_bad) {
-        /* Right by itself, but it can't follow what runs: the last good one stays. */
-        reject(m, "start");
-        bad = m->verdict;
-        was_bad = true;
-        plan_clear(&plan);
-        wanted_clear(&w);
-        r = fall_back(m, &w.table);
-        if (r == 0)
-            r = apply_wanted(m, "start", false, &w, &plan);
-    }
-    if (r == 0)
-        remember_segment(m);
-    if (was_bad && r == 0)
-        m->verdict = bad;
-    plan_clear(&plan);
-    wanted_clear(&w);
     return r;
 }

@@ -6,6 +6,7 @@
  */
 #include "elsewhere.h"
 #include "core/process.h"
+#include "identity.h"
 #include "journal.h"
 #include "link.h"
 #include "manager.h"
@@ -32,19 +33,6 @@ static bool same_directory(const char *a, const char *b) {
     struct stat one, other;
     return strcmp(a, b) == 0 || (stat(a, &one) == 0 && stat(b, &other) == 0 &&
                                  one.st_dev == other.st_dev && one.st_ino == other.st_ino);
-}
-
-/* Which one it is; 0: unknown.  A file system may use a number again at once, but not at the same
- * time. */
-static int64_t identity_of(int dir_fd) {
-    struct statx found;
-    if (statx(dir_fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &found) < 0)
-        return 0;
-    uint64_t born =
-        (found.stx_mask & STATX_BTIME) == 0
-            ? 0
-            : (uint64_t)found.stx_btime.tv_sec * UINT64_C(1000000000) + found.stx_btime.tv_nsec;
-    return (int64_t)((found.stx_ino ^ born) >> 1);
 }
 
 static bool is_held(int dir_fd, const char *file, uint64_t segment_id, struct lease_record *ret) {
@@ -92,12 +80,12 @@ static bool could_ask(const struct manager *m, const char *ours, const char *lin
     if (!link_read(link, there))
         return false;
     if (strcmp(ours, there) == 0)
-        now = identity_of(m->leases.dir_fd);
+        now = identity_of(m->leases.dir_fd, "");
     else {
         int fd = open(there, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0)
             return false;
-        now = identity_of(fd);
+        now = identity_of(fd, "");
         close(fd);
     }
     return before == 0 || before == now;
@@ -119,7 +107,7 @@ static int look_for_holders(struct manager *m, char *error, size_t error_bytes) 
 }
 
 static void remember(struct manager *m, const char *ours, const char *link) {
-    int64_t identity = identity_of(m->leases.dir_fd);
+    int64_t identity = identity_of(m->leases.dir_fd, "");
     if (state_db_recall(m->state, IDENTITY, 0) != identity)
         state_db_remember(m->state, IDENTITY, identity);
     int r = link_set(link, ours);

@@ -191,6 +191,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
     made_look(m);
     moves_look(m);
     mend_heads(m, SHM_NONE);
+    edits_look(m);
     handout_look(m);
     stale_look(m, clock_mono_ns());
     refusals_look(&m->refusals, clock_mono_ns());
@@ -258,6 +259,8 @@ static int serve(struct manager *m, struct table *table) {
         dismiss(m, "the start"); /* who came under another table */
         r = server_open(m, error, sizeof error);
     }
+    if (r == 0)
+        edits_open(m);
     return r < 0 ? FAIL(r, "%s", error) : 0;
 }
 
@@ -333,6 +336,7 @@ int manager_run(struct manager *m) {
 
 void manager_stop(struct manager *m) {
     sd_event_source_disable_unref(m->watch);
+    edits_close(m);
     server_close(m);
     handout_close(m);
     checkpoint_close(m);

@@ -10,6 +10,7 @@
 #include "core/layout.h"
 #include "core/plan.h"
 #include "core/table.h"
+#include "edits.h"
 #include "leases.h"
 #include "made.h"
 #include "moves.h"
@@ -26,7 +27,8 @@
 
 /* What became of the table as it was last read. */
 struct verdict {
-    enum { VERDICT_APPLIED, VERDICT_REJECTED, VERDICT_UNREADABLE } outcome;
+    enum { VERDICT_APPLIED, VERDICT_REJECTED, VERDICT_UNREADABLE, VERDICT_PENDING } outcome;
+    bool passing; /* it may be another without an edit: the file is locked, the disk is full */
     char error[512];
     int64_t version; /* table_db_version() when it was read; to see that it differs */
 };
@@ -39,8 +41,9 @@ struct manager {
     sd_event_source *tick;
     sd_event_source *watch;    /* segment_watched() */
     sd_event_source *arrivals; /* moves_soon() */
-    bool moves_stuck;          /* and that was said */
-    int lock;                  /* semaphore id: one manager a key */
+    struct edits *edits;
+    bool moves_stuck; /* and that was said */
+    int lock;         /* semaphore id: one manager a key */
     struct segment segment;
     struct layout layout; /* what runs */
     struct table table;   /* what was applied */
@@ -51,6 +54,7 @@ struct manager {
     struct table_db *table_db;
     struct state_db *state;
     struct verdict verdict;
+    struct verdict told;   /* the last one that history and journal have */
     char status_line[700]; /* as systemd was told it last */
     struct leases leases;
     struct refusals refusals;
@@ -82,8 +86,9 @@ void manager_notify_status(struct manager *manager);
 /* ---- apply.c */
 
 /* Reads the table and applies it whole or not at all; with `force` also what takes something away
- * from a holder.  `who` goes into the history.  0, or -EINVAL (rejected; manager->verdict.error
- * says why).  *plan, when not NULL, is what was planned. */
+ * from a holder.  `who` goes into the history.  0, or -EINVAL (rejected), -EBUSY (it waits for
+ * somebody; with auto_apply it is pending), or why it can't be read: manager->verdict.error says
+ * it.  *plan, when not NULL, is what was planned. */
 int apply_table(struct manager *manager, const char *who, bool force, struct plan *plan);
 
 /* Publishes a layout that follows the one in force and whose memory is prepared, and remembers it.

@@ -139,6 +139,7 @@ static int settle(struct manager *m, const struct moves *moves, char *error, siz
         describe(&plan, what, sizeof what);
         r = apply_publish(m, "the manager", what, &plan.next, &m->table, error, bytes);
         segment_settle(&m->segment, &m->layout);
+        moves_soon(m); /* an edit may have waited for it */
     }
     plan_clear(&plan);
     return r;
@@ -164,6 +165,7 @@ static int on_soon(sd_event_source *source, void *userdata) {
     (void)source;
     made_look(userdata);
     moves_look(userdata);
+    edits_retry(userdata);
     return 0;
 }
 

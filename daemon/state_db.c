@@ -32,7 +32,7 @@ static const char edit_schema[] =
     "CREATE TABLE edit(edit INTEGER PRIMARY KEY AUTOINCREMENT, time_ns INTEGER NOT NULL, "
     "  who TEXT NOT NULL, what TEXT NOT NULL, generation INTEGER, error TEXT, "
     "  outcome TEXT NOT NULL CHECK(outcome IN ('intended', 'pending', 'applied', 'abandoned', "
-    "'rejected')), "
+    "'waited', 'rejected')), "
     "  step INTEGER, past_bytes INTEGER) STRICT;";
 
 /* ---- statements */
@@ -331,11 +331,17 @@ static int abandon(struct state_db *db) {
     return r == 0 ? state_items_drop(db) : r;
 }
 
+static int end_pending(const struct state_db *db) {
+    return state_run(db, "UPDATE edit SET outcome = 'waited' WHERE outcome = 'pending'", "");
+}
+
 int state_db_intend(struct state_db *db, const char *who, const char *what,
                     const struct layout *next, const struct table *table, int64_t *edit) {
     int r = state_begin(db);
     if (r == 0)
         r = abandon(db);
+    if (r == 0)
+        r = end_pending(db);
     if (r == 0)
         r = state_run(db,
                       "INSERT INTO edit(time_ns, who, what, generation, outcome) "
@@ -406,19 +412,41 @@ int state_db_settle(struct state_db *db, uint64_t running_generation) {
     return state_finish(db, r);
 }
 
-int state_db_rejected(struct state_db *db, const char *who, const char *why) {
-    int64_t again = state_number(db,
-                                 "SELECT edit FROM (SELECT * FROM edit ORDER BY edit DESC LIMIT 1) "
-                                 "WHERE outcome = 'rejected' AND error = ?",
-                                 why, 0);
+static int add_refused(const struct state_db *db, const char *who, const char *why,
+                       const char *outcome) {
+    int r = end_pending(db);
+    if (r == 0)
+        r = state_run(db,
+                      "INSERT INTO edit(time_ns, who, what, error, outcome) "
+                      "VALUES(?, ?, 'nothing', ?, ?)",
+                      "ittt", (int64_t)clock_real_ns(), who, why, outcome);
+    return r == 0 ? prune(db) : r;
+}
+
+static int refused(struct state_db *db, const char *who, const char *why, const char *outcome) {
+    sqlite3_stmt *s =
+        state_prepare(db,
+                      "SELECT edit FROM (SELECT * FROM edit ORDER BY edit DESC LIMIT 1) "
+                      "WHERE outcome = ? AND error = ?",
+                      "tt", outcome, why);
+    const int64_t again =
+        s != NULL && sqlite3_step(s) == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
+    sqlite3_finalize(s);
     if (again != 0)
         return state_run(db, "UPDATE edit SET time_ns = ?, who = ? WHERE edit = ?", "iti",
                          (int64_t)clock_real_ns(), who, again);
-    int r = state_run(db,
-                      "INSERT INTO edit(time_ns, who, what, error, outcome) "
-                      "VALUES(?, ?, 'nothing', ?, 'rejected')",
-                      "itt", (int64_t)clock_real_ns(), who, why);
-    return r == 0 ? prune(db) : r;
+    int r = state_begin(db);
+    if (r == 0)
+        r = add_refused(db, who, why, outcome);
+    return state_finish(db, r);
+}
+
+int state_db_rejected(struct state_db *db, const char *who, const char *why) {
+    return refused(db, who, why, "rejected");
+}
+
+int state_db_pending(struct state_db *db, const char *who, const char *why) {
+    return refused(db, who, why, "pending");
 }
 
 uint64_t state_db_generation(struct state_db *db) {

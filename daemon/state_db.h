@@ -31,6 +31,9 @@ int state_db_done(struct state_db *db, int64_t edit);
  * row's only renews that row's time. */
 int state_db_rejected(struct state_db *db, const char *who, const char *why);
 
+/* The same for one that waits: `pending`; `waited` once the next edit is decided. */
+int state_db_pending(struct state_db *db, const char *who, const char *why);
+
 /* At start, when an intended edit was left open: it was `done` or `abandoned`, as the generation
  * that runs says. */
 int state_db_settle(struct state_db *db, uint64_t running_generation);

@@ -75,11 +75,12 @@ static json_t *segment_json(const struct manager *m) {
 }
 
 static json_t *verdict_json(const struct manager *m) {
-    static const char *const outcomes[] = {"applied", "rejected", "unreadable"};
+    static const char *const outcomes[] = {"applied", "rejected", "unreadable", "pending"};
     const struct verdict *v = &m->verdict;
-    bool differs = m->table_db == NULL || table_db_version(m->table_db) != v->version;
-    return json_pack("{s:s, s:s?, s:b}", "outcome", outcomes[v->outcome], "error",
-                     v->outcome == VERDICT_APPLIED ? NULL : v->error, "differs", differs);
+    bool differs = m->table_db == NULL || table_db_changed(m->table_db, v->version);
+    return json_pack("{s:s, s:s?, s:b, s:b}", "outcome", outcomes[v->outcome], "error",
+                     v->outcome == VERDICT_APPLIED ? NULL : v->error, "differs", differs,
+                     "auto_apply", m->table.auto_apply);
 }
 
 /* Which sections are on their way to another place, and whose publish they wait for. */
@@ -185,6 +186,7 @@ void status_line(const struct manager *m, char *line, size_t bytes) {
              m->checkpoint.error[0] != '\0' ? "; checkpoint: " : "", m->checkpoint.error,
              v->outcome == VERDICT_APPLIED    ? ""
              : v->outcome == VERDICT_REJECTED ? "; table rejected: "
+             : v->outcome == VERDICT_PENDING  ? "; table pending: "
                                               : "; table not readable: ",
              v->outcome == VERDICT_APPLIED ? "" : v->error);
 }

@@ -1,5 +1,5 @@
 -- An example for sections.db.  Try it:  shmtool table example | sqlite3 /var/lib/shm-manager/sections.db
--- and apply it:                          shmtool reload
+-- and see what became of it:             shmtool history --wait
 -- Every column: man shm-table
 
 BEGIN;

@@ -208,6 +208,22 @@ static int open_uri(struct table_db *db, const char *options) {
     return r;
 }
 
+static ino_t inode_of(const char *path, const char *suffix) {
+    char name[PATH_MAX + 8];
+    struct stat found;
+    snprintf(name, sizeof name, "%s%s", path, suffix);
+    return stat(name, &found) == 0 ? found.st_ino : 0;
+}
+
+static struct table_log log_of(const char *path) {
+    return (struct table_log){.wal = inode_of(path, "-wal"), .shm = inode_of(path, "-shm")};
+}
+
+/* As it was, or made since. */
+static bool same_log(ino_t before, ino_t now) {
+    return before == 0 || before == now;
+}
+
 /* In WAL mode even a reader needs the -shm file.  Where it may not make one (the directory is
  * root's) and no editor has the database open, there is no log to be read either, and the file can
  * be taken as it is.  Every look opens it anew, so that an editor who comes later is not
@@ -265,6 +281,7 @@ int table_db_open(struct table_db **ret, const char *path, char *error, size_t e
     if (db == NULL)
         return FAIL(-ENOMEM, "%s: out of memory", path);
     db->seen = seen;
+    const struct table_log log = log_of(path);
     int r =
         snprintf(db->path, sizeof db->path, "%s", path) < (int)sizeof db->path ? 0 : -ENAMETOOLONG;
     if (r == 0)
@@ -273,6 +290,10 @@ int table_db_open(struct table_db **ret, const char *path, char *error, size_t e
         snprintf(error, error_bytes, "%s: the path is too long", path);
     if (r == 0)
         r = check_identity(db, error, error_bytes);
+    db->log = log_of(path);
+    /* Taken away meanwhile: which one is read isn't known. */
+    if (!same_log(log.wal, db->log.wal) || !same_log(log.shm, db->log.shm))
+        db->log.wal = (ino_t)-1;
     if (r < 0) {
         table_db_close(db);
         return r;
@@ -297,14 +318,18 @@ static bool has_log(const char *path) {
     return stat(name, &log) == 0 && log.st_size > 0;
 }
 
-/* SQLite itself doesn't notice that another file was moved here, nor, without locks, anything. */
+/* SQLite itself doesn't notice that another file was moved here, or that its log was taken away,
+ * in which it goes on reading; nor, without locks, anything. */
 static bool still_the_same(const struct table_db *db) {
     struct stat now;
     if (stat(db->path, &now) < 0 || now.st_dev != db->seen.st_dev || now.st_ino != db->seen.st_ino)
         return false;
-    return !db->immutable ||
-           (now.st_size == db->seen.st_size && now.st_mtim.tv_sec == db->seen.st_mtim.tv_sec &&
-            now.st_mtim.tv_nsec == db->seen.st_mtim.tv_nsec && !has_log(db->path));
+    if (!db->immutable) {
+        const struct table_log log = log_of(db->path);
+        return log.wal == db->log.wal && log.shm == db->log.shm;
+    }
+    return now.st_size == db->seen.st_size && now.st_mtim.tv_sec == db->seen.st_mtim.tv_sec &&
+           now.st_mtim.tv_nsec == db->seen.st_mtim.tv_nsec && !has_log(db->path);
 }
 
 int64_t table_db_version(struct table_db *db) {
@@ -316,6 +341,11 @@ int64_t table_db_version(struct table_db *db) {
         sqlite3_step(db->version) == SQLITE_ROW ? sqlite3_column_int64(db->version, 0) : -EIO;
     sqlite3_reset(db->version);
     return version < 0 || still_the_same(db) ? version : INT64_MAX;
+}
+
+bool table_db_changed(struct table_db *db, int64_t since) {
+    const int64_t now = table_db_version(db);
+    return now < 0 || now == INT64_MAX || now != since;
 }
 
 /* ---- its schema: ours, to the letter */

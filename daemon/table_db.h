@@ -27,8 +27,10 @@ void table_db_close(struct table_db *db);
  * objects are refused here, as they can come at any time. */
 int table_db_load(struct table_db *db, struct table *ret, char *error, size_t error_bytes);
 
-/* A number that changes when somebody commits a change (PRAGMA data_version); negative errno. */
+/* A number that changes when somebody commits a change (PRAGMA data_version); negative errno.  And
+ * whether something was committed since, or another file is there, or that can't be told. */
 int64_t table_db_version(struct table_db *db);
+bool table_db_changed(struct table_db *db, int64_t since);
 
 /* The commented example that `shmtool table example` prints, and the schema itself. */
 extern const char table_db_schema[];

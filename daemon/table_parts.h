@@ -15,7 +15,10 @@ struct table_db {
     sqlite3 *sql;
     sqlite3_stmt *version;
     struct stat seen; /* the file that was opened */
-    bool immutable;   /* read without locks, as its directory can't be written */
+    struct table_log {
+        ino_t wal, shm; /* 0: there is none */
+    } log;
+    bool immutable; /* read without locks, as its directory can't be written */
     char path[PATH_MAX];
 };
 

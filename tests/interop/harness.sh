@@ -90,11 +90,13 @@ ok() {
     fi
 }
 
-# With SHM_TEST_BACKEND=memfd the same tests run on that backend.
-set_backend() {
-    [ -n "${SHM_TEST_BACKEND-}" ] && [ ! -e "$work/state/state.db" ] || return 0
+# With SHM_TEST_BACKEND=memfd the same tests run on that backend.  They say themselves when an edit
+# is to be applied (unless SHM_TEST_AUTO says otherwise), so as to have its outcome.
+make_table() {
+    [ ! -e "$work/state/state.db" ] && [ ! -e "$work/state/sections.db" ] || return 0
     shmtool table init --table "$work/state/sections.db" >/dev/null
-    sqlite3 "$work/state/sections.db" "UPDATE segment SET backend = '$SHM_TEST_BACKEND'"
+    sqlite3 "$work/state/sections.db" "UPDATE segment SET backend = '${SHM_TEST_BACKEND-sysv}',
+        auto_apply = ${SHM_TEST_AUTO-0}"
 }
 
 on_sysv() {
@@ -102,7 +104,7 @@ on_sysv() {
 }
 
 start_manager() {
-    set_backend
+    make_table
     "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
         --runtime-dir "$SHMC_RUNTIME_DIR" >>"$work/manager.log" 2>&1 &
     manager=$!

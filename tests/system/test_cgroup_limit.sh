@@ -25,7 +25,7 @@ drop() { sql "DELETE FROM section WHERE name = '$1'; DELETE FROM worker WHERE na
 layout() { shmtool list | awk '{ print $1, $2, $3, $4 }'; }
 
 start_below() {
-    set_backend
+    make_table
     "${in_cgroup[@]}" "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
         --runtime-dir "$SHMC_RUNTIME_DIR" >>"$work/manager.log" 2>&1 &
     manager=$!

@@ -14,7 +14,7 @@ fi
 
 every=0
 start() {
-    set_backend
+    make_table
     "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
         --runtime-dir "$SHMC_RUNTIME_DIR" --checkpoint-every "$every" >>"$work/manager.log" 2>&1 &
     manager=$!

@@ -9,7 +9,7 @@
 # shellcheck source=tests/interop/harness.sh
 . "$(dirname "$0")/../interop/harness.sh"
 
-set_backend() { :; } # new_table does
+make_table() { :; } # new_table does
 db=$work/state/sections.db
 value_is() { [ "$(shmtool get "$1")" = "$2" ]; }
 empty() { says 1 'nothing was published yet' shmtool get "$1"; }

@@ -75,7 +75,7 @@ trap finish EXIT
 with_manager() { # BACKEND COMMAND...: started by that
     destroy
     rm -rf "$work"/state/*
-    SHM_TEST_BACKEND=$1 set_backend
+    SHM_TEST_BACKEND=$1 make_table
     sqlite3 "$work/state/sections.db" "UPDATE segment SET group_name = '65530';
         INSERT INTO section(name, owner, size)
         VALUES('temps', 'driver', 64), ('brief', 'driver', 64), ('mine', 'member', 64);

@@ -27,7 +27,7 @@ seconds_of_them() {
 }
 
 if can_trace; then
-    set_backend
+    make_table
     strace -f -qq -ttt -o "$work/trace" -e trace=accept4 -e inject=accept4:error=ENFILE:when=1..12 \
         "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
         --runtime-dir "$SHMC_RUNTIME_DIR" >>"$work/manager.log" 2>&1 &
@@ -50,7 +50,7 @@ chmod 755 "$work"
 as() { # UID COMMAND...: itself, where it goes on behind us
     exec setpriv --reuid "$1" --regid 65530 --clear-groups "${@:2}"
 }
-set_backend
+make_table
 shmtool table init --if-missing --table "$work/state/sections.db" >/dev/null
 sqlite3 "$work/state/sections.db" <<SQL
 BEGIN;

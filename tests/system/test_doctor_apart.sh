@@ -13,7 +13,7 @@ unset SHM_STATE_DIR
 
 doctor() { shmtool doctor -S "$work/state" "$@"; }
 chmod 755 "$work"
-set_backend
+make_table
 chown -R 65533 "$work/state" "$work/run"
 "${apart[@]}" setpriv --reuid 65533 --regid 65533 --clear-groups "$build/daemon/shm-manager" \
     --key "$SHMC_KEY" --state-dir "$work/state" --runtime-dir "$SHMC_RUNTIME_DIR" \

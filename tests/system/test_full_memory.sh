@@ -86,7 +86,7 @@ begin() { # SIZE START
         wait "$manager" 2>/dev/null || :
     fi
     rm -f "$work"/state/*
-    SHM_TEST_BACKEND=$backend set_backend
+    SHM_TEST_BACKEND=$backend make_table
     sql "UPDATE segment SET size = $1;
         INSERT INTO section(name, owner, size) VALUES('temps', 'driver', 64), ('brief', 'driver', 64)"
     "$2"

@@ -78,7 +78,7 @@ table_verbs() {
     expect "table init" 0 'is made' shmtool table init --table "$table"
     expect "table init twice" 1 'exists' shmtool table init --table "$table"
     check "table init --if-missing" shmtool table init --if-missing --table "$table"
-    expect "table add says what is next" 0 'shmtool reload' \
+    expect "table add says what is next" 0 'shmtool history --wait' \
         shmtool table add cam camera 64K count=8 format=cam/1 --table "$table"
     check "sizes end in K" has 65536 section.size shmtool table show cam --table "$table" --json
     check "columns are set" has 8 section.count shmtool table show cam --table "$table" --json

@@ -136,6 +136,8 @@ static void judge_manager(struct check *check) {
         count(check, MANAGER, "", "");
         snprintf(check->manager, sizeof check->manager, "%s", error);
         plain(check->manager);
+    } else if (strcmp(field_text(reply, "table", "outcome"), "pending") == 0) {
+        count(check, EDITED, "", "");
     } else if (strcmp(field_text(reply, "table", "outcome"), "applied") != 0) {
         count(check, TABLE, "", "");
         snprintf(check->table, sizeof check->table, "table %s: %s",

@@ -53,7 +53,11 @@ static void look_at_manager(struct doctor *doctor) {
           field_number(status, "manager", "pid"),
           shares_pids(status) ? "" : " (of another PID namespace)",
           field_text(status, "segment", "key"), field_number(status, NULL, "generation"));
-    if (strcmp(field_text(status, "table", "outcome"), "applied") != 0)
+    if (strcmp(field_text(status, "table", "outcome"), "pending") == 0)
+        found(doctor, REMARK, "table in force",
+              "wait, or take it away now: shmtool reload --force, or go back: shmtool table revert",
+              "an edit is pending: %s", field_text(status, "table", "error"));
+    else if (strcmp(field_text(status, "table", "outcome"), "applied") != 0)
         found(doctor, WRONG, "table in force",
               "mend the row and shmtool reload, or go back: shmtool table revert",
               "%s: %s; the last good one runs", field_text(status, "table", "outcome"),

@@ -49,8 +49,9 @@ const struct verb verbs[] = {
      verb_diff},
     {"plan", "O", "", 0, 0, "what a reload would change", "", verb_plan},
     {"reload", "O", "", 0, 0, "apply the table now, whole or not at all",
-     "What would take something away from a worker that holds it (another owner or kind, removal,\n"
-     "less room for raw bytes) is refused, but with --force.\n",
+     "With segment.auto_apply (the default) the manager does so by itself after each edit.  What\n"
+     "would take something away from a worker that holds it (another owner or kind, removal, less\n"
+     "room) is refused, or pending until that worker is gone, but with --force.\n",
      verb_reload},
     {"checkpoint", "", "[GLOB]", 0, 1, "save the sections marked persist now",
      "Those that changed since they were last saved.  It waits until they are safely written.\n",
@@ -66,7 +67,8 @@ const struct verb verbs[] = {
      verb_drop},
     {"history", "wd", "[N]", 0, 1, "the last N (20) edits and their outcome",
      "Without a manager its state.db is read.  With --wait it waits until the last edit is\n"
-     "decided; the exit status is 1 when that was rejected, or in that time not decided.\n",
+     "decided; the exit status is 1 when that was rejected, or in that time (for example as it\n"
+     "is pending) not decided.\n",
      verb_history},
     {"rollback", "yO", "GENERATION", 1, 1, "put the table back as it was then, and apply it",
      "Shows what changes and what the manager would do, and asks, before anything is written.\n"

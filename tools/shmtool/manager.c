@@ -177,6 +177,11 @@ void print_reloaded(const json_t *reply) {
            json_array_size(json_object_get(reply, "changes")) == 0 ? "; nothing had changed" : "");
 }
 
+const char *next_step(bool auto_apply) {
+    return auto_apply ? "what becomes of it: shmtool history --wait"
+                      : "look with: shmtool plan, apply it with: shmtool reload";
+}
+
 int verb_plan(const struct tool *tool) {
     json_t *reply;
     char before[TEXT_BYTES], after[TEXT_BYTES];
@@ -272,30 +277,29 @@ static void print_history(const json_t *reply) {
     grid_print(&grid);
 }
 
-/* An edit is decided once the manager has read the table as it is now.  Nothing tells when that
- * happens, so it is asked again and again. */
-static int wait_decided(const struct tool *tool) {
+/* An edit is decided once the manager has read the table as it is now, and it waits for nobody.
+ * Nothing tells when that happens, so it is asked again and again. */
+static int wait_decided(const struct tool *tool, bool *applied) {
     const uint64_t since_ns = clock_mono_ns();
     char error[512];
     json_t *reply;
     int r;
-    bool open;
+    bool unread, waits;
     do {
         r = ask_quietly(tool, "status", &reply, error, sizeof error);
-        open = r == 0 && field_true(reply, "table", "differs");
+        unread = r == 0 && field_true(reply, "table", "differs");
+        waits = r == 0 && strcmp(field_text(reply, "table", "outcome"), "pending") == 0;
+        *applied = r == 0 && strcmp(field_text(reply, "table", "outcome"), "applied") == 0;
+        if (waits)
+            snprintf(error, sizeof error, "%s", field_text(reply, "table", "error"));
         json_decref(reply);
-    } while ((open || r == -ENOTCONN) && wait_more(tool, since_ns));
-    if (open)
+    } while ((unread || waits || r == -ENOTCONN) && wait_more(tool, since_ns));
+    if (waits)
+        return fail(tool, TOOL_NO, "the last edit is pending: %s", error);
+    if (unread)
         return fail(tool, TOOL_NO,
                     "the last edit is not decided yet; apply it with: shmtool reload");
     return r < 0 ? fail(tool, TOOL_ABSENT, "%s", error) : TOOL_OK;
-}
-
-/* With --wait: was the newest edit applied? */
-static int outcome_of(const json_t *reply) {
-    const json_t *newest = json_array_get(json_object_get(reply, "edits"), 0);
-    return !newest || strcmp(field_text(newest, NULL, "outcome"), "applied") == 0 ? TOOL_OK
-                                                                                  : TOOL_NO;
 }
 
 int verb_history(const struct tool *tool) {
@@ -305,7 +309,8 @@ int verb_history(const struct tool *tool) {
     if (tool->argc > 0 && (!parse_bytes(tool->argv[0], &limit) || limit == 0 || limit > 1000))
         return fail(tool, TOOL_USAGE, "'%s' is no number of edits from 1 to 1000", tool->argv[0]);
     snprintf(request, sizeof request, "history %lu%s", limit, tool->diff ? " --diff" : "");
-    int code = tool->waits ? wait_decided(tool) : TOOL_OK;
+    bool applied = true;
+    int code = tool->waits ? wait_decided(tool, &applied) : TOOL_OK;
     if (code != TOOL_OK)
         return code;
     if (ask_quietly(tool, request, &reply, error, sizeof error) == -ENOTCONN)
@@ -314,8 +319,8 @@ int verb_history(const struct tool *tool) {
         code = fail(tool, TOOL_NO, "%s", reply ? field_text(reply, NULL, "error") : error);
     if (code != TOOL_OK)
         return code;
-    if (tool->waits)
-        code = outcome_of(reply);
+    if (!applied)
+        code = TOOL_NO;
     if (tool->json) {
         print_json(reply);
         return code;

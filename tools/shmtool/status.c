@@ -25,7 +25,9 @@ __attribute__((format(printf, 3, 4))) static void line(const char *title, enum p
 static void table_line(const json_t *reply) {
     const char *path = field_text(reply, "manager", "table");
     const char *outcome = field_text(reply, "table", "outcome");
-    if (strcmp(outcome, "applied") != 0)
+    if (strcmp(outcome, "pending") == 0)
+        line("table", YELLOW, "%s pending: %s", path, field_text(reply, "table", "error"));
+    else if (strcmp(outcome, "applied") != 0)
         line("table", RED, "%s %s: %s; the last good one runs", path, outcome,
              field_text(reply, "table", "error"));
     else if (field_true(reply, "table", "differs"))

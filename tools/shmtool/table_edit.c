@@ -136,7 +136,7 @@ static int transact(const struct tool *tool, sqlite3 *db, const char *path, cons
 }
 
 /* Triggers and CHECKs catch a wrong row; that rows go together is seen only here. */
-static int look_over(const struct tool *tool, const char *path) {
+static int look_over(const struct tool *tool, const char *path, bool *auto_apply) {
     char error[512] = "";
     struct table table = {0};
     struct table_db *db;
@@ -145,6 +145,7 @@ static int look_over(const struct tool *tool, const char *path) {
         r = table_db_load(db, &table, error, sizeof error);
         table_db_close(db);
     }
+    *auto_apply = table.auto_apply;
     table_clear(&table);
     if (r < 0)
         return fail(tool, TOOL_NO,
@@ -173,7 +174,8 @@ static int reload(const struct tool *tool, const char *path, const char *name, c
 }
 
 static int finish(const struct tool *tool, const char *path, const char *name, const char *done) {
-    int code = look_over(tool, path);
+    bool auto_apply;
+    int code = look_over(tool, path, &auto_apply);
     if (code != TOOL_OK)
         return code;
     if (tool->reload)
@@ -182,8 +184,8 @@ static int finish(const struct tool *tool, const char *path, const char *name, c
         print_json(json_pack("{s:b, s:s, s:s, s:s}", "ok", 1, "table", path, "section", name,
                              "done", done));
     else
-        printf("section%s '%s' %s; look with: shmtool plan, apply it with: shmtool reload\n",
-               is_pattern(name) ? "s" : "", name, done);
+        printf("section%s '%s' %s; %s\n", is_pattern(name) ? "s" : "", name, done,
+               next_step(auto_apply));
     return TOOL_OK;
 }
 

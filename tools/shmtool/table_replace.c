@@ -173,9 +173,8 @@ int table_replaced(const struct tool *tool, const char *path, const struct table
     if (differences == 0)
         printf("%s says so already; nothing was written\n", path);
     else
-        printf("%s has %zu sections and %zu workers now%s\n", path, table->sections_n,
-               table->workers_n,
-               reply ? "" : "; look with: shmtool plan, apply it with: shmtool reload");
+        printf("%s has %zu sections and %zu workers now%s%s\n", path, table->sections_n,
+               table->workers_n, reply ? "" : "; ", reply ? "" : next_step(table->auto_apply));
     if (reply)
         print_reloaded(reply);
     json_decref(reply);

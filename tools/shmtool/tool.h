@@ -144,6 +144,9 @@ bool shares_pids(const json_t *status);
 /* What a reload changed, and the generation now in force. */
 void print_reloaded(const json_t *reply);
 
+/* What to do once the table was written: a manager applies it by itself, or when it is told to. */
+const char *next_step(bool auto_apply);
+
 /* ---- history_rows.c */
 enum paint outcome_paint(const char *outcome); /* of an edit */
 
