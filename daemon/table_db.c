@@ -403,12 +403,56 @@ static int compare_schema(const struct table_db *db, sqlite3 *right, char *error
     return r;
 }
 
-static int check_schema(const struct table_db *db, char *error, size_t error_bytes) {
+static int check_whole_schema(const struct table_db *db, char *error, size_t error_bytes) {
     sqlite3 *right = NULL;
     int r = sqlite3_open(":memory:", &right) == SQLITE_OK ? exec(right, table_db_schema) : -ENOMEM;
     r = r < 0 ? FAIL(-ENOMEM, "%s: out of memory", db->path)
               : compare_schema(db, right, error, error_bytes);
     sqlite3_close(right);
+    return r;
+}
+
+/* All that is compared, each text behind its length; NULL: it can't be had. */
+static char *schema_text(const struct table_db *db, size_t *bytes) {
+    char *text = NULL;
+    FILE *to = open_memstream(&text, bytes);
+    sqlite3_stmt *s = NULL;
+    bool whole = true;
+    int step = SQLITE_ERROR;
+    if (to == NULL)
+        return NULL;
+    if (sqlite3_prepare_v2(db->sql, list_schema, -1, &s, NULL) == SQLITE_OK)
+        while ((step = sqlite3_step(s)) == SQLITE_ROW)
+            for (int i = 0; i < 3; i++) {
+                const char *column = (const char *)sqlite3_column_text(s, i);
+                const int n = sqlite3_column_bytes(s, i);
+                whole = whole && column != NULL && fwrite(&n, sizeof n, 1, to) == 1 &&
+                        fwrite(column, 1, (size_t)n, to) == (size_t)n;
+            }
+    sqlite3_finalize(s);
+    if (fclose(to) == 0 && whole && step == SQLITE_DONE)
+        return text;
+    free(text);
+    return NULL;
+}
+
+/* To have SQLite make ours, to compare with, takes as long as all else of a small table.  So what
+ * was right once is remembered. */
+static int check_schema(const struct table_db *db, char *error, size_t error_bytes) {
+    static char *right;
+    static size_t right_bytes;
+    size_t bytes = 0;
+    char *text = schema_text(db, &bytes);
+    int r = 0;
+    if (text == NULL || bytes != right_bytes || memcmp(text, right, bytes) != 0)
+        r = check_whole_schema(db, error, error_bytes);
+    if (r == 0 && text != NULL) {
+        free(right);
+        right = text;
+        right_bytes = bytes;
+    } else {
+        free(text);
+    }
     return r;
 }
 
