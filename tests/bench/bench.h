@@ -125,8 +125,8 @@ void traffic_end(void);
 void traffic_print(void);
 
 /* ---- edits.c: so many edits of each kind in that sections.db, which the manager is asked to
- * apply.  It has sections s1 to s4 of worker driver1 and `written` of worker `writer`, each of 100
- * bytes. */
+ * apply, and as many that it finds by itself.  There are sections s1 to s4 of worker driver1 and
+ * `written` of worker `writer`, each of 100 bytes. */
 #define EDIT_ROUNDS_MAX 64
 void edits_measure(const char *table, unsigned rounds);
 

@@ -83,6 +83,7 @@ static const struct edit edits[KINDS] = {
 struct editor {
     sqlite3 *table;
     shmc *segment;
+    bool automatic; /* the manager finds an edit by itself, and isn't asked to reload */
     unsigned round; /* counted through, as each undoes what the one before did */
     pthread_t asking;
     double asked_ms; /* what that took */
@@ -128,7 +129,7 @@ static void *ask(void *argument) {
 /* From the commit until anybody who looks finds it. */
 static double until_seen(struct editor *e, const struct edit *edit, unsigned odd) {
     const uint64_t started = time_ticks();
-    if (pthread_create(&e->asking, NULL, ask, e) != 0)
+    if (!e->automatic && pthread_create(&e->asking, NULL, ask, e) != 0)
         bench_die("can't start a thread");
     while (!shows(e, edit, odd)) {
         if (time_span(started) > SECONDS_MAX * 1e9)
@@ -136,7 +137,8 @@ static double until_seen(struct editor *e, const struct edit *edit, unsigned odd
         nap(50000);
     }
     double ms = time_span(started) / 1e6;
-    pthread_join(e->asking, NULL);
+    if (!e->automatic)
+        pthread_join(e->asking, NULL);
     return ms;
 }
 
@@ -183,12 +185,27 @@ static void make_round(struct editor *e, bool noted) {
 
 /* "quiet": nobody takes the cores away from the manager. */
 static void print_times(struct editor *e, const char *when) {
-    printf("figure: bench.edit.%seffect %.2f ms\n", when, median(e->all_ms, e->n));
+    const char *how = e->automatic ? "auto" : "effect";
+    printf("figure: bench.edit.%s%s %.2f ms\n", when, how, median(e->all_ms, e->n));
     for (unsigned i = 0; i < KINDS; i++)
-        printf("figure: bench.edit.%seffect-%s %.2f ms\n", when, edits[i].name,
+        printf("figure: bench.edit.%s%s-%s %.2f ms\n", when, how, edits[i].name,
                median(e->effect_ms[i], e->n / KINDS));
-    printf("figure: bench.edit.%sreload %.2f ms\n", when, median(e->reload_ms, e->n));
+    if (!e->automatic)
+        printf("figure: bench.edit.%sreload %.2f ms\n", when, median(e->reload_ms, e->n));
     e->n = 0;
+}
+
+static void make_rounds(struct editor *e, unsigned rounds, bool noted) {
+    for (unsigned i = 0; i < rounds; i++)
+        make_round(e, noted);
+    print_times(e, noted ? "" : "quiet-");
+}
+
+static void let_apply(struct editor *e, bool automatic) {
+    run_sql(e,
+            automatic ? "UPDATE segment SET auto_apply = 1" : "UPDATE segment SET auto_apply = 0");
+    ask(e);
+    e->automatic = automatic;
 }
 
 void edits_measure(const char *table, unsigned rounds) {
@@ -200,14 +217,15 @@ void edits_measure(const char *table, unsigned rounds) {
     sqlite3_busy_timeout(e->table, 10000);
     if (shmc_attach(&e->segment, NULL) < 0)
         bench_die("can't attach");
-    for (unsigned i = 0; i < rounds; i++)
-        make_round(e, false);
-    print_times(e, "quiet-");
+    let_apply(e, false);
+    make_rounds(e, rounds, false);
+    let_apply(e, true);
+    make_rounds(e, rounds, false);
     traffic_start();
-    for (unsigned i = 0; i < rounds; i++)
-        make_round(e, true);
+    make_rounds(e, rounds, true);
+    let_apply(e, false);
+    make_rounds(e, rounds, true);
     traffic_end();
-    print_times(e, "");
     traffic_print();
     shmc_detach(e->segment);
     sqlite3_close(e->table);

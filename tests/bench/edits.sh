@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# What an edit of one row takes in a table of many, until the manager was asked to apply it and
-# until it shows, and what a writer and a reader at full speed notice of it.  That what they read
-# is right is seen to on the way.
+# What an edit of one row takes in a table of many until it shows, when the manager is asked to
+# reload and when it finds the edit by itself ("auto"), and what a writer and a reader at full speed
+# notice of it.  That what they read is right is seen to on the way.
 # Usage: edits.sh BUILD-DIRECTORY [HOW-MANY [ROUNDS]]
 # shellcheck source=tests/interop/harness.sh
 . "$(dirname "$0")/../interop/harness.sh"
