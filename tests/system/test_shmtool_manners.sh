@@ -7,7 +7,7 @@
 . "$(dirname "$0")/../interop/harness.sh"
 unset SHMC_LEASE SHM_STATE_DIR VISUAL EDITOR NO_COLOR
 db=$work/state/sections.db
-on_sysv && head=1 || head=2 # lines of a dump before its workers: the segment's row, if it isn't default
+head=2 # lines of a dump before its workers: the segment has a row, as it isn't the default
 
 sql() { sqlite3 "$db" "$@"; }
 id_of() { sql "SELECT id FROM section WHERE name = '$1'"; }
