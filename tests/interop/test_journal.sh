@@ -12,6 +12,8 @@ explained() { sed -n 's/^-- //p' "$catalog" | sort; }
 ok "there are message ids" test "$(ids | wc -l)" -ge 13
 ok "each is there once" test -z "$(ids | uniq -d)"
 ok "the catalog explains each of them, and no other" diff <(ids) <(explained)
+named() { grep -hoE '\b[0-9a-f]{32}\b' "$source_dir"/daemon/*.[1-8] "$source_dir"/tools/shmtool/*.1 | sort -u; }
+ok "the pages name none but these" diff <(comm -23 <(named) <(ids)) /dev/null
 
 if command -v journalctl >/dev/null; then
     mkdir -p "$work/host/usr/lib/systemd/catalog" "$work/host/var/lib/systemd/catalog"

@@ -49,7 +49,7 @@ while (<>) {
         if (/^\.br/) { $lines .= "\n" }
         elsif (/^\./) { end_tag() }
         else { $lines .= " $text" }
-    } elsif (!/^\.RS/) {
+    } elsif (!/^\.(RS|in)\b/) {
         $here = '';
     }
 }

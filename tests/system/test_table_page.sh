@@ -63,45 +63,51 @@ by_load() { # EXAMPLE
         sed -E "s,^shmtool table load: $work/text\, line [0-9]+: ,,")" "$(<"$1.edit")"
 }
 
-# ---- the manager refuses it
+# ---- the manager refuses it, or keeps it for later
 
 # A copy with the edit, put in place of the table.  That goes by names, so that a rename is no rename.
-by_import() { # EXAMPLE
+by_import() { # EXAMPLE TAG
     case $(<"$1.sql") in
     *'SET id ='*) return ;;
     *"SET name = 'lens' WHERE name = 'cam'")
         same 'shmtool table set' "$(fails shmtool table set cam name=lens --reload |
-            sed -n "s,^shmtool table set: ,,; \,^$db has ,d; p")" "$(<"$1.rejected")"
+            sed -n "s,^shmtool table set: ,,; \,^$db has ,d; p")" "$(<"$1.$2")"
         ;;
     *)
         cp "$good" "$other"
         past "$other" "$1"
         same 'shmtool table import' "$(fails shmtool table import "$other" --reload |
-            sed -nE "s,^shmtool table import: ($other: )?,,; \,^$db has ,d; p")" "$(<"$1.rejected")"
+            sed -nE "s,^shmtool table import: ($other: )?,,; \,^$db has ,d; p")" "$(<"$1.$2")"
         ;;
     esac
 }
-by_plan() { # EXAMPLE
-    same 'shmtool plan' "$(fails shmtool plan)" "shmtool plan: $(<"$1.rejected")"
+by_plan() { # EXAMPLE TAG
+    same 'shmtool plan' "$(fails shmtool plan)" "shmtool plan: $(<"$1.$2")"
 }
-by_reload() { # EXAMPLE
-    same 'shmtool reload' "$(fails shmtool reload)" "shmtool reload: $(<"$1.rejected")"
+by_reload() { # EXAMPLE TAG
+    same 'shmtool reload' "$(fails shmtool reload)" "shmtool reload: $(<"$1.$2")"
 }
-in_history() { # EXAMPLE
+in_history() { # EXAMPLE TAG
     same 'shmtool history' "$(shmtool history --json 1 | sed -nE 's/^ *"(outcome|error)": "(.*)",?$/\2/p')" \
-        "rejected
-$(<"$1.rejected")"
+        "$2
+$(<"$1.$2")"
 }
-in_journal() { # EXAMPLE
-    same 'the journal' "$(grep 'table rejected' "$work/manager.log" | tail -n 1)" \
-        "shm-manager: error: table rejected: $(<"$1.rejected")"
+in_journal() { # EXAMPLE TAG
+    same 'the journal' "$(grep -E 'table (rejected|pending)' "$work/manager.log" | tail -n 1)" \
+        "shm-manager: $([ "$2" = pending ] || echo 'error: ')table $2: $(<"$1.$2")"
+}
+each_way() { # EXAMPLE TAG
+    local way
+    for way in by_plan by_reload in_history in_journal; do
+        ok "${way#*_}: $(short "$1")" "$way" "$1" "$2"
+    done
 }
 
 # ---- it is applied
 
 # As reload prints it, but for its first and last line.
 by_applying() { # EXAMPLE
-    sqlite3 "$db" "$(<"$1.sql")" && shmtool reload >"$work/said" || return 1
+    { cat "$1.sql" && echo ";"; } | sqlite3 -bail "$db" && shmtool reload >"$work/said" || return 1
     same 'shmtool reload' "$(sed -E '/^ACTION /d; s/^generation [0-9]+ is in force(; )?//; /^$/d; s/ +/ /g' \
         "$work/said")" "$(<"$1.applied")"
 }
@@ -128,19 +134,30 @@ fill() { printf '%01000d' 0 | shmtool put temps; }
 try() { # EXAMPLE
     local name way
     name=$(short "$1")
+    has "$1" edit || has "$1" applied || has "$1" rejected || has "$1" pending ||
+        { echo "not ok nothing is said of: $name"; exit 1; }
     if has "$1" edit; then
         for way in sqlite3 load; do
             ok "$way: $name" "by_$way" "$1"
         done
     fi
     if has "$1" rejected; then
-        ok "import: $name" by_import "$1"
+        ok "import: $name" by_import "$1" rejected
         restore
         past "$db" "$1"
-        for way in by_plan by_reload in_history in_journal; do
-            ok "${way#*_}: $name" "$way" "$1"
-        done
+        each_way "$1" rejected
         restore
+    fi
+    if has "$1" pending; then
+        ok "import: $name" by_import "$1" pending
+        restore
+        sqlite3 "$db" 'UPDATE segment SET auto_apply = 1'
+        shmtool reload >/dev/null
+        past "$db" "$1"
+        ok "by itself: $name" await 60 in_history "$1" pending
+        each_way "$1" pending
+        restore
+        shmtool reload >/dev/null
     fi
     if has "$1" applied; then
         ok "applied: $name" by_applying "$1"
