@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Sections that move: the library's cases (client_moves.c), and then the soak (moves/): 200 sections with
-# workers and readers at full speed, 20 edits per second, right and wrong ones, and kills, for 30 s
-# (MOVES_SECONDS; an hour with SHM_SOAK, or that many seconds).  SHM_TEST_SEED repeats edits.
+# workers and readers at full speed, 20 edits per second, right and wrong ones, half of them applied by
+# the manager itself and half by reload, and kills, for 30 s (MOVES_SECONDS; an hour with SHM_SOAK, or
+# that many seconds).  SHM_TEST_SEED repeats edits.
 # Usage: test_moves.sh BUILD-DIRECTORY
 [ ! -w /dev/shm ] || export TMPDIR=/dev/shm # commits wait for no disk, or the edits would come late
 # shellcheck source=tests/interop/harness.sh

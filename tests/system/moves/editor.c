@@ -117,14 +117,37 @@ static bool is_text(const json_t *object, const char *field, const char *text) {
     return value != NULL && strcmp(value, text) == 0;
 }
 
-/* Asks once; false: refused, and `why` is what it says. */
-static bool reload(struct editor *editor, bool force, char why[WHY]) {
+enum outcome { IN_FORCE, PENDING, REJECTED };
+
+static enum outcome reload(struct editor *editor, bool force, char why[WHY]) {
     json_t *answer = ask(editor, force ? "reload --force" : "reload");
     const bool done = json_is_true(json_object_get(answer, "ok"));
     const char *text = json_string_value(json_object_get(answer, "error"));
     snprintf(why, WHY, "%s", text == NULL ? "" : text);
     json_decref(answer);
-    return done;
+    return done ? IN_FORCE : strstr(why, "holds its lease") != NULL ? PENDING : REJECTED;
+}
+
+/* With auto_apply: what became of the newest edit, which the manager finds by itself. */
+static enum outcome await_decision(struct editor *editor, char why[WHY]) {
+    const uint64_t end = now_ns() + PATIENCE_MS * UINT64_C(1000000);
+    enum outcome outcome = IN_FORCE;
+    bool open;
+    do {
+        json_t *answer = ask(editor, "status"), *table = json_object_get(answer, "table");
+        const char *text = json_string_value(json_object_get(table, "error"));
+        snprintf(why, WHY, "%s", text == NULL ? "" : text);
+        open = !json_is_false(json_object_get(table, "differs"));
+        outcome = is_text(table, "outcome", "applied")   ? IN_FORCE
+                  : is_text(table, "outcome", "pending") ? PENDING
+                                                         : REJECTED;
+        json_decref(answer);
+        if (open)
+            poll(NULL, 0, 2);
+    } while (open && now_ns() < end);
+    if (open)
+        violate(OTHER, "nobody decides on %s", editor->last);
+    return outcome;
 }
 
 /* The newest edit of them is near the end, behind what arrived since then. */
@@ -144,7 +167,31 @@ static void check_history(struct editor *editor, const char *why) {
 
 /* ---- an edit */
 
-static int refused(struct editor *editor, enum expected expected, const char *why) {
+/* An edit that the manager was killed over is left to those who ask for it. */
+static enum outcome decide(struct editor *editor, char why[WHY]) {
+    const enum outcome outcome = editor->by_itself ? await_decision(editor, why) : IN_FORCE;
+    const bool untried =
+        outcome == REJECTED && strstr(why, "the manager ended while it applied") != NULL;
+    if (untried) {
+        check_history(editor, why);
+        editor->untried++;
+    }
+    return untried || !editor->by_itself ? reload(editor, false, why) : outcome;
+}
+
+/* As long as what it waits for may come at any moment. */
+static enum outcome decide_patiently(struct editor *editor, enum outcome outcome, char why[WHY]) {
+    const uint64_t end = now_ns() + PATIENCE_MS * UINT64_C(1000000);
+    while (outcome == PENDING && now_ns() < end) {
+        poll(NULL, 0, 2);
+        outcome = decide(editor, why);
+    }
+    return outcome;
+}
+
+/* What is pending may have been applied meanwhile, and then this goes back from there. */
+static int refused(struct editor *editor, enum expected expected, enum outcome outcome,
+                   const char *why) {
     char again[WHY];
     editor->rejected++;
     trace(editor->last, why);
@@ -153,25 +200,34 @@ static int refused(struct editor *editor, enum expected expected, const char *wh
     if (expected == APPLIED)
         violate(OTHER, "%s is refused: %s", editor->last, why);
     check_history(editor, why);
-    editor_look(editor, "before_section");
+    if (!editor->by_itself || outcome == REJECTED)
+        editor_look(editor, "before_section");
     take_back(editor);
-    if (!reload(editor, false, again))
+    outcome = decide(editor, again);
+    if (editor->by_itself)
+        outcome = decide_patiently(editor, outcome, again);
+    if (outcome != IN_FORCE)
         violate(OTHER, "the table that runs is refused after %s: %s", editor->last, again);
+    editor_look(editor, "section");
     return -EINVAL;
 }
 
 /* It may take the manager a moment to see that a worker has ended. */
 static int apply(struct editor *editor, enum expected expected, bool force) {
-    const uint64_t end = now_ns() + PATIENCE_MS * UINT64_C(1000000);
     char why[WHY];
-    bool done = reload(editor, force, why);
-    while (!done && expected >= PATIENT && strstr(why, "holds its lease") != NULL &&
-           now_ns() < end) {
-        poll(NULL, 0, 2);
-        done = reload(editor, force, why);
+    enum outcome outcome =
+        !editor->by_itself && force ? reload(editor, true, why) : decide(editor, why);
+    editor->found += editor->by_itself;
+    if (expected >= PATIENT)
+        outcome = decide_patiently(editor, outcome, why);
+    if (outcome == PENDING && editor->by_itself) {
+        editor->pending++;
+        check_history(editor, why);
+        if (force)
+            outcome = reload(editor, true, why);
     }
-    if (!done)
-        return refused(editor, expected, why);
+    if (outcome != IN_FORCE)
+        return refused(editor, expected, outcome, why);
     if (expected == REFUSED)
         violate(OTHER, "not refused: %s", editor->last);
     editor_look(editor, "section");
@@ -195,6 +251,11 @@ int edit(struct editor *editor, enum expected expected, bool force, const char *
     if (expected == APPLIED)
         violate(OTHER, "the table forbids %s", editor->last);
     return -EINVAL;
+}
+
+void edit_by_itself(struct editor *editor, bool by_itself) {
+    edit(editor, APPLIED, false, "UPDATE segment SET auto_apply = %u", by_itself);
+    editor->by_itself = by_itself;
 }
 
 /* ---- beginning and end */
@@ -221,6 +282,7 @@ void editor_open(struct editor *editor, const char *table) {
                      "CREATE TEMP TABLE before_section AS SELECT * FROM section;"
                      "CREATE TEMP TABLE before_worker AS SELECT * FROM worker;"
                      "CREATE TEMP TABLE before_segment AS SELECT * FROM segment;");
+    edit_by_itself(editor, false);
     editor->space = space_left(editor, 3, 0);
     edit(
         editor, APPLIED, false,

@@ -17,10 +17,13 @@ struct editor {
     uint64_t random;
     shmc *segment; /* to see what became of it */
     void (*revive)(void *reviver);
-    void *reviver; /* who starts a manager that isn't there */
-    unsigned hot;  /* row that a burst of edits is about */
-    unsigned long long edits, rejected, at_once, moves,
-        held; /* at_once: by the table's own rules */
+    void *reviver;  /* who starts a manager that isn't there */
+    unsigned hot;   /* row that a burst of edits is about */
+    bool by_itself; /* the manager applies what is committed */
+    unsigned long long edits, moves, held;
+    unsigned long long rejected, at_once; /* by the manager; by the table's own rules */
+    unsigned long long found;             /* by the manager itself */
+    unsigned long long pending, untried;  /* of these */
     bool exists[SECTIONS_MAX];
     uint64_t offsets[SECTIONS_MAX], incarnations[SECTIONS_MAX];
     uint64_t space;  /* of no sections */
@@ -31,9 +34,8 @@ struct editor {
 enum expected {
     EITHER,
     REFUSED,
-    PATIENT, /* either, once the manager has seen that a worker has ended, which may take a moment
-              */
-    APPLIED, /* as patiently */
+    PATIENT, /* either; it may take the manager a moment to see that a worker has ended */
+    APPLIED, /* with the same patience */
 };
 
 /* `random`, `segment`, `revive` and `reviver` are set; makes the sections. */
@@ -48,6 +50,9 @@ void edit_without(struct editor *editor, unsigned worker);
 
 /* One that nobody may make (wrong.c). */
 void edit_wrongly(struct editor *editor, unsigned section);
+
+/* From here on edits are applied as they are committed, or when `reload` is asked for. */
+void edit_by_itself(struct editor *editor, bool by_itself);
 
 /* Removes everything: none of the space may be left. */
 void editor_empty(struct editor *editor);

@@ -173,6 +173,9 @@ static void act_on_time(struct play *play, struct editor *editor) {
             burst--;
         else if (random_next(&play->random) % (4 * play->per_second) == 0)
             burst = play->per_second;
+        const bool by_itself = (now - start) / (2 * SECOND_NS) % 2 == 1;
+        if (by_itself != editor->by_itself)
+            edit_by_itself(editor, by_itself);
         now = await_ns(burst == play->per_second ? due + SECOND_NS : due);
         act(play, editor, burst > 0);
         due = now > due + 2 * SECOND_NS ? now : due + each; /* what is too late is dropped */
@@ -217,6 +220,9 @@ static int report(const struct play *play, const struct editor *editor) {
     printf("figure: soak.seconds %.1f s\n", play->took_s);
     printf("figure: soak.edits_per_second %.1f edits/s\n", (double)editor->edits / play->took_s);
     printf("figure: soak.refused_by_table %llu edits\n", editor->at_once);
+    printf("figure: soak.by_itself %llu edits\n", editor->found);
+    printf("figure: soak.pending %llu edits\n", editor->pending);
+    printf("figure: soak.not_tried_again %llu edits\n", editor->untried);
     printf("figure: soak.raw_writes %llu writes\n", atomic_load(&board->raw_writes));
     printf("figure: soak.raw_reads %llu reads\n", atomic_load(&board->raw_reads));
     printf("figure: moves.edits %llu edits\n", editor->edits);
