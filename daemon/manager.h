@@ -104,9 +104,6 @@ int apply_layout(struct manager *manager, const char *who, const char *what, str
 /* Plans only. */
 int apply_plan(struct manager *manager, bool force, struct plan *plan);
 
-/* Looks up the groups of read_group: -EINVAL, a group that isn't there. */
-int apply_readers(struct table *table, char *error, size_t error_bytes);
-
 /* At start: the table, or the last good one when it is bad, or an empty one where there is none.
  * Failures were logged. */
 int apply_choose(struct manager *manager, struct table *ret);

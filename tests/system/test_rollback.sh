@@ -94,6 +94,16 @@ ok 'and the plan' grep -q 'cam .*size 500 -> 1000' "$work/screen"
 ok 'a yes does it' on_terminal 'apply it?' $'y\n' shmtool rollback "$first"
 expect 'as was shown' 0 '^$' shmtool diff "$first"
 
+# ---- what is shown beforehand is what is done
+if ! on_sysv; then
+    edit "INSERT INTO section(name, owner, size, read_group) VALUES ('few', 'driver', 64, '0')"
+    few=$(generation)
+    edit "UPDATE section SET stale_ms = 5 WHERE name = 'lamp'"
+    shmtool rollback --yes "$few" >"$work/rolled"
+    ok 'a group of readers is looked up before' test "$(grep -c ' few ' "$work/rolled")" = 0
+    rolls_back '' "$first" || exit 1
+fi
+
 # ---- what each edit changed
 edit "UPDATE section SET size = 500, persist = 1 WHERE name = 'cam'; UPDATE worker SET may_create = 5 WHERE name = 'driver';
     DELETE FROM section WHERE name = 'lamp'; INSERT INTO section(name, owner, size, format) VALUES ('lights', 'switch', 64, 'on/1');

@@ -102,6 +102,13 @@ edit() {
     expect "and has made it" 0 '^stale_ms +40000' shmtool table show temps
     EDITOR='sed -i s/4096/16700000/' expect "edit says what the manager would refuse" 1 \
         "would refuse it: section 'temps'" shmtool table edit --yes
+    cat >"$work/user-editor" <<'EOS'
+#!/bin/sh
+sed -i "s/(name) VALUES('scribe')/(name, user) VALUES('scribe', 'no-such-user')/" "$1"
+EOS
+    chmod +x "$work/user-editor"
+    EDITOR=$work/user-editor expect "for whatever reason" 1 \
+        "would refuse it: worker 'scribe': there is no account 'no-such-user'" shmtool table edit --yes
     EDITOR='sed -i s/INSERT/INSURT/' expect "and what is no SQL" 1 "line $((head + 1)): .*syntax error" \
         shmtool table edit --yes
     EDITOR=false expect "an editor that fails" 1 'nothing was changed' shmtool table edit --yes

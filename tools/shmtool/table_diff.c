@@ -8,6 +8,7 @@
 #include "core/directory.h"
 #include "core/plan.h"
 #include "made_rows.h"
+#include "resolve.h"
 #include "table_db.h"
 
 #include <errno.h>
@@ -98,11 +99,21 @@ static void print_plan(const struct plan *plan) {
     grid_print(&grid);
 }
 
+static int resolve(struct table *table, char *error, size_t error_bytes) {
+    uid_t uid;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < table->workers_n; i++)
+        r = resolve_user(&table->workers[i], &uid, error, error_bytes);
+    return r == 0 ? resolve_readers(table, error, error_bytes) : r;
+}
+
 /* Beside what workers made, which stays. */
 static int make_plan(const struct tool *tool, const struct directory *directory,
                      const struct layout *layout, struct table *wanted, struct plan *plan) {
     bool *held = held_in(directory, layout);
-    int r = held ? made_keep(wanted, layout, plan->error, sizeof plan->error) : -ENOMEM;
+    int r = held ? resolve(wanted, plan->error, sizeof plan->error) : -ENOMEM;
+    if (r == 0)
+        r = made_keep(wanted, layout, plan->error, sizeof plan->error);
     if (r == 0)
         r = plan_make(plan, layout, wanted,
                       &(struct plan_facts){.backend = (enum shm_backend)directory->header.backend,
