@@ -137,6 +137,28 @@ expect 'it is gone' 1 "held" shmtool get held
 end_child "$holder"
 await 30 says 0 '^holder +|no worker' shmtool workers
 
+# ---- and where edits apply themselves, it waits
+edit "UPDATE segment SET auto_apply = 1"
+automatic=$(generation)
+sql "INSERT INTO section(name, owner, size) VALUES ('held', 'holder', 64)"
+runs() { shmtool list | grep -q "^$1 "; }
+await 60 runs held
+rm "$work/ready"
+shmtool run --worker holder -- sh -c "echo ready >'$work/ready'; exec sleep 600" &
+holder=$!
+children+=("$holder")
+await 30 test -s "$work/ready"
+shmtool rollback --yes "$automatic" >"$work/rolled" 2>&1 && exit 1
+ok 'what has to wait is told beforehand' grep -q "would be pending: section 'held': it can't be removed" "$work/rolled"
+ok 'and is written' grep -q 'has the new rows, which are applied when nobody is in the way' "$work/rolled"
+expect 'the history has it' 0 'pending .*held' shmtool history
+ok 'the holder has what it had' runs held
+end_child "$holder"
+gone() { ! runs "$1"; }
+ok 'with the holder gone it is done' await 60 gone held
+expect 'to the letter' 0 '^$' shmtool diff "$automatic"
+rolls_back '' "$first" || exit 1
+
 # ---- a table that is refused as it is
 edit "UPDATE section SET size = 700 WHERE name = 'cam'"
 sql "PRAGMA ignore_check_constraints = ON; UPDATE section SET size = 0 WHERE name = 'lamp'"

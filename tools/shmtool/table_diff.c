@@ -124,6 +124,20 @@ static int make_plan(const struct tool *tool, const struct directory *directory,
     return r;
 }
 
+/* What only waits is written all the same, where the manager applies it once it can be. */
+static int say_refused(const struct tool *tool, int r, const char *why) {
+    char error[512];
+    json_t *status = NULL;
+    if (r == -EBUSY)
+        ask_quietly(tool, "status", &status, error, sizeof error);
+    const bool waits = field_true(status, "table", "auto_apply");
+    json_decref(status);
+    if (!waits)
+        return fail(tool, TOOL_NO, "the manager would refuse it: %s", why);
+    note(tool, "it would be pending: %s", why);
+    return TOOL_OK;
+}
+
 int table_show_plan(const struct tool *tool, struct table *wanted) {
     struct shmc_segment_info info;
     struct directory directory;
@@ -140,8 +154,7 @@ int table_show_plan(const struct tool *tool, struct table *wanted) {
         directory_load(&directory, &layout, &field) == 0) {
         int r = make_plan(tool, &directory, &layout, wanted, &plan);
         if (r < 0)
-            code = fail(tool, TOOL_NO, "the manager would refuse it: %s",
-                        *plan.error ? plan.error : strerror(-r));
+            code = say_refused(tool, r, *plan.error ? plan.error : strerror(-r));
         else if (!tool->json)
             print_plan(&plan);
     }

@@ -150,17 +150,32 @@ static json_t *replaced_json(const char *path, const struct table *table, size_t
                      "changed", differences > 0);
 }
 
+/* Behind a reload that failed. */
+static void note_left(const struct tool *tool, const char *path, int code) {
+    char error[512];
+    json_t *status;
+    ask_quietly(tool, "status", &status, error, sizeof error);
+    if (code == TOOL_ABSENT)
+        note(tool, "%s has the new rows; a manager applies them at its start", path);
+    else if (strcmp(field_text(status, "table", "outcome"), "pending") == 0)
+        note(tool,
+             "%s has the new rows, which are applied when nobody is in the way; to give them up: "
+             "shmtool table revert",
+             path);
+    else
+        note(tool,
+             "%s has the new rows, and what runs is as it was; to give them up: shmtool table "
+             "revert",
+             path);
+    json_decref(status);
+}
+
 int table_replaced(const struct tool *tool, const char *path, const struct table *table,
                    size_t differences, const char *reload) {
     json_t *reply = NULL;
     int code = reload ? ask(tool, reload, &reply) : TOOL_OK;
     if (code != TOOL_OK) {
-        note(tool,
-             code == TOOL_ABSENT
-                 ? "%s has the new rows; a manager applies them at its start"
-                 : "%s has the new rows, and what runs is as it was; to give them up: shmtool "
-                   "table revert",
-             path);
+        note_left(tool, path, code);
         return code;
     }
     if (tool->json) {
@@ -175,7 +190,11 @@ int table_replaced(const struct tool *tool, const char *path, const struct table
     else
         printf("%s has %zu sections and %zu workers now%s%s\n", path, table->sections_n,
                table->workers_n, reply ? "" : "; ", reply ? "" : next_step(table->auto_apply));
-    if (reply)
+    const bool was_faster = reply && differences > 0 && /* it applies edits by itself */
+                            json_array_size(json_object_get(reply, "changes")) == 0;
+    if (was_faster)
+        printf("generation %lu is in force\n", field_number(reply, NULL, "generation"));
+    else if (reply)
         print_reloaded(reply);
     json_decref(reply);
     return TOOL_OK;
