@@ -164,8 +164,8 @@ static void note_left(const struct tool *tool, const char *path, int code) {
              path);
     else
         note(tool,
-             "%s has the new rows, and what runs is as it was; to give them up: shmtool table "
-             "revert",
+             "%s has the new rows, and what runs is as it was; to give them up: "
+             "shmtool table revert",
              path);
     json_decref(status);
 }
