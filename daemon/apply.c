@@ -128,14 +128,11 @@ static struct segment_wish wish_of(const struct manager *m, const struct wanted 
 }
 
 /* The flip and what is remembered around it. */
-int apply_publish(struct manager *m, const char *who, const char *what, const struct layout *next,
+int apply_publish(struct manager *m, const char *who, const char *what, struct layout *next,
                   const struct table *table, char *error, size_t error_bytes) {
     int64_t edit;
     uint64_t where;
-    struct layout copy = {0};
-    int r = layout_copy(&copy, next);
-    if (r == 0)
-        r = state_db_intend(m->state, who, what, next, table, &edit);
+    int r = state_db_intend(m->state, who, what, next, table, &edit);
     if (r == 0) {
         /* What nobody has published yet isn't damaged, and its magic is stored last. */
         if (image_header(&m->segment.image)->generation != 0)
@@ -143,7 +140,6 @@ int apply_publish(struct manager *m, const char *who, const char *what, const st
         r = image_publish(&m->segment.image, next, clock_real_ns());
     }
     if (r < 0) {
-        layout_clear(&copy);
         snprintf(error, error_bytes, "the edit can't be written down in %.300s: %s",
                  m->config.state, strerror(-r));
         return r;
@@ -152,7 +148,8 @@ int apply_publish(struct manager *m, const char *who, const char *what, const st
     if (r < 0) /* the generation in the header will tell the next manager */
         journal(LOG_WARNING, JOURNAL_TROUBLE, "%s: %s", m->config.state, strerror(-r));
     layout_clear(&m->layout);
-    m->layout = copy;
+    m->layout = *next;
+    *next = (struct layout){.generation = m->layout.generation};
     leases_relate(m);
     segment_wake_left(&m->segment, &m->layout);
     journal(LOG_INFO, JOURNAL_APPLIED, "generation %llu: %s",

@@ -92,10 +92,10 @@ void manager_notify_status(struct manager *manager);
 int apply_table(struct manager *manager, const char *who, bool force, struct plan *plan);
 
 /* Publishes a layout that follows the one in force and whose memory is prepared, and remembers it.
- * -ENOMEM and errors of state.db: nothing is changed. */
-int apply_publish(struct manager *manager, const char *who, const char *what,
-                  const struct layout *next, const struct table *table, char *error,
-                  size_t error_bytes);
+ * It is the manager's then, and its generation all that is left in *next.  -ENOMEM and errors of
+ * state.db: nothing is changed. */
+int apply_publish(struct manager *manager, const char *who, const char *what, struct layout *next,
+                  const struct table *table, char *error, size_t error_bytes);
 
 /* The same for one whose memory is not prepared yet. */
 int apply_layout(struct manager *manager, const char *who, const char *what, struct layout *next,

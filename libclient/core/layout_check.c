@@ -31,10 +31,10 @@ __attribute__((format(printf, 2, 3))) static int bad(const struct check *check, 
 
 /* Terminated, and nothing behind the end: texts are compared and summed as whole fields. */
 static bool text_ok(const char text[SHM_NAME_BYTES]) {
+    static const char nothing[SHM_NAME_BYTES];
     const size_t length = strnlen(text, SHM_NAME_BYTES);
-    for (size_t i = length; i < SHM_NAME_BYTES; i++)
-        if (text[i] != '\0')
-            return false;
+    if (memcmp(text + length, nothing, SHM_NAME_BYTES - length) != 0)
+        return false;
     for (size_t i = 0; i < length; i++)
         if (text[i] < ' ' || text[i] > '~')
             return false;

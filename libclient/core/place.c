@@ -406,7 +406,7 @@ static int gather(struct placer *placer, size_t n) {
         if (next->arenas[i].state != SHM_PLACE_FREE)
             spans_append(&placer->taken,
                          (struct span){next->arenas[i].offset, next->arenas[i].bytes, i});
-    for (uint32_t i = 0; i < next->sections_used; i++)
+    for (uint32_t i = 0; n > 0 && i < next->sections_used; i++)
         if (next->sections[i].ctl_off != 0) /* else free, or not placed yet */
             spans_append(&placer->sections,
                          (struct span){next->sections[i].offset, next->sections[i].bytes, i});

@@ -156,6 +156,15 @@ static int keep_running(struct plan *plan, const struct layout *running) {
     return layout_copy(&plan->next, running);
 }
 
+/* There was room for the worst. */
+static void fit_sections(struct layout *next) {
+    void *fit = next->sections_used == 0
+                    ? NULL
+                    : realloc(next->sections, next->sections_used * sizeof *next->sections);
+    if (fit != NULL)
+        next->sections = fit;
+}
+
 int plan_end(struct planner *planner, int r) {
     struct plan *plan = planner->plan;
     char broken[192];
@@ -175,6 +184,7 @@ int plan_end(struct planner *planner, int r) {
         plan_clear(plan);
         return r;
     }
+    fit_sections(&plan->next);
     plan->used_before = used_bytes(planner->running);
     plan->used_after = used_bytes(&plan->next);
     return r;
