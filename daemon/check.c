@@ -101,7 +101,7 @@ static int plan_beside(struct plan *plan, const struct layout *layout,
 
 static void print_text(const struct plan *plan, int result) {
     if (result < 0) {
-        printf("rejected: %s\n", plan->error);
+        printf("%s: %s\n", result == -EBUSY ? "pending" : "rejected", plan->error);
         return;
     }
     for (size_t i = 0; i < plan->changes_n; i++)

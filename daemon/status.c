@@ -113,7 +113,8 @@ char *status_reply(struct manager *m) {
 
 char *plan_reply(const struct plan *plan, int result) {
     if (result < 0)
-        return plain_reply(result, plan->error);
+        return text_of(json_pack("{s:b, s:i, s:s, s:I}", "ok", 0, "errno", -result, "error",
+                                 plan->error, "waits", (json_int_t)plan->waits));
     json_t *changes = json_array();
     for (size_t i = 0; i < plan->changes_n; i++) {
         const struct plan_change *c = &plan->changes[i];

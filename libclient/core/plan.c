@@ -9,6 +9,7 @@
 #include "plan_parts.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -268,8 +269,10 @@ static int compare_sections(struct planner *planner) {
             r = plan_remove_section(planner, planner->existing[i++].slot);
         else
             r = add_section(planner, &wanted->sections[j++]);
+        if (r == -EBUSY) /* the others are looked at all the same */
+            r = 0;
     }
-    return r;
+    return r == 0 && planner->plan->waits > 0 ? -EBUSY : r;
 }
 
 static uint64_t records(const struct planner *planner) {
@@ -306,6 +309,10 @@ static int make(struct plan *ret, const struct layout *running, const struct tab
 /* Nobody shall wait for what is refused in the end. */
 static int look_behind_wait(struct plan *waits, const struct layout *running,
                             const struct table *wanted, const struct plan_facts *facts) {
+    const size_t n = strlen(waits->error);
+    if (waits->waits > 1)
+        snprintf(waits->error + n, sizeof waits->error - n, "; %zu more wait likewise",
+                 waits->waits - 1);
     struct plan_facts forced = facts == NULL ? (struct plan_facts){0} : *facts;
     struct plan refused;
     forced.force = true;

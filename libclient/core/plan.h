@@ -37,7 +37,8 @@ struct plan {
     struct plan_change *changes;
     size_t changes_n;
     uint64_t used_before, used_after; /* bytes in arenas */
-    char error[512];                  /* why the table was refused */
+    size_t waits;                     /* sections that somebody is in the way of */
+    char error[512];                  /* why the table was refused; of waits, of the first */
     bool full;                        /* for want of room in the segment */
 };
 

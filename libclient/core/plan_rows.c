@@ -21,6 +21,8 @@ int plan_refuse(const struct planner *planner, const char *format, ...) {
 
 int plan_wait(const struct planner *planner, const char *format, ...) {
     va_list args;
+    if (planner->plan->waits++ > 0)
+        return -EBUSY;
     va_start(args, format);
     vsnprintf(planner->plan->error, sizeof planner->plan->error, format, args);
     va_end(args);

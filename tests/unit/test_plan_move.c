@@ -328,7 +328,12 @@ START_TEST(nobody_waits_for_what_is_refused) {
     start_with_x();
     drop(0);
     ck_assert_int_eq(plan_make(&plan, &running, &table, &facts), -EBUSY);
+    ck_assert_uint_eq(plan.waits, 1);
     plan_clear(&plan);
+    drop(0); /* what was the second one */
+    not_made(&facts, -EBUSY,
+             "section 'a': it can't be removed while worker 'x' holds its lease" REMEDIES
+             "; 1 more wait likewise");
     add_raw("large", "y", 1000 * 1024);
     ck_assert_int_eq(plan_make(&plan, &running, &table, &facts), -EINVAL);
     ck_assert_ptr_nonnull(strstr(plan.error, "section 'large': no room for "));
