@@ -91,6 +91,16 @@ refused() { ! on_terminal "$@"; }
 ok 'a no leaves all as it is' unchanged refused 'apply it?' $'n\n' shmtool rollback "$first"
 ok 'it had shown the rows' grep -q "+ INSERT INTO section.*'cam', 'driver', 1000" "$work/screen"
 ok 'and the plan' grep -q 'cam .*size 500 -> 1000' "$work/screen"
+stdbuf -o0 "$build/tests/system/on_terminal" EDITED $'y\n' \
+    sh -c "tty >'$work/tty'; exec shmtool rollback $first" >"$work/screen" &
+asking=$!
+children+=("$asking")
+ok 'while it asks' await 15 grep -q 'apply it?' "$work/screen"
+sql "UPDATE section SET size = 600 WHERE name = 'cam'"
+echo EDITED >"$(cat "$work/tty")"
+wait "$asking" && exit 1
+ok 'what somebody edits' grep -q 'was changed by somebody else meanwhile' "$work/screen"
+ok 'is not overwritten' test "$(sql "SELECT size FROM section WHERE name = 'cam'")" = 600
 ok 'a yes does it' on_terminal 'apply it?' $'y\n' shmtool rollback "$first"
 expect 'as was shown' 0 '^$' shmtool diff "$first"
 
