@@ -5,6 +5,7 @@
  * SHM_TEST_BACKEND=memfd it has memory to hand out.
  */
 #include "fuzz.h"
+#include "made_rows.h"
 #include "manager.h"
 
 #include <errno.h>
@@ -48,7 +49,8 @@ static void fill_table(const char *path) {
                       "INSERT INTO section(name, owner, size) VALUES('temps', 'driver', 100),"
                       "('camera', 'grabber#1', 100);"
                       "UPDATE worker SET user = '12345' WHERE name = 'grabber';"
-                      "INSERT INTO worker(name, instances) VALUES('web', 2)",
+                      "UPDATE worker SET may_create = 65536 WHERE name = 'driver';"
+                      "INSERT INTO worker(name, instances, may_create) VALUES('web', 2, 32768)",
                       NULL, NULL, NULL) == SQLITE_OK);
     MUST(!of_memfds ||
          sqlite3_exec(sql, "UPDATE segment SET backend = 'memfd'", NULL, NULL, NULL) == SQLITE_OK);
@@ -148,6 +150,31 @@ static void choose_arena(struct input *input, int i, struct protocol_map *map) {
     map->attachment_epoch = granted[i].attachment_epoch;
 }
 
+/* Under one of a few names, for whoever was granted a lease last. */
+static size_t make_request(struct input *input, int i, union protocol_message *m) {
+    static const char *const names[] = {"made", "Made", "temps", "new", "more", "", "a b", "#"};
+    const char *name = names[take_below(input, 8)];
+    if (take_below(input, 3) == 0) {
+        strcpy(m->drop.name, name);
+        m->drop.attachment = granted[i].attachment;
+        m->drop.attachment_epoch = granted[i].attachment_epoch;
+        return sizeof m->drop;
+    }
+    strcpy(m->create.name, name);
+    strcpy(m->create.format, take_below(input, 4) == 0 ? "made/1" : "");
+    strcpy(m->create.read_group, take_below(input, 8) == 0 ? "0" : "");
+    m->create.size = UINT64_C(1) << take_below(input, 64);
+    m->create.kind = take_below(input, 4);
+    m->create.count = take_below(input, 4);
+    m->create.stamp = take_below(input, 4);
+    m->create.notify = take_below(input, 4);
+    m->create.stale_ms = take_below(input, 4);
+    m->create.flags = take_below(input, 9);
+    m->create.attachment = granted[i].attachment;
+    m->create.attachment_epoch = granted[i].attachment_epoch;
+    return sizeof m->create;
+}
+
 static size_t make_message(struct input *input, int i, union protocol_message *m) {
     static const char *const workers[] = {"driver", "grabber", "web",    "web#1",
                                           "web#3",  "nobody",  "driver", ""};
@@ -156,8 +183,8 @@ static size_t make_message(struct input *input, int i, union protocol_message *m
                                         "histor\n",  "Destroy", "history 0"};
     memset(m, 0, sizeof(struct protocol_refused));
     size_t bytes = sizeof m->head;
-    uint32_t kind = take_below(input, 8);
-    enum protocol_type type = (enum protocol_type)take_below(input, PROTOCOL_PART + 2);
+    uint32_t kind = take_below(input, 10);
+    enum protocol_type type = (enum protocol_type)take_below(input, PROTOCOL_DROP + 2);
     if (of_memfds && kind == 6) {
         kind = 7;
         type = PROTOCOL_MAP;
@@ -176,6 +203,9 @@ static size_t make_message(struct input *input, int i, union protocol_message *m
         type = PROTOCOL_REQUEST;
         bytes = sizeof m->request;
         strcpy(m->request.text, verbs[take_below(input, 11)]);
+    } else if (kind > 7) {
+        bytes = make_request(input, i, m);
+        type = bytes == sizeof m->drop ? PROTOCOL_DROP : PROTOCOL_CREATE;
     } else if (type == PROTOCOL_MAP) {
         bytes = sizeof m->map;
         m->map.part = take_below(input, 5);
@@ -200,6 +230,18 @@ static void speak(struct input *input, int i) {
     send(clients[i], &m, bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* With the leases went what was to last as long; nobody has more than he may. */
+static void look_at_made(void) {
+    const struct table *t = &manager.table;
+    made_look(&manager);
+    for (size_t i = made_first(t); i < t->sections_n; i++) {
+        const struct table_worker *worker = table_worker(t, t->sections[i].owner);
+        MUST(!t->sections[i].transient && worker != NULL);
+        MUST(made_used(t, worker) <= worker->may_create);
+        MUST(layout_section_by_id(&manager.layout, t->sections[i].id) != SHM_NONE);
+    }
+}
+
 static void part(int *lease) {
     for (int i = 0; i < CLIENTS; i++)
         hang_up(i);
@@ -211,6 +253,7 @@ static void part(int *lease) {
     MUST(manager.leases.first == NULL);
     handout_look(&manager);
     MUST(manager.debts == NULL);
+    look_at_made();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {

@@ -49,7 +49,7 @@ struct attack {
 
 /* One a file; the last has no name. */
 extern const struct attack memory_attacks[], object_attacks[], own_attacks[], lease_attacks[],
-    request_attacks[], message_attacks[], flood_attacks[], host_attacks[];
+    request_attacks[], message_attacks[], made_attacks[], flood_attacks[], host_attacks[];
 
 /* The call fails, and with this error. */
 #define REFUSED(call, error)                                                                       \

@@ -20,7 +20,7 @@
 
 static const struct attack *const all[] = {memory_attacks, object_attacks,  own_attacks,
                                            lease_attacks,  request_attacks, message_attacks,
-                                           flood_attacks,  host_attacks};
+                                           made_attacks,   flood_attacks,   host_attacks};
 static const char *const whos[] = {"outsider", "reader", "worker"};
 static const char *const outcomes[] = {"denied", "open", "-"};
 
@@ -56,6 +56,9 @@ static void be_victim(int from, int to) {
     shmc *segment = attach("driver", 0), *other = attach("spare", 0);
     shmc_section *temps = open_section(segment, "temps"), *raw = open_section(segment, "bytes");
     CHECK_IS(shmc_publish(open_section(segment, "secret"), "hidden", 6), 0);
+    const struct shmc_create_options made = {.size = sizeof made, .bytes = 64};
+    CHECK_IS(shmc_create(segment, "victims", &made), 0);
+    CHECK_IS(shmc_publish(open_section(segment, "victims"), "kept", 4), 0);
     while (read(from, &n, sizeof n) == sizeof n) {
         fill(value, n);
         CHECK_IS(shmc_publish(temps, value, sizeof value), 0);

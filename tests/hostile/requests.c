@@ -26,6 +26,11 @@ static void request_revoke(void) {
     not_managing("revoke mallory"); /* not even oneself */
 }
 
+static void request_drop(void) {
+    not_managing("drop temps");
+    not_managing("drop --force temps");
+}
+
 static void manage_uninvited(void) {
     not_managing("reload");
     not_managing("destroy");
@@ -53,6 +58,7 @@ const struct attack request_attacks[] = {
     {"request_destroy", READER, DENIED, request_destroy},
     {"request_checkpoint", WORKER, DENIED, request_checkpoint},
     {"request_revoke", WORKER, DENIED, request_revoke},
+    {"request_drop", WORKER, DENIED, request_drop},
     {"request_as_outsider", OUTSIDER, DENIED, manage_uninvited},
     {"request_unknown", READER, DENIED, unknown_requests},
     {"request_endless_history", READER, DENIED, history_of_any_length},
