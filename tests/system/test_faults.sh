@@ -61,6 +61,7 @@ stop_manager() {
 start_manager
 edit_table <<'SQL'
 INSERT INTO section(name, owner, size, persist) VALUES ('still', 'still', 64, 1), ('cam', 'cam', 64, 1);
+UPDATE worker SET may_create = 65536;
 SQL
 printf 'forty-two' | shmtool put cam
 ok 'list does without each of its allocations, or says why not' starve shmtool list

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Each system call of a manager's start, grant, reload and stop is killed at and failed, one in
- * each run.  Whatever happens, the next manager starts, what was published is there, who holds a
- * lease keeps it, and nobody else gets it.
+ * Each system call of a manager's start, grant, reload, of a section made and dropped at run time,
+ * and of its stop is killed at and failed, one in each run.  Whatever happens, the next manager
+ * starts, what was published is there, who holds a lease keeps it, and nobody else gets it; a
+ * section of which its worker was told so is there, or isn't.
  *
  *     faults_manager SHM-MANAGER DIRECTORY KEY POINTS [MALLOC]
  *
  * DIRECTORY holds state and runtime directories of an earlier manager; its table has sections
- * `still` and `cam`, 64 bytes, of workers of the same names.  At most so many points are tried,
- * evenly taken from all that there are; 0 = all.  "CALL:WHEN:ACTION", as a violation's line has
- * them, is that one again.  With MALLOC (malloc.c, built) allocations are failed instead.
+ * `still` and `cam`, 64 bytes, of workers of the same names, who may make others.  At most so many
+ * points are tried, evenly taken from all that there are; 0 = all.  "CALL:WHEN:ACTION", as a
+ * violation's line has them, is that one again.  With MALLOC (malloc.c, built) allocations are
+ * failed instead.
  */
 #include "faults.h"
 
@@ -26,6 +28,7 @@ static struct scene scene;
 static shmc *still; /* a live worker, all the while */
 static shmc_section *still_section;
 static uint64_t published;
+static enum { GONE, MADE, EITHER } lasting; /* a section of `still`, as far as it was told */
 
 static bool one_line(const char *text) {
     return text[0] != '\0' && strchr(text, '\n') == NULL;
@@ -71,7 +74,39 @@ static void check_publish(void) {
         scene_violation(&scene, "a live worker can't publish", shmc_last_error(still));
 }
 
+static bool exists(const char *name) {
+    struct shmc_section_info info;
+    return shmc_inspect(still, name, &info) == 0;
+}
+
+static void check_lasting(void) {
+    if (lasting == EITHER)
+        lasting = exists("lasting") ? MADE : GONE;
+    if (exists("lasting") != (lasting == MADE))
+        scene_violation(&scene, "a section is not as its worker was told", "lasting");
+}
+
 /* ---- a manager's life, with a fault somewhere in it */
+
+static bool make(shmc *worker, const char *name, unsigned flags) {
+    const struct shmc_create_options options = {
+        .size = sizeof options, .bytes = 5000, .flags = flags};
+    int r = shmc_create(worker, name, &options);
+    if (r < 0 && !one_line(shmc_last_error(worker)))
+        scene_violation(&scene, "a section isn't made, without a line", name);
+    return r == 0;
+}
+
+static void make_or_drop(void) {
+    if (lasting == GONE) {
+        lasting = make(still, "lasting", 0) ? MADE : EITHER;
+    } else {
+        int r = shmc_drop(still, "lasting");
+        if (r < 0 && !one_line(shmc_last_error(still)))
+            scene_violation(&scene, "a section isn't dropped, without a line", "lasting");
+        lasting = r == 0 ? GONE : EITHER;
+    }
+}
 
 /* `cam` gets its lease in it, and keeps it (every other time), or gives it back. */
 static shmc *live(pid_t manager, bool keeps) {
@@ -82,6 +117,9 @@ static shmc *live(pid_t manager, bool keeps) {
     if (r == 0 && (shmc_open(&section, cam, "cam", NULL) < 0 ||
                    shmc_publish(section, &manager, sizeof manager) < 0))
         scene_violation(&scene, "a worker can't publish", shmc_last_error(cam));
+    if (r == 0)
+        make(cam, "brief", SHMC_CREATE_TRANSIENT);
+    make_or_drop();
     check_one_owner("still");
     if (r == 0)
         check_one_owner("cam");
@@ -150,6 +188,7 @@ static void run_clean(shmc *cam) {
     }
     check_value();
     check_publish();
+    check_lasting();
     check_lease("still", true);
     check_one_owner("still");
     if (cam != NULL) {
@@ -160,6 +199,8 @@ static void run_clean(shmc *cam) {
     if (attach(&again, "cam", error, 30000) < 0)
         scene_violation(&scene, "a free worker's name can't be had", error);
     check_one_owner("cam");
+    if (exists("brief"))
+        scene_violation(&scene, "a section outlives the lease that it was made for", "brief");
     if (scene_ask(&scene, "reload", error) < 0)
         scene_violation(&scene, "the next manager can't reload", error);
     shmc_detach(again);
@@ -182,7 +223,7 @@ static void set_up(void) {
     char error[640];
     int status;
     pid_t manager = scene_start(&scene, NULL, false);
-    if (!scene_ready(&scene, manager, &status) || attach(&still, "still", error, 30000) < 0 ||
+    if (!scene_ready(&scene, manager, &status) || attach(&still, "still", error, 0) < 0 ||
         shmc_open(&still_section, still, "still", NULL) < 0) {
         fprintf(stderr, "faults_manager: no manager to begin with, see %s\n", scene.log);
         exit(2);
