@@ -36,7 +36,8 @@ static int refuse_name(const struct table_section *row, const char *name, char *
                        size_t error_bytes) {
     snprintf(error, error_bytes,
              "section '%s': worker '%s' made a section '%s' at run time, and the name is taken "
-             "(shmtool drop %s, or UPDATE section SET name = 'other' WHERE name = '%s')",
+             "(shmtool drop %s, then shmtool reload; or UPDATE section SET name = 'other' WHERE "
+             "name = '%s')",
              name, row->owner, row->name, row->name, name);
     return -EINVAL;
 }
@@ -69,10 +70,12 @@ static int check_owners(const struct table *table, const struct table_section *r
                         char *error, size_t error_bytes) {
     for (size_t i = 0; i < n; i++)
         if (!has_owner(table, &rows[i])) {
-            snprintf(error, error_bytes,
-                     "worker '%s': it can't be removed, nor its instances, while it has sections "
-                     "that it made at run time, like '%s' (shmtool drop %s, or put the row back)",
-                     rows[i].owner, rows[i].name, rows[i].name);
+            snprintf(
+                error, error_bytes,
+                "worker '%s': it can't be removed, nor its instances, while it has sections "
+                "that it made at run time, like '%s' (shmtool drop %s, then shmtool reload; or put "
+                "the row back)",
+                rows[i].owner, rows[i].name, rows[i].name);
             return -EINVAL;
         }
     return 0;

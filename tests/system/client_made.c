@@ -353,26 +353,40 @@ static void one_that_is_being_published_stays(void) {
     tear_down();
 }
 
+static int by_size(const void *a, const void *b) {
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
 /* Memory is kept for a generation, and no longer. */
 static void what_was_given_up_is_used_again(void) {
     char name[16];
+    uint64_t created_ns[100], dropped_ns[100];
     set_up();
     memset(buffer, 'r', sizeof buffer);
     const uint64_t before = arena_bytes();
     uint64_t most = 0;
     for (int i = 0; i < 100; i++) {
         snprintf(name, sizeof name, "again%d", i);
+        uint64_t from_ns = now_ns();
         CHECK_IS(create(maker, name, 64 * KIB, 0), 0);
+        created_ns[i] = now_ns() - from_ns;
         shmc_section *out = open_section(maker, name), *in = open_section(reader, name);
         CHECK_IS(shmc_read(in, buffer, sizeof buffer, NULL), -ENODATA);
         CHECK_IS(shmc_publish(out, buffer, 64 * KIB), 0);
         CHECK_IS(shmc_read(in, buffer, sizeof buffer, NULL), 64 * KIB);
+        from_ns = now_ns();
         CHECK_IS(shmc_drop(maker, name), 0);
+        dropped_ns[i] = now_ns() - from_ns;
         shmc_close(in);
         shmc_close(out);
         most = arena_bytes() > most ? arena_bytes() : most;
     }
     CHECK(most <= before + 3 * 320 * KIB);
+    qsort(created_ns, 100, sizeof *created_ns, by_size);
+    qsort(dropped_ns, 100, sizeof *dropped_ns, by_size);
+    printf("figure: made.create_median %.2f ms\n", (double)created_ns[50] / 1e6);
+    printf("figure: made.drop_median %.2f ms\n", (double)dropped_ns[50] / 1e6);
     tear_down();
 }
 

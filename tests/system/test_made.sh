@@ -45,13 +45,13 @@ ok "a rollback too" says 0 '^told$' shmtool get made
 EDITOR='sed -i s/1000/3000/' shmtool table edit --yes >"$work/edited"
 ok "and an editor's plan has no word of it" test "$(grep -c "3000" "$work/edited") $(grep -c made "$work/edited")" = '2 0'
 ok "nor what is told of an edit" test "$(shmtool history 50 --diff | grep -c "^  .*'made'")" = 0
-ok "its name is taken" says 1 "section 'Made': worker 'maker' made a section 'made' at run time, and the name is taken \(shmtool drop made, or" \
+ok "its name is taken" says 1 "section 'Made': worker 'maker' made a section 'made' at run time, and the name is taken \(shmtool drop made, then shmtool reload; or" \
     edit "INSERT INTO section(name, owner, size) VALUES ('Made', 'driver', 1)"
 sqlite3 "$table" "DELETE FROM section WHERE name = 'Made'"
 ok "its id too" says 1 "section 'high': id must be a number from 1 to 281474976710655" \
     edit "INSERT INTO section(id, name, owner, size) VALUES (281474976710656, 'high', 'driver', 1)"
 sqlite3 "$table" "DELETE FROM section WHERE name = 'high'"
-ok "its worker stays" says 1 "worker 'maker': it can't be removed, nor its instances, while it has sections that it made at run time, like 'made' \(shmtool drop made, or put the row back\)" \
+ok "its worker stays" says 1 "worker 'maker': it can't be removed, nor its instances, while it has sections that it made at run time, like 'made' \(shmtool drop made, then shmtool reload; or put the row back\)" \
     edit "DELETE FROM worker WHERE name = 'maker'"
 sqlite3 "$table" "INSERT INTO worker(name, may_create, instances) VALUES ('maker', 1048576, 2)"
 ok "and stays one" says 1 "nor its instances" shmtool reload

@@ -62,18 +62,21 @@ START_TEST(a_table_leaves_them_name_and_owner) {
     begin();
     not_merged("temps", "y",
                "section 'temps': worker 'y' made a section 'temps' at run time, and the name is "
-               "taken (shmtool drop temps, or UPDATE section SET name = 'other' WHERE name = "
+               "taken (shmtool drop temps, then shmtool reload; or UPDATE section SET name = "
+               "'other' WHERE name = "
                "'temps')");
     not_merged("camera", "y",
                "section 'Camera': worker 'y' made a section 'camera' at run time, and the name is "
-               "taken (shmtool drop camera, or UPDATE section SET name = 'other' WHERE name = "
+               "taken (shmtool drop camera, then shmtool reload; or UPDATE section SET name = "
+               "'other' WHERE name = "
                "'Camera')");
     static const char *const owners[] = {"nobody", "x#1", "z", "z#3"};
     for (size_t i = 0; i < sizeof owners / sizeof *owners; i++) {
         char why[300];
         snprintf(why, sizeof why,
                  "worker '%s': it can't be removed, nor its instances, while it has sections that "
-                 "it made at run time, like 'a' (shmtool drop a, or put the row back)",
+                 "it made at run time, like 'a' (shmtool drop a, then shmtool reload; or put the "
+                 "row back)",
                  owners[i]);
         not_merged("a", owners[i], why);
     }
