@@ -293,17 +293,18 @@ static int read_and_apply(struct manager *m, const char *who, bool force, struct
     int r = apply_read(m, &w.table);
     if (r == 0)
         r = edits_check(m, who, &w.table);
-    if (r == 0)
+    if (r == 0) {
+        attempt_begin(m, ATTEMPT_RUNNING, &w.table);
         r = apply_wanted(m, who, force, &w, plan);
+        attempt_end(m);
+    }
     wanted_clear(&w);
     return r;
 }
 
 int apply_table(struct manager *m, const char *who, bool force, struct plan *plan) {
     struct plan own = {0};
-    attempt_begin(m, ATTEMPT_RUNNING);
     int r = read_and_apply(m, who, force, plan != NULL ? plan : &own);
-    attempt_end(m);
     if (r < 0)
         apply_refuse(m, who, r);
     else

@@ -134,9 +134,9 @@ static int apply_own(struct manager *m, struct table *table) {
     struct wanted w = {.table = *table};
     struct plan plan = {0};
     *table = (struct table){0};
-    int r = attempt_check(m);
+    int r = attempt_check(m, &w.table);
     if (r == 0) {
-        attempt_begin(m, ATTEMPT_START);
+        attempt_begin(m, ATTEMPT_START, &w.table);
         r = apply_wanted(m, "start", false, &w, &plan);
         attempt_end(m);
     }

@@ -9,14 +9,15 @@
 #define SHM_DAEMON_ATTEMPT_H
 
 struct manager;
+struct table;
 
 enum attempt { ATTEMPT_START, ATTEMPT_RUNNING };
 
-/* Around reading, planning and publishing. */
-void attempt_begin(struct manager *manager, enum attempt attempt);
+/* Around planning and publishing it. */
+void attempt_begin(struct manager *manager, enum attempt attempt, const struct table *table);
 void attempt_end(struct manager *manager);
 
 /* At start: -EINVAL when this table isn't to be tried again; the verdict says so. */
-int attempt_check(struct manager *manager);
+int attempt_check(struct manager *manager, const struct table *table);
 
 #endif
