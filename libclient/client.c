@@ -113,13 +113,16 @@ static shmc *handle_new(const struct settings *settings, int timeout_ms) {
     shmc *segment = calloc(1, sizeof *segment);
     struct error *error = calloc(1, sizeof *error);
     char *runtime_dir = strdup(settings->runtime_dir);
+    struct mapping *mapping = mapping_new();
     uint32_t *state =
         mmap(NULL, SHM_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (segment == NULL || error == NULL || runtime_dir == NULL || state == MAP_FAILED ||
-        madvise(state, SHM_PAGE, MADV_WIPEONFORK) < 0) {
+    if (segment == NULL || error == NULL || runtime_dir == NULL || mapping == NULL ||
+        state == MAP_FAILED || madvise(state, SHM_PAGE, MADV_WIPEONFORK) < 0) {
         free(segment);
         free(error);
         free(runtime_dir);
+        if (mapping != NULL)
+            munmap(mapping, SHM_PAGE);
         if (state != MAP_FAILED)
             munmap(state, SHM_PAGE);
         return NULL;
@@ -128,6 +131,7 @@ static shmc *handle_new(const struct settings *settings, int timeout_ms) {
     segment->state = state;
     segment->page = state;
     segment->error = error;
+    segment->now = mapping;
     segment->home.key = settings->key;
     segment->home.timeout_ms = timeout_ms;
     segment->home.runtime_dir = runtime_dir;
@@ -163,11 +167,12 @@ void shmc_detach(shmc *segment) {
     if (!child)
         abort_begun(segment);
     /* The writable memory first, the lease last: who gets it next finds nobody there. */
-    mapping_close(segment);
+    struct standing standing = segment->now->standing;
+    mapping_close_all(segment);
     if (child)
-        standing_forget(segment);
+        standing_forget(&standing);
     else
-        standing_drop(segment);
+        standing_drop(&standing);
     retire_state(segment);
     handle_release(segment);
 }
@@ -180,14 +185,14 @@ static int attach_once(shmc *segment, struct settings *settings) {
         return r;
     r = standing_take(segment, settings);
     if (r == 0) {
-        r = mapping_update(segment, directory_generation(&segment->directory));
+        r = mapping_update(segment, directory_generation(&segment->now->directory));
         if (r == -EAGAIN) /* a newer one came: the first call looks again */
             r = 0;
         if (r < 0)
-            standing_drop(segment);
+            standing_drop(&segment->now->standing);
     }
     if (r < 0)
-        mapping_close(segment);
+        mapping_close(segment->now);
     return r;
 }
 
@@ -233,12 +238,13 @@ int shmc_attach(shmc **ret, const struct shmc_options *options) {
     r = attach(segment, &settings);
     if (r < 0) {
         settings_report(&copy, &settings, segment->error);
+        mapping_close_all(segment);
         retire_state(segment);
         handle_release(segment);
         return r;
     }
     segment->error->text[0] = '\0'; /* of tries that failed on the way */
-    segment->parts.deadline_ns = 0;
+    segment->now->parts.deadline_ns = 0;
     *ret = segment;
     return 0;
 }

@@ -118,25 +118,35 @@ struct standing {
     uint64_t attachment_epoch;
     void *map; /* the lease */
     int fd;    /* the same, with SHMC_LEASE_FD; else -1 */
+    bool lost; /* it was of a segment that has been replaced */
 };
 
 struct writer;
 struct event;
 struct watch;
 
-struct shmc {
-    const uint32_t *state; /* enum handle_state */
-    void *page;            /* where it is */
+/* A segment as it is mapped.  One that replaces it gets another of these; calls that are under way,
+ * and what was lent out, keep the one before. */
+struct mapping {
     struct directory directory;
     uint8_t *base;
     int id;        /* shmid; -1: memfd */
     uid_t creator; /* of the segment */
     struct standing standing;
-    struct lock lock; /* of what follows, and of the section objects' bindings */
-    struct home home;
     struct ranges ranges;
     struct parts parts;
     struct bells bells;
+    struct mapping *before; /* that is still there */
+    uint32_t uses; /* section objects bound to it, what they lent, and calls; if shut, none */
+    bool shut;     /* its memory was given back; nothing but the addresses is left */
+};
+
+struct shmc {
+    const uint32_t *state; /* enum handle_state */
+    void *page;            /* where it is */
+    struct lock lock;      /* of what follows, and of the section objects' bindings */
+    struct mapping *now;
+    struct home home;
     struct writer *writers;
     struct event *event;
     struct error *error;
@@ -154,7 +164,9 @@ struct shmc_section {
 
     /* The binding: what the directory said.  Valid for `generation`, while `bound`. */
     bool bound;
-    bool own; /* we may write it */
+    bool own;                /* we may write it */
+    struct mapping *mapping; /* that `snapshot` is in; never NULL */
+    struct mapping *lent;    /* that the caller has an address in; NULL: none */
     uint32_t slot;
     uint64_t generation;
     struct shm_section descriptor;
@@ -225,11 +237,11 @@ static inline uint64_t deadline_after(int timeout_ms) {
     return timeout_ms < 0 ? UINT64_MAX : clock_mono_ns() + (uint64_t)timeout_ms * 1000000;
 }
 
-/* ---- mapping.c */
+/* ---- mapping.c, on segment->now */
 
 /* Finds the segment, checks whose it is, maps it (everything read-only) and opens its directory. */
 int mapping_open(shmc *segment, const struct settings *settings);
-void mapping_close(shmc *segment);
+void mapping_close(struct mapping *mapping);
 
 /* Makes what is ours by that generation's directory writable, and what isn't any more read-only.
  * Under the lock. */
@@ -237,11 +249,12 @@ int mapping_update(shmc *segment, uint64_t generation);
 
 /* Makes sure that a section's memory is mapped, by that generation's directory.  Under the lock.
  * -EAGAIN: the generation isn't in force any more.  -ENOTCONN, without waiting for a manager that
- * is away, when segment->parts.hasty. */
+ * is away, when segment->now->parts.hasty. */
 int mapping_reach(shmc *segment, const struct shm_section *section, uint64_t generation);
 
 /* The same, without the lock, for one that may not be had. */
-bool mapping_shows(shmc *segment, const struct shm_section *section, uint64_t generation);
+bool mapping_shows(shmc *segment, const struct mapping *mapping, const struct shm_section *section,
+                   uint64_t generation);
 
 /* Room for one more. */
 int ranges_reserve(struct ranges *ranges);
@@ -253,19 +266,46 @@ bool mapping_writable(const shmc *segment, uint64_t offset, uint64_t bytes);
 struct shm_bell *mapping_bell(shmc *segment, uint32_t index);
 
 /* A snapshot's place as it is mapped; -EBADMSG and which field is damaged. */
-int mapping_bind(const shmc *segment, const struct shm_section *section, struct shm_bell *bell,
-                 struct snapshot *ret, const char **field);
+int mapping_bind(const struct mapping *mapping, const struct shm_section *section,
+                 struct shm_bell *bell, struct snapshot *ret, const char **field);
+
+/* ---- successor.c: a segment that is replaced, and the mappings of those before it */
+
+/* The first one; NULL: no memory. */
+struct mapping *mapping_new(void);
+
+/* All of them, also what is still in use. */
+void mapping_close_all(shmc *segment);
+
+/* Goes to the segment that replaced this one, if it was.  Under the lock.  -ENOTCONN: it isn't
+ * there as yet. */
+int successor_follow(shmc *segment);
+
+/* For a call on the segment as a whole: *ret is what is served now, and stays mapped until it is
+ * given back. */
+int mapping_borrow(const shmc *segment, struct mapping **ret);
+void mapping_return(const shmc *segment, struct mapping *mapping);
+
+/* A section object is bound to what is mapped now.  Under the lock. */
+void mapping_take(shmc_section *section);
+
+/* The caller of a section object gets an address: that stays mapped until it gets another, or
+ * closes the object. */
+void mapping_lend(shmc_section *section);
+
+/* The section object goes. */
+void mapping_leave(shmc_section *section);
 
 /* ---- parts.c: a segment made of memfds */
 
 /* -EOPNOTSUPP, without a text: the manager's is of another backend; -ENOTCONN: no manager. */
 int parts_open(shmc *segment, const struct settings *settings, uint64_t *bytes);
-void parts_close(shmc *segment);
+void parts_close(struct mapping *mapping);
 int parts_reach(shmc *segment, uint32_t arena_index, uint64_t generation);
 int parts_update(shmc *segment, uint64_t generation);
 
-static inline bool parts_are(const shmc *segment) {
-    return segment->parts.spare != NULL;
+static inline bool parts_are(const struct mapping *mapping) {
+    return mapping->parts.spare != NULL;
 }
 
 /* ---- connection.c: one conversation with the manager */
@@ -299,18 +339,19 @@ static inline const char *refused_text(const struct protocol_refused *refused) {
 
 /* Becomes the worker, by taking over the lease that `shmtool run` left or by asking the manager. */
 int standing_take(shmc *segment, struct settings *settings);
-void standing_drop(shmc *segment);
+void standing_drop(struct standing *standing);
 
 /* In a child: frees what it inherited of it, and leaves the parent's lease alone. */
-void standing_forget(shmc *segment);
+void standing_forget(struct standing *standing);
 
 /* -EKEYREVOKED, or 0 when only the record is damaged. */
-int standing_check(shmc *segment);
+int standing_check(shmc *segment, const struct mapping *mapping);
 
-static inline bool standing_holds(const shmc *segment) {
-    const struct standing *s = &segment->standing;
-    return directory_worker_word(&segment->directory, s->worker_index) ==
-           lease_word(s->worker_epoch, SHM_LEASE_LEASED);
+static inline bool standing_holds(const struct mapping *mapping) {
+    const struct standing *s = &mapping->standing;
+    return directory_worker_word(&mapping->directory, s->worker_index) ==
+               lease_word(s->worker_epoch, SHM_LEASE_LEASED) &&
+           !s->lost;
 }
 
 /* ---- left.c */
@@ -336,7 +377,7 @@ int section_wrong_kind(shmc_section *section, enum shmc_kind kind);
 
 /* Is the generation still the one that the section is bound by? */
 static inline bool section_settled(const shmc_section *section) {
-    return directory_generation(&section->segment->directory) == section->generation;
+    return directory_generation(&section->mapping->directory) == section->generation;
 }
 
 /* Each call's beginning. */
@@ -347,7 +388,7 @@ static inline int section_ready(shmc_section *section, enum shmc_kind kind) {
         return r;
     left_pace(section);
     if (!section_settled(section) || !section->bound ||
-        directory_state(&segment->directory) == SHM_STATE_REPLACED) {
+        directory_state(&section->mapping->directory) == SHM_STATE_REPLACED) {
         r = section_resolve(section);
         if (r < 0)
             return r;
@@ -358,9 +399,10 @@ static inline int section_ready(shmc_section *section, enum shmc_kind kind) {
 /* What section_ready_to_write() finds, mostly: all is as it was. */
 static inline bool section_is_ours(const shmc_section *section, enum shmc_kind kind) {
     const shmc *segment = section->segment;
+    const struct mapping *mapping = section->mapping;
     return handle_state(segment) == HANDLE_ALIVE && section_settled(section) && section->bound &&
-           directory_state(&segment->directory) != SHM_STATE_REPLACED &&
-           section->descriptor.kind == (uint32_t)kind && section->own && standing_holds(segment);
+           directory_state(&mapping->directory) != SHM_STATE_REPLACED &&
+           section->descriptor.kind == (uint32_t)kind && section->own && standing_holds(mapping);
 }
 
 /* The beginning of a call that writes.  Neither a damaged header nor an absent manager stops a
@@ -407,7 +449,7 @@ ssize_t snapshot_take(shmc_section *section, uint64_t version, void *buffer, siz
 
 /* ---- value.c */
 
-enum shmc_alive alive_worker(const shmc *segment, uint32_t index);
+enum shmc_alive alive_worker(const struct mapping *mapping, uint32_t index);
 bool stale_by(uint64_t stale_ms, uint64_t age_ns);
 
 /* What is known about a value; `missed` is the caller's. */

@@ -32,8 +32,8 @@ static int take_answer(shmc *segment, const union protocol_message *message) {
 }
 
 /* *sent: the manager may have done it, whatever comes back. */
-static int ask_once(shmc *segment, const union protocol_message *question, uint64_t deadline_ns,
-                    bool *sent) {
+static int ask_once(shmc *segment, const struct mapping *mapping,
+                    const union protocol_message *question, uint64_t deadline_ns, bool *sent) {
     const struct settings settings = {.key = segment->home.key,
                                       .runtime_dir = segment->home.runtime_dir};
     union protocol_message message = *question;
@@ -41,7 +41,7 @@ static int ask_once(shmc *segment, const union protocol_message *question, uint6
     int socket, r = connection_open(&socket, &settings, deadline_ns, &hello, segment->error);
     if (r < 0)
         return r;
-    if (hello.segment_id != segment->directory.header.segment_id)
+    if (hello.segment_id != mapping->directory.header.segment_id)
         r = error_set(segment->error, -EIDRM,
                       "the segment was replaced or destroyed; detach and attach anew");
     if (r == 0)
@@ -57,33 +57,31 @@ static int ask_once(shmc *segment, const union protocol_message *question, uint6
 
 /* The manager may be on its way back, or go in the midst of it; to ask again does no harm, as long
  * as `again` says so. */
-static int ask(shmc *segment, const union protocol_message *question, bool again, bool *sent) {
+static int ask(shmc *segment, const struct mapping *mapping, const union protocol_message *question,
+               bool again, bool *sent) {
     const uint64_t until_ns = deadline_after(segment->home.timeout_ms);
     const uint64_t least_ns = clock_mono_ns() + CONNECTION_PATIENCE_NS;
     const uint64_t deadline_ns = until_ns > least_ns ? until_ns : least_ns;
     int r;
-    while ((r = ask_once(segment, question, deadline_ns, sent)) == -ENOTCONN && (again || !*sent) &&
-           clock_mono_ns() + PAUSE_NS < until_ns)
+    while ((r = ask_once(segment, mapping, question, deadline_ns, sent)) == -ENOTCONN &&
+           (again || !*sent) && clock_mono_ns() + PAUSE_NS < until_ns)
         nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
-    if (r == -EACCES && !standing_holds(segment) && standing_check(segment) < 0)
+    if (r == -EACCES && !standing_holds(mapping) && standing_check(segment, mapping) < 0)
         return -EKEYREVOKED;
     return r;
 }
 
-static int check_asker(shmc *segment, const char *name) {
-    int r = handle_usable(segment);
-    if (r < 0)
-        return r;
+static int check_asker(shmc *segment, const struct mapping *mapping, const char *name) {
     if (name == NULL || name[0] == '\0' || strlen(name) >= SHMC_NAME_BYTES)
         return error_set(segment->error, -EINVAL,
                          "no section can be named '%.80s'; a name has 1 to %d characters",
                          name == NULL ? "" : name, SHMC_NAME_BYTES - 1);
-    if (segment->standing.worker[0] == '\0')
+    if (mapping->standing.worker[0] == '\0')
         return error_set(segment->error, -EACCES,
                          "section '%s': this process is a reader, and workers make and drop "
                          "sections: attach as one (options.worker)",
                          name);
-    return standing_holds(segment) ? 0 : standing_check(segment);
+    return standing_holds(mapping) ? 0 : standing_check(segment, mapping);
 }
 
 /* ---- create */
@@ -99,9 +97,9 @@ static int put_text(char to[SHM_NAME_BYTES], const char *from, const char *optio
     return 0;
 }
 
-static int fill_create(const shmc *segment, const char *name,
+static int fill_create(const shmc *segment, const struct mapping *mapping, const char *name,
                        const struct shmc_create_options *options, struct protocol_create *ret) {
-    const struct standing *standing = &segment->standing;
+    const struct standing *standing = &mapping->standing;
     if (options->reserved != 0)
         return error_set(segment->error, -EINVAL, "options.reserved is %u; set it to 0",
                          options->reserved);
@@ -121,21 +119,32 @@ static int fill_create(const shmc *segment, const char *name,
     return r < 0 ? r : put_text(ret->read_group, options->read_group, "read_group", segment->error);
 }
 
-int shmc_create(shmc *segment, const char *name, const struct shmc_create_options *options) {
+static int create(shmc *segment, const struct mapping *mapping, const char *name,
+                  const struct shmc_create_options *options) {
     struct shmc_create_options copy = {0};
     union protocol_message message;
     bool sent = false;
-    int r = check_asker(segment, name);
+    int r = check_asker(segment, mapping, name);
     if (r == 0 && options == NULL)
         r = error_set(segment->error, -EINVAL, "section '%s': no options were given", name);
     if (r == 0)
         r = options_copy(&copy, sizeof copy, options, "options", "shmc_create_options",
                          segment->error);
     if (r == 0)
-        r = fill_create(segment, name, &copy, &message.create);
+        r = fill_create(segment, mapping, name, &copy, &message.create);
     if (r < 0)
         return r;
-    return ask(segment, &message, (copy.flags & SHMC_CREATE_EXCLUSIVE) == 0, &sent);
+    return ask(segment, mapping, &message, (copy.flags & SHMC_CREATE_EXCLUSIVE) == 0, &sent);
+}
+
+int shmc_create(shmc *segment, const char *name, const struct shmc_create_options *options) {
+    struct mapping *mapping;
+    int r = mapping_borrow(segment, &mapping);
+    if (r < 0)
+        return r;
+    r = create(segment, mapping, name, options);
+    mapping_return(segment, mapping);
+    return r;
 }
 
 /* ---- drop */
@@ -160,33 +169,43 @@ static int stop_writer(shmc_section *section, struct writer **ret) {
     return 0;
 }
 
-static int ask_drop(shmc *segment, const char *name) {
-    const struct standing *standing = &segment->standing;
+static int ask_drop(shmc *segment, const struct mapping *mapping, const char *name) {
+    const struct standing *standing = &mapping->standing;
     union protocol_message message = {.drop = {.attachment = standing->attachment,
                                                .attachment_epoch = standing->attachment_epoch}};
     bool sent = false;
     strcpy(message.drop.name, name); /* its length was checked */
     protocol_fill(&message.head, PROTOCOL_DROP, sizeof message.drop, 0);
-    int r = ask(segment, &message, false, &sent);
+    int r = ask(segment, mapping, &message, false, &sent);
     /* It was there when it was asked for, and the manager that did it had no time to say so. */
-    if (r == -ENOTCONN && sent && (r = ask(segment, &message, true, &sent)) == -ENOENT)
+    if (r == -ENOTCONN && sent && (r = ask(segment, mapping, &message, true, &sent)) == -ENOENT)
         return 0;
     return r;
 }
 
-int shmc_drop(shmc *segment, const char *name) {
+static int drop(shmc *segment, const struct mapping *mapping, const char *name) {
     shmc_section *section;
     struct writer *writer;
-    int r = check_asker(segment, name);
+    int r = check_asker(segment, mapping, name);
     if (r == 0)
         r = shmc_open(&section, segment, name, NULL);
     if (r < 0)
         return r;
     r = stop_writer(section, &writer);
     if (r == 0)
-        r = ask_drop(segment, name);
+        r = ask_drop(segment, mapping, name);
     if (r < 0 && writer != NULL)
         __atomic_store_n(&writer->core.busy, 0, __ATOMIC_RELEASE);
     shmc_close(section);
+    return r;
+}
+
+int shmc_drop(shmc *segment, const char *name) {
+    struct mapping *mapping;
+    int r = mapping_borrow(segment, &mapping);
+    if (r < 0)
+        return r;
+    r = drop(segment, mapping, name);
+    mapping_return(segment, mapping);
     return r;
 }

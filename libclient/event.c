@@ -179,7 +179,8 @@ static struct watch *watch_new(shmc_section *section) {
     watch->mine = section_double(section);
     watch->fd = watch->mine == NULL ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (watch->fd < 0) {
-        free(watch->mine);
+        if (watch->mine != NULL)
+            section_free_double(watch->mine);
         free(watch);
         return NULL;
     }

@@ -11,33 +11,35 @@
 
 /* ---- sections */
 
-static bool bind_place(shmc *segment, const struct shm_section *found, uint64_t generation,
-                       struct snapshot *ret) {
+static bool bind_place(shmc *segment, const struct mapping *mapping,
+                       const struct shm_section *found, uint64_t generation, struct snapshot *ret) {
     const char *field;
-    return found->kind == SHM_KIND_SNAPSHOT && mapping_shows(segment, found, generation) &&
-           mapping_bind(segment, found, NULL, ret, &field) == 0;
+    return found->kind == SHM_KIND_SNAPSHOT && mapping_shows(segment, mapping, found, generation) &&
+           mapping_bind(mapping, found, NULL, ret, &field) == 0;
 }
 
 /* The place before of one that is moving. */
-static bool bind_before(shmc *segment, const struct shm_section *found, uint64_t generation,
+static bool bind_before(shmc *segment, const struct mapping *mapping,
+                        const struct shm_section *found, uint64_t generation,
                         struct snapshot *ret) {
     struct shm_section before;
     const char *field;
-    return directory_section(&segment->directory, generation, found->old_slot, &before, &field) ==
+    return directory_section(&mapping->directory, generation, found->old_slot, &before, &field) ==
                0 &&
-           before.ctl_off == found->old_ctl_off && bind_place(segment, &before, generation, ret);
+           before.ctl_off == found->old_ctl_off &&
+           bind_place(segment, mapping, &before, generation, ret);
 }
 
-static void add_value(shmc *segment, const struct shm_section *found, uint64_t generation,
-                      struct shmc_section_info *ret) {
+static void add_value(shmc *segment, const struct mapping *mapping, const struct shm_section *found,
+                      uint64_t generation, struct shmc_section_info *ret) {
     struct snapshot snapshot, before;
     struct snapshot_reader reader;
     struct snapshot_value value;
     const void *data;
-    if (!bind_place(segment, found, generation, &snapshot))
+    if (!bind_place(segment, mapping, found, generation, &snapshot))
         return;
     if (ret->moving) {
-        if (!bind_before(segment, found, generation, &before))
+        if (!bind_before(segment, mapping, found, generation, &before))
             return;
         snapshot.before = &before;
     }
@@ -57,12 +59,12 @@ static void add_value(shmc *segment, const struct shm_section *found, uint64_t g
     ret->stale = stale_by(found->stale_ms, ret->age_ns);
 }
 
-static void describe(shmc *segment, const struct shm_section *found, uint64_t generation,
-                     struct shmc_section_info *ret) {
-    const struct standing *standing = &segment->standing;
+static void describe(shmc *segment, const struct mapping *mapping, const struct shm_section *found,
+                     uint64_t generation, struct shmc_section_info *ret) {
+    const struct standing *standing = &mapping->standing;
     *ret = (struct shmc_section_info){
         .kind = (enum shmc_kind)found->kind,
-        .writer = alive_worker(segment, found->owner_index),
+        .writer = alive_worker(mapping, found->owner_index),
         .section_id = found->section_id,
         .incarnation = found->incarnation,
         .generation = found->changed_gen,
@@ -83,7 +85,7 @@ static void describe(shmc *segment, const struct shm_section *found, uint64_t ge
     memcpy(ret->name, found->name, sizeof ret->name);
     memcpy(ret->owner, found->owner, sizeof ret->owner);
     memcpy(ret->format, found->format, sizeof ret->format);
-    add_value(segment, found, generation, ret);
+    add_value(segment, mapping, found, generation, ret);
 }
 
 static int damaged(const shmc *segment, int code, const char *field) {
@@ -95,31 +97,39 @@ static int damaged(const shmc *segment, int code, const char *field) {
                      field);
 }
 
-static int load(const shmc *segment, struct layout *ret) {
+static int load(const shmc *segment, const struct mapping *mapping, struct layout *ret) {
     const char *field = "";
-    int r = directory_load(&segment->directory, ret, &field);
+    int r = directory_load(&mapping->directory, ret, &field);
     return r < 0 ? damaged(segment, r, field) : 0;
 }
 
-int shmc_inspect(shmc *segment, const char *name, struct shmc_section_info *ret) {
-    int r = handle_usable(segment);
-    if (r < 0)
-        return r;
+static int inspect(shmc *segment, const struct mapping *mapping, const char *name,
+                   struct shmc_section_info *ret) {
     uint64_t generation;
     do {
         struct shm_section found;
         const char *field = "";
-        r = directory_find(&segment->directory, name, &found, &generation, &field);
+        int r = directory_find(&mapping->directory, name, &found, &generation, &field);
         if (r == -ENOENT)
             return error_set(segment->error, r,
                              "the segment has no section '%.63s'; shmtool list shows what there is",
                              name);
         if (r < 0)
             return damaged(segment, r, field);
-        describe(segment, &found, generation, ret);
+        describe(segment, mapping, &found, generation, ret);
         shared_fence_acquire(); /* all was copied before the generation is looked at */
-    } while (directory_generation(&segment->directory) != generation);
+    } while (directory_generation(&mapping->directory) != generation);
     return 0;
+}
+
+int shmc_inspect(shmc *segment, const char *name, struct shmc_section_info *ret) {
+    struct mapping *mapping;
+    int r = mapping_borrow(segment, &mapping);
+    if (r < 0)
+        return r;
+    r = inspect(segment, mapping, name, ret);
+    mapping_return(segment, mapping);
+    return r;
 }
 
 int shmc_section_info(shmc_section *section, struct shmc_section_info *ret) {
@@ -130,7 +140,8 @@ int shmc_section_info(shmc_section *section, struct shmc_section_info *ret) {
         r = section_resolve(section);
         if (r < 0)
             return r;
-        describe(section->segment, &section->descriptor, section->generation, ret);
+        describe(section->segment, section->mapping, &section->descriptor, section->generation,
+                 ret);
         shared_fence_acquire(); /* as in shmc_inspect() */
     } while (!section_settled(section));
     return 0;
@@ -141,54 +152,63 @@ static int by_section_name(const void *a, const void *b) {
                   ((const struct shmc_section_info *)b)->name);
 }
 
-static int list_sections(shmc *segment, const struct layout *layout, struct shmc_section_info **ret,
-                         size_t *n) {
+static int list_sections(shmc *segment, const struct mapping *mapping, const struct layout *layout,
+                         struct shmc_section_info **ret, size_t *n) {
     size_t count = 0;
     struct shmc_section_info *all = calloc(layout->sections_used + 1, sizeof *all);
     if (all == NULL)
         return -ENOMEM;
     for (uint32_t i = 0; i < layout->sections_used; i++)
         if (layout_place_in_force(layout->sections[i].state))
-            describe(segment, &layout->sections[i], layout->generation, &all[count++]);
+            describe(segment, mapping, &layout->sections[i], layout->generation, &all[count++]);
     qsort(all, count, sizeof *all, by_section_name);
     *ret = all;
     *n = count;
     return 0;
 }
 
-int shmc_sections(shmc *segment, struct shmc_section_info **ret, size_t *n) {
-    int r = handle_usable(segment);
-    while (r == 0) {
+static int sections(shmc *segment, const struct mapping *mapping, struct shmc_section_info **ret,
+                    size_t *n) {
+    for (;;) {
         struct layout layout;
         struct shmc_section_info *all;
         size_t count;
-        r = load(segment, &layout);
+        int r = load(segment, mapping, &layout);
         if (r < 0)
             return r;
-        r = list_sections(segment, &layout, &all, &count);
+        r = list_sections(segment, mapping, &layout, &all, &count);
         uint64_t generation = layout.generation;
         layout_clear(&layout);
         if (r < 0)
             return damaged(segment, r, "");
         shared_fence_acquire(); /* as in shmc_inspect() */
-        if (directory_generation(&segment->directory) == generation) {
+        if (directory_generation(&mapping->directory) == generation) {
             *ret = all;
             *n = count;
             return 0;
         }
         free(all);
     }
+}
+
+int shmc_sections(shmc *segment, struct shmc_section_info **ret, size_t *n) {
+    struct mapping *mapping;
+    int r = mapping_borrow(segment, &mapping);
+    if (r < 0)
+        return r;
+    r = sections(segment, mapping, ret, n);
+    mapping_return(segment, mapping);
     return r;
 }
 
 /* ---- workers */
 
-static void describe_worker(const shmc *segment, uint32_t index, const struct shm_worker *record,
-                            struct shmc_worker_info *ret) {
+static void describe_worker(const struct mapping *mapping, uint32_t index,
+                            const struct shm_worker *record, struct shmc_worker_info *ret) {
     enum shm_lease_state state = lease_word_state(record->word);
     bool somebody = state == SHM_LEASE_LEASED || state == SHM_LEASE_GRANTED;
     *ret = (struct shmc_worker_info){
-        .state = alive_worker(segment, index),
+        .state = alive_worker(mapping, index),
         .granted = state == SHM_LEASE_GRANTED,
         .epoch = lease_word_epoch(record->word),
         .pid = (pid_t)(somebody ? record->pid : record->previous_pid),
@@ -207,11 +227,10 @@ static int by_worker_name(const void *a, const void *b) {
                   ((const struct shmc_worker_info *)b)->name);
 }
 
-int shmc_workers(shmc *segment, struct shmc_worker_info **ret, size_t *n) {
+static int workers(const shmc *segment, const struct mapping *mapping,
+                   struct shmc_worker_info **ret, size_t *n) {
     struct layout layout;
-    int r = handle_usable(segment);
-    if (r == 0)
-        r = load(segment, &layout);
+    int r = load(segment, mapping, &layout);
     if (r < 0)
         return r;
     uint32_t used = layout.workers_used;
@@ -222,13 +241,23 @@ int shmc_workers(shmc *segment, struct shmc_worker_info **ret, size_t *n) {
     size_t count = 0;
     for (uint32_t i = 0; i < used; i++) {
         struct shm_worker record;
-        if (directory_worker(&segment->directory, i, &record) == 0)
-            describe_worker(segment, i, &record, &all[count++]);
+        if (directory_worker(&mapping->directory, i, &record) == 0)
+            describe_worker(mapping, i, &record, &all[count++]);
     }
     qsort(all, count, sizeof *all, by_worker_name);
     *ret = all;
     *n = count;
     return 0;
+}
+
+int shmc_workers(shmc *segment, struct shmc_worker_info **ret, size_t *n) {
+    struct mapping *mapping;
+    int r = mapping_borrow(segment, &mapping);
+    if (r < 0)
+        return r;
+    r = workers(segment, mapping, ret, n);
+    mapping_return(segment, mapping);
+    return r;
 }
 
 int shmc_inspect_worker(shmc *segment, const char *name, struct shmc_worker_info *ret) {
@@ -274,33 +303,42 @@ static uint32_t count_workers(const struct layout *layout) {
     return n;
 }
 
-int shmc_segment(const shmc *segment, struct shmc_segment_info *ret) {
+static int describe_segment(const shmc *segment, const struct mapping *mapping,
+                            struct shmc_segment_info *ret) {
     struct layout layout;
-    int r = handle_usable(segment);
-    if (r == 0)
-        r = load(segment, &layout);
+    int r = load(segment, mapping, &layout);
     if (r < 0)
         return r;
-    const struct shm_header *header = &segment->directory.header;
+    const struct shm_header *header = &mapping->directory.header;
     struct shmc_segment_info info = {
         .key = header->key,
-        .id = segment->id,
+        .id = mapping->id,
         .abi = header->abi,
         .backend = header->backend,
-        .protection = parts_are(segment) ? "kernel (memfd)" : "cooperative (sysv)",
+        .protection = parts_are(mapping) ? "kernel (memfd)" : "cooperative (sysv)",
         .bytes = header->segment_bytes,
         .arena_bytes = arena_bytes(&layout),
         .generation = layout.generation,
         .sections = count_sections(&layout),
         .workers = count_workers(&layout),
-        .state = directory_state(&segment->directory),
+        .state = directory_state(&mapping->directory),
         .created_real_ns = header->created_real_ns,
-        .base = segment->base,
+        .base = mapping->base,
     };
     uint32_t pid;
-    info.manager_alive = directory_manager_alive(&segment->directory, &info.heartbeat_age_ns, &pid);
+    info.manager_alive = directory_manager_alive(&mapping->directory, &info.heartbeat_age_ns, &pid);
     info.manager_pid = (pid_t)pid;
     layout_clear(&layout);
     *ret = info;
     return 0;
+}
+
+int shmc_segment(const shmc *segment, struct shmc_segment_info *ret) {
+    struct mapping *mapping;
+    int r = mapping_borrow(segment, &mapping);
+    if (r < 0)
+        return r;
+    r = describe_segment(segment, mapping, ret);
+    mapping_return(segment, mapping);
+    return r;
 }

@@ -36,15 +36,13 @@ static int keep(struct standing *standing, int fd, uint32_t flags) {
     return lease_map(fd, &standing->map);
 }
 
-void standing_drop(shmc *segment) {
-    struct standing *standing = &segment->standing;
+void standing_drop(struct standing *standing) {
     lease_unmap(standing->map);
     standing->map = NULL;
-    standing_forget(segment);
+    standing_forget(standing);
 }
 
-void standing_forget(shmc *segment) {
-    struct standing *standing = &segment->standing;
+void standing_forget(struct standing *standing) {
     if (standing->worker[0] != '\0' && standing->fd >= 0)
         close(standing->fd);
     standing->fd = -1;
@@ -87,16 +85,16 @@ static int take_over(shmc *segment, const struct settings *settings) {
         !same_worker(inherited.worker, settings->worker) || !read_record(&inherited, &record))
         return 0;
     struct shm_attachment attachment;
-    if (directory_attachment(&segment->directory, record.attachment, &attachment) < 0 ||
+    if (directory_attachment(&segment->now->directory, record.attachment, &attachment) < 0 ||
         attachment.word != lease_word(record.attachment_epoch, SHM_LEASE_LEASED))
         return 0;
-    struct standing *standing = &segment->standing;
+    struct standing *standing = &segment->now->standing;
     *standing = (struct standing){.worker_index = attachment.worker,
                                   .attachment = record.attachment,
                                   .worker_epoch = record.worker_epoch,
                                   .attachment_epoch = record.attachment_epoch,
                                   .fd = -1};
-    if (!standing_holds(segment))
+    if (!standing_holds(segment->now))
         return 0;
     memcpy(standing->worker, record.worker, sizeof standing->worker);
     int fd = fcntl(inherited.fd, F_DUPFD_CLOEXEC, 3);
@@ -177,8 +175,8 @@ static int acknowledge(shmc *segment, int socket, struct settings *settings,
     if (message.head.type == PROTOCOL_REFUSED)
         return refusal(segment, settings, &message.refused);
     struct shm_worker record;
-    if (message.head.type != PROTOCOL_LEASED || !standing_holds(segment) ||
-        directory_worker(&segment->directory, grant->worker_index, &record) < 0 ||
+    if (message.head.type != PROTOCOL_LEASED || !standing_holds(segment->now) ||
+        directory_worker(&segment->now->directory, grant->worker_index, &record) < 0 ||
         strcmp(record.name, grant->worker) != 0)
         return error_set(segment->error, -EAGAIN,
                          "worker '%s' was granted, but the shared memory doesn't say so; try again",
@@ -188,7 +186,7 @@ static int acknowledge(shmc *segment, int socket, struct settings *settings,
 
 static int converse(shmc *segment, int socket, struct settings *settings, uint64_t deadline_ns) {
     struct protocol_grant grant = {.worker_index = SHM_NONE};
-    struct standing *standing = &segment->standing;
+    struct standing *standing = &segment->now->standing;
     int fd = -1;
     int r = claim(segment, socket, settings, deadline_ns);
     if (r == 0)
@@ -214,7 +212,7 @@ static int converse(shmc *segment, int socket, struct settings *settings, uint64
                         least > deadline_ns ? least : deadline_ns);
     }
     if (r < 0)
-        standing_drop(segment);
+        standing_drop(standing);
     return r;
 }
 
@@ -222,7 +220,7 @@ int standing_take(shmc *segment, struct settings *settings) {
     int r = take_over(segment, settings);
     if (r != 0) {
         if (r < 0)
-            standing_drop(segment);
+            standing_drop(&segment->now->standing);
         return r < 0 ? r : 0;
     }
     uint64_t deadline_ns = settings->deadline_ns;
@@ -232,7 +230,7 @@ int standing_take(shmc *segment, struct settings *settings) {
     int socket;
     uint32_t pid;
     r = connection_open(&socket, settings, deadline_ns, &hello, segment->error);
-    if (r == -ENOTCONN && directory_manager_alive(&segment->directory, NULL, &pid) &&
+    if (r == -ENOTCONN && directory_manager_alive(&segment->now->directory, NULL, &pid) &&
         !connection_there(settings))
         return error_set(segment->error, r,
                          "key 0x%08x is served by process %u, but not at %s: set SHMC_RUNTIME_DIR "
@@ -245,11 +243,11 @@ int standing_take(shmc *segment, struct settings *settings) {
                       "the manager has ABI %u, this library (%s) ABI %u: install the library that "
                       "belongs to the manager",
                       hello.abi, SHM_VERSION, SHM_ABI);
-    else if (hello.segment_id != segment->directory.header.segment_id)
+    else if (hello.segment_id != segment->now->directory.header.segment_id)
         r = error_set(segment->error, -EAGAIN,
                       "the manager (pid %u) serves another segment than the one under key 0x%08x "
                       "(shmid %d); try again",
-                      hello.manager_pid, settings->key, segment->id);
+                      hello.manager_pid, settings->key, segment->now->id);
     else
         r = converse(segment, socket, settings, deadline_ns);
     close(socket);
@@ -258,12 +256,17 @@ int standing_take(shmc *segment, struct settings *settings) {
 
 /* ---- held */
 
-int standing_check(shmc *segment) {
-    const struct standing *standing = &segment->standing;
+int standing_check(shmc *segment, const struct mapping *mapping) {
+    const struct standing *standing = &mapping->standing;
     const char *field;
     struct shm_worker record;
-    if (directory_recheck(&segment->directory, &field) < 0 ||
-        directory_worker(&segment->directory, standing->worker_index, &record) < 0)
+    if (standing->lost)
+        return error_set(segment->error, -EKEYREVOKED,
+                         "the lease of worker '%s' was taken back before the segment was replaced; "
+                         "detach and attach anew",
+                         standing->worker);
+    if (directory_recheck(&mapping->directory, &field) < 0 ||
+        directory_worker(&mapping->directory, standing->worker_index, &record) < 0)
         return 0;
     /* Epochs only rise: a lower one is a stray store's, and the manager mends it. */
     uint64_t epoch = lease_word_epoch(record.word);
@@ -281,18 +284,18 @@ int shmc_lease_fd(const shmc *segment) {
     int r = handle_usable(segment);
     if (r < 0)
         return r;
-    if (segment->standing.worker[0] == '\0' || segment->standing.fd < 0)
+    if (segment->now->standing.worker[0] == '\0' || segment->now->standing.fd < 0)
         return error_set(segment->error, -ENOENT,
                          "the lease has no descriptor; attach as a worker with SHMC_LEASE_FD");
-    return segment->standing.fd;
+    return segment->now->standing.fd;
 }
 
 int shmc_lease_env(const shmc *segment, char *text, size_t bytes) {
     int fd = shmc_lease_fd(segment);
     if (fd < 0)
         return fd;
-    const struct standing *standing = &segment->standing;
-    int n = snprintf(text, bytes, "0x%08x:%s:%u:%llu:%d", segment->directory.header.key,
+    const struct standing *standing = &segment->now->standing;
+    int n = snprintf(text, bytes, "0x%08x:%s:%u:%llu:%d", segment->now->directory.header.key,
                      standing->worker, standing->attachment,
                      (unsigned long long)standing->attachment_epoch, fd);
     if (n < 0 || (size_t)n >= bytes)

@@ -19,13 +19,13 @@
 #define SELDOM_NS UINT64_C(100000000)
 #define PACE_MAX  255u
 
-static bool is_removed(const shmc *segment) {
+static bool is_removed(const struct mapping *mapping) {
     struct shmid_ds found;
-    int r = sysv_stat(segment->id, &found);
+    int r = sysv_stat(mapping->id, &found);
     return r == -EIDRM || (r == 0 && sysv_removed(&found));
 }
 
-static bool has_successor(const shmc *segment) {
+static bool has_successor(const shmc *segment, const struct mapping *mapping) {
     const struct settings settings = {.key = segment->home.key,
                                       .runtime_dir = segment->home.runtime_dir};
     char path[sizeof(((struct sockaddr_un *)NULL)->sun_path) + 32], text[32], *end;
@@ -38,16 +38,18 @@ static bool has_successor(const shmc *segment) {
         return false;
     text[n] = '\0';
     uint64_t served = strtoull(text, &end, 16);
-    return *end == '\0' && served != segment->directory.header.segment_id;
+    return *end == '\0' && served != mapping->directory.header.segment_id;
 }
 
-static void ask(shmc *segment, uint64_t now) {
+static void ask(shmc *segment, const struct mapping *mapping, uint64_t now) {
     uint32_t *state = (uint32_t *)segment->page, alive = HANDLE_ALIVE;
     uint64_t asked = __atomic_load_n(&segment->asked_ns, __ATOMIC_RELAXED);
     if (now - asked < ASK_NS || !__atomic_compare_exchange_n(&segment->asked_ns, &asked, now, false,
                                                              __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         return; /* or another thread asks */
-    if (parts_are(segment) ? has_successor(segment) : is_removed(segment))
+    if (directory_replaced(&mapping->directory))
+        return; /* its header says what became of it */
+    if (parts_are(mapping) ? has_successor(segment, mapping) : is_removed(mapping))
         __atomic_compare_exchange_n(state, &alive, HANDLE_LEFT, false, __ATOMIC_RELAXED,
                                     __ATOMIC_RELAXED);
 }
@@ -67,6 +69,6 @@ static void set_pace(shmc_section *section, uint64_t now) {
 void left_look(shmc_section *section) {
     uint64_t now = clock_read_ns(CLOCK_MONOTONIC_COARSE);
     set_pace(section, now);
-    if (!directory_manager_alive(&section->segment->directory, NULL, NULL))
-        ask(section->segment, now);
+    if (!directory_manager_alive(&section->mapping->directory, NULL, NULL))
+        ask(section->segment, section->mapping, now);
 }

@@ -18,14 +18,14 @@ static int refuse_creator(const shmc *segment, const struct settings *settings, 
                          "shared memory 0x%08x (shmid %d) was made by somebody whom your user "
                          "namespace doesn't know (uid %u): attach from the manager's, or use "
                          "backend memfd",
-                         settings->key, segment->id, creator);
+                         settings->key, segment->now->id, creator);
     if (settings_trust(settings, creator))
         return 0;
     return error_set(segment->error, -EPERM,
                      "shared memory 0x%08x (shmid %d) was made by uid %u, who is neither root nor "
                      "the owner of %s: set SHMC_RUNTIME_DIR to the manager's --runtime-dir; if it "
                      "is, the memory is somebody else's: use another key",
-                     settings->key, segment->id, creator, settings->runtime_dir);
+                     settings->key, segment->now->id, creator, settings->runtime_dir);
 }
 
 static int check_creator(const shmc *segment, const struct settings *settings,
@@ -37,7 +37,7 @@ static int gone(const shmc *segment, const struct settings *settings) {
     return error_set(segment->error, -ENOENT,
                      "shared memory 0x%08x (shmid %d) was removed or replaced: is the manager "
                      "running? (systemctl start shm-manager)",
-                     settings->key, segment->id);
+                     settings->key, segment->now->id);
 }
 
 static int refused(const shmc *segment, const struct settings *settings, int error) {
@@ -46,28 +46,28 @@ static int refused(const shmc *segment, const struct settings *settings, int err
     uid_t creator;
     int id;
     if (error == -EACCES && sysv_creator(SYSV_SEGMENT, settings->key, &id, &creator) == 0 &&
-        id == segment->id && refuse_creator(segment, settings, creator) < 0)
+        id == segment->now->id && refuse_creator(segment, settings, creator) < 0)
         return -EPERM;
     if (error == -EACCES)
         return error_set(segment->error, error,
                          "shared memory 0x%08x (shmid %d): uid %u may not %s it; become a member "
                          "of its group (shm-workers), and log in anew",
-                         settings->key, segment->id, geteuid(),
+                         settings->key, segment->now->id, geteuid(),
                          settings->worker != NULL ? "write" : "read");
     if (error == -ENOMEM)
         return error_set(segment->error, error,
                          "shared memory 0x%08x (shmid %d): no address space for all of it; raise "
                          "RLIMIT_AS (ulimit -v)",
-                         settings->key, segment->id);
+                         settings->key, segment->now->id);
     return error_set(segment->error, error, "shared memory 0x%08x (shmid %d) can't be attached: %s",
-                     settings->key, segment->id, strerror(-error));
+                     settings->key, segment->now->id, strerror(-error));
 }
 
 /* Twice: before attaching, so as not to map what is foreign, and after it, as the id may have been
  * taken for another segment in between. */
 static int check_identity(const shmc *segment, const struct settings *settings,
                           struct shmid_ds *found) {
-    int r = sysv_stat(segment->id, found);
+    int r = sysv_stat(segment->now->id, found);
     if (r < 0)
         return refused(segment, settings, r);
     if (sysv_removed(found) || (uint32_t)found->shm_perm.__key != settings->key)
@@ -77,7 +77,7 @@ static int check_identity(const shmc *segment, const struct settings *settings,
 
 static int attach_sysv(shmc *segment, const struct settings *settings, uint64_t *bytes) {
     char remedy[REMEDY_BYTES];
-    int r = sysv_find(settings->key, &segment->id);
+    int r = sysv_find(settings->key, &segment->now->id);
     if (r == -ENOENT)
         return error_set(segment->error, r, "no shared memory under key 0x%08x, so no manager; %s",
                          settings->key, connection_remedy(settings, remedy));
@@ -88,12 +88,12 @@ static int attach_sysv(shmc *segment, const struct settings *settings, uint64_t 
     if (r < 0)
         return r;
     void *base;
-    r = sysv_attach(segment->id, settings->worker != NULL, &base);
+    r = sysv_attach(segment->now->id, settings->worker != NULL, &base);
     if (r < 0)
         return refused(segment, settings, r);
-    segment->base = base;
+    segment->now->base = base;
     r = check_identity(segment, settings, &found);
-    segment->creator = found.shm_perm.cuid;
+    segment->now->creator = found.shm_perm.cuid;
     *bytes = found.shm_segsz / SHM_PAGE * SHM_PAGE;
     return r;
 }
@@ -106,8 +106,8 @@ static int attach(shmc *segment, const struct settings *settings, uint64_t *byte
     if (r != -ENOENT && r != -EPERM && r != -EACCES)
         return r;
     memcpy(why, segment->error->text, sizeof why);
-    sysv_detach(segment->base);
-    segment->base = NULL;
+    sysv_detach(segment->now->base);
+    segment->now->base = NULL;
     int other = parts_open(segment, settings, bytes);
     if (other == -EOPNOTSUPP && r == -ENOENT)
         return error_set(
@@ -124,11 +124,12 @@ static int attach(shmc *segment, const struct settings *settings, uint64_t *byte
 
 static int open_directory(shmc *segment, const struct settings *settings, uint64_t bytes) {
     const char *field = "";
-    int r = directory_open(&segment->directory, segment->base, bytes, &field);
+    int r = directory_open(&segment->now->directory, segment->now->base, bytes, &field);
     switch (r) {
     case 0:
-        return directory_state(&segment->directory) == SHM_STATE_REPLACED ? gone(segment, settings)
-                                                                          : 0;
+        return directory_state(&segment->now->directory) == SHM_STATE_REPLACED
+                   ? gone(segment, settings)
+                   : 0;
     case -EAGAIN:
         return error_set(segment->error, r,
                          "shared memory 0x%08x is being made at this moment; wait with timeout_ms",
@@ -137,28 +138,30 @@ static int open_directory(shmc *segment, const struct settings *settings, uint64
         return error_set(segment->error, r,
                          "shared memory 0x%08x (%s) has ABI %u, this library (%s) needs ABI %u: "
                          "install the library that belongs to the manager",
-                         settings->key, field, segment->directory.header.abi, SHM_VERSION, SHM_ABI);
+                         settings->key, field, segment->now->directory.header.abi, SHM_VERSION,
+                         SHM_ABI);
     default:
         return error_set(segment->error, r,
                          "shared memory 0x%08x (shmid %d) is damaged at %s; a running manager "
                          "repairs it within about a second",
-                         settings->key, segment->id, field);
+                         settings->key, segment->now->id, field);
     }
 }
 
 /* Everything read-only and left out of core dumps; a dump shall have what tells whose segment it
  * was, though. */
 static int guard(shmc *segment) {
-    const struct directory *directory = &segment->directory;
-    int r = parts_are(segment) ? 0 : sysv_protect(segment->base, 0, directory->bytes, false);
-    if (r < 0 || madvise(segment->base, directory->header.arena_start, MADV_DODUMP) == 0)
+    const struct directory *directory = &segment->now->directory;
+    int r =
+        parts_are(segment->now) ? 0 : sysv_protect(segment->now->base, 0, directory->bytes, false);
+    if (r < 0 || madvise(segment->now->base, directory->header.arena_start, MADV_DODUMP) == 0)
         return r;
     return -errno;
 }
 
 int mapping_open(shmc *segment, const struct settings *settings) {
     uint64_t bytes = 0;
-    segment->bells.id = -1;
+    segment->now->bells.id = -1;
     int r = attach(segment, settings, &bytes);
     if (r == 0)
         r = open_directory(segment, settings, bytes);
@@ -169,22 +172,29 @@ int mapping_open(shmc *segment, const struct settings *settings) {
                       settings->key, strerror(-r));
     }
     if (r < 0)
-        mapping_close(segment);
+        mapping_close(segment->now);
     return r;
 }
 
-void mapping_close(shmc *segment) {
-    if (parts_are(segment))
-        parts_close(segment);
+void mapping_close(struct mapping *mapping) {
+    struct bells *bells = &mapping->bells;
+    struct ranges *ranges = &mapping->ranges;
+    if (mapping->shut)
+        munmap(mapping->base, mapping->directory.bytes);
+    else if (parts_are(mapping))
+        parts_close(mapping);
     else
-        sysv_detach(segment->base);
-    segment->base = NULL;
-    for (unsigned i = 0; i < segment->bells.kept_n; i++)
-        sysv_detach(segment->bells.kept[i]);
-    segment->bells = (struct bells){.id = -1};
-    if (segment->ranges.at != NULL)
-        munmap(segment->ranges.at, segment->ranges.room * sizeof *segment->ranges.at);
-    segment->ranges = (struct ranges){0};
+        sysv_detach(mapping->base);
+    mapping->base = NULL;
+    if (mapping->parts.bells_bytes > 0)
+        munmap(bells->base, mapping->parts.bells_bytes);
+    for (unsigned i = 0; i < bells->kept_n; i++)
+        sysv_detach(bells->kept[i]);
+    if (ranges->at != NULL)
+        munmap(ranges->at, ranges->room * sizeof *ranges->at);
+    *bells = (struct bells){.id = -1};
+    *ranges = (struct ranges){0};
+    mapping->parts = (struct parts){0};
 }
 
 static struct range *find_range(const struct ranges *ranges, const struct shm_arena *arena) {
@@ -211,7 +221,7 @@ int ranges_reserve(struct ranges *ranges) {
 
 static bool overlaps_directory(const shmc *segment, const struct shm_arena *arena) {
     struct shm_directory_place places[2];
-    shared_copy_from(places, segment->base + offsetof(struct shm_header, directories),
+    shared_copy_from(places, segment->now->base + offsetof(struct shm_header, directories),
                      sizeof places);
     for (int i = 0; i < 2; i++)
         if (arena->offset < places[i].offset + places[i].bytes &&
@@ -221,14 +231,14 @@ static bool overlaps_directory(const shmc *segment, const struct shm_arena *aren
 }
 
 static bool is_ours(const shmc *segment, const struct shm_arena *arena) {
-    return arena->owner_index == segment->standing.worker_index ||
+    return arena->owner_index == segment->now->standing.worker_index ||
            (arena->owner_index == SHM_NONE && !overlaps_directory(segment, arena));
 }
 
 /* What was ours stays writable while it is retired or quarantined: a thread may be in the middle of
  * a publish there, and nobody else gets the space before our lease has ended. */
 static int note_arena(shmc *segment, const struct shm_arena *arena, bool add) {
-    struct ranges *ranges = &segment->ranges;
+    struct ranges *ranges = &segment->now->ranges;
     struct range *known = find_range(ranges, arena);
     if (known != NULL) {
         known->ours = true;
@@ -238,7 +248,7 @@ static int note_arena(shmc *segment, const struct shm_arena *arena, bool add) {
         return 0;
     int r = ranges_reserve(ranges);
     if (r == 0)
-        r = sysv_protect(segment->base, arena->offset, arena->bytes, true);
+        r = sysv_protect(segment->now->base, arena->offset, arena->bytes, true);
     if (r == 0)
         ranges->at[ranges->n++] = (struct range){
             .offset = arena->offset, .bytes = arena->bytes, .ours = true, .writable = true};
@@ -249,7 +259,7 @@ static int walk(shmc *segment, uint64_t generation, bool add) {
     const char *field;
     for (uint32_t index = 0;; index++) {
         struct shm_arena arena;
-        int r = directory_arena(&segment->directory, generation, index, &arena, &field);
+        int r = directory_arena(&segment->now->directory, generation, index, &arena, &field);
         if (r == -ERANGE)
             return 0;
         if (r == 0 && is_ours(segment, &arena))
@@ -260,20 +270,20 @@ static int walk(shmc *segment, uint64_t generation, bool add) {
 }
 
 static void drop_ranges(shmc *segment) {
-    struct ranges *ranges = &segment->ranges;
+    struct ranges *ranges = &segment->now->ranges;
     size_t kept = 0;
     for (size_t i = 0; i < ranges->n; i++) {
         struct range range = ranges->at[i];
         if (range.ours)
             ranges->at[kept++] = range;
         else
-            sysv_protect(segment->base, range.offset, range.bytes, false);
+            sysv_protect(segment->now->base, range.offset, range.bytes, false);
     }
     ranges->n = kept;
 }
 
 static int update_sysv(shmc *segment, uint64_t generation) {
-    struct ranges *ranges = &segment->ranges;
+    struct ranges *ranges = &segment->now->ranges;
     for (size_t i = 0; i < ranges->n; i++)
         ranges->at[i].ours = false;
     int r = walk(segment, generation, false);
@@ -284,19 +294,19 @@ static int update_sysv(shmc *segment, uint64_t generation) {
     if (r < 0 && r != -EAGAIN)
         error_set(segment->error, r,
                   "worker '%s': its part of the shared memory can't be mapped for writing: %s",
-                  segment->standing.worker,
+                  segment->now->standing.worker,
                   r == -EBADMSG ? "the directory's arenas are damaged" : strerror(-r));
     return r;
 }
 
 int mapping_update(shmc *segment, uint64_t generation) {
-    struct ranges *ranges = &segment->ranges;
+    struct ranges *ranges = &segment->now->ranges;
     if (ranges->generation == generation)
         return 0;
     int r = 0;
-    if (parts_are(segment))
+    if (parts_are(segment->now))
         r = parts_update(segment, generation);
-    else if (segment->standing.worker[0] != '\0')
+    else if (segment->now->standing.worker[0] != '\0' && !segment->now->standing.lost)
         r = update_sysv(segment, generation);
     if (r == 0)
         ranges->generation = generation;
@@ -304,21 +314,23 @@ int mapping_update(shmc *segment, uint64_t generation) {
 }
 
 int mapping_reach(shmc *segment, const struct shm_section *section, uint64_t generation) {
-    return parts_are(segment) ? parts_reach(segment, section->arena_index, generation) : 0;
+    return parts_are(segment->now) ? parts_reach(segment, section->arena_index, generation) : 0;
 }
 
-bool mapping_shows(shmc *segment, const struct shm_section *section, uint64_t generation) {
-    if (!parts_are(segment))
+bool mapping_shows(shmc *segment, const struct mapping *mapping, const struct shm_section *section,
+                   uint64_t generation) {
+    if (!parts_are(mapping))
         return true;
     if (lock_take(&segment->lock) < 0)
         return false;
-    int r = parts_reach(segment, section->arena_index, generation);
+    bool shows =
+        mapping == segment->now && parts_reach(segment, section->arena_index, generation) == 0;
     lock_release(&segment->lock);
-    return r == 0;
+    return shows;
 }
 
 bool mapping_writable(const shmc *segment, uint64_t offset, uint64_t bytes) {
-    const struct ranges *ranges = &segment->ranges;
+    const struct ranges *ranges = &segment->now->ranges;
     for (size_t i = 0; i < ranges->n; i++) {
         const struct range *range = &ranges->at[i];
         if (range->writable && offset >= range->offset && offset - range->offset <= range->bytes &&
@@ -333,18 +345,18 @@ static bool bells_ok(const shmc *segment, const void *base, const struct shmid_d
                      uint32_t *capacity) {
     struct shm_bells head;
     uid_t creator = found->shm_perm.cuid;
-    if (creator != segment->creator && creator != 0 && creator != geteuid())
+    if (creator != segment->now->creator && creator != 0 && creator != geteuid())
         return false;
     shared_copy_from(&head, base, sizeof head);
     *capacity = head.capacity;
     return head.magic == SHM_BELLS_MAGIC && head.abi == SHM_ABI &&
-           head.segment_id == segment->directory.header.segment_id &&
+           head.segment_id == segment->now->directory.header.segment_id &&
            head.capacity <= found->shm_segsz / SHM_LINE - 1;
 }
 
 /* Without bells there is no less to read, only later. */
 static void open_bells(shmc *segment, int id) {
-    struct bells *bells = &segment->bells;
+    struct bells *bells = &segment->now->bells;
     struct shmid_ds found;
     void *base;
     uint32_t capacity;
@@ -364,8 +376,8 @@ static void open_bells(shmc *segment, int id) {
 }
 
 struct shm_bell *mapping_bell(shmc *segment, uint32_t index) {
-    struct bells *bells = &segment->bells;
-    int id = parts_are(segment) ? -1 : directory_bell_id(&segment->directory);
+    struct bells *bells = &segment->now->bells;
+    int id = parts_are(segment->now) ? -1 : directory_bell_id(&segment->now->directory);
     if (id >= 0 && id != bells->id)
         open_bells(segment, id);
     if (bells->base == NULL || index >= bells->capacity)
@@ -375,12 +387,12 @@ struct shm_bell *mapping_bell(shmc *segment, uint32_t index) {
 
 /* The bytes from the section's first to its extent's end are in the segment: the directory checked
  * that.  What is inside is checked here. */
-int mapping_bind(const shmc *segment, const struct shm_section *section, struct shm_bell *bell,
-                 struct snapshot *ret, const char **field) {
+int mapping_bind(const struct mapping *mapping, const struct shm_section *section,
+                 struct shm_bell *bell, struct snapshot *ret, const char **field) {
     struct shm_section extent = *section;
     extent.bytes = section->offset + section->bytes - section->ctl_off;
     *field = "section.bytes";
     if (section->ctl_off % SHM_LINE != 0 || extent.bytes < sizeof(struct shm_snapshot))
         return -EBADMSG;
-    return snapshot_bind(ret, segment->base + section->ctl_off, &extent, bell, field);
+    return snapshot_bind(ret, mapping->base + section->ctl_off, &extent, bell, field);
 }

@@ -99,9 +99,9 @@ static int map_header(shmc *segment, const struct settings *settings, int fd, ui
     }
     madvise(base, bytes, MADV_DONTDUMP);
     madvise(spare, bytes, MADV_DONTDUMP);
-    segment->base = base;
-    segment->parts.spare = spare;
-    segment->parts.bytes = bytes;
+    segment->now->base = base;
+    segment->now->parts.spare = spare;
+    segment->now->parts.bytes = bytes;
     return 0;
 }
 
@@ -120,7 +120,7 @@ static int take_header(shmc *segment, const struct settings *settings, int socke
 static void take_bells(shmc *segment, const struct settings *settings, int socket,
                        uint64_t deadline_ns) {
     struct protocol_map map = {.part = PROTOCOL_PART_BELLS};
-    struct bells *bells = &segment->bells;
+    struct bells *bells = &segment->now->bells;
     void *base;
     int fd;
     if (ask(segment, settings, socket, &map, &fd, deadline_ns) < 0)
@@ -129,7 +129,7 @@ static void take_bells(shmc *segment, const struct settings *settings, int socke
         madvise(base, map.bytes, MADV_DONTDUMP);
         bells->base = base;
         bells->capacity = (uint32_t)(map.bytes / SHM_LINE - 1);
-        segment->parts.bells_bytes = map.bytes;
+        segment->now->parts.bells_bytes = map.bytes;
     }
     close(fd);
 }
@@ -146,24 +146,20 @@ int parts_open(shmc *segment, const struct settings *settings, uint64_t *bytes) 
     if (r == 0)
         r = take_header(segment, settings, socket, deadline_ns);
     if (r == 0) {
-        segment->parts.deadline_ns = settings->deadline_ns;
-        segment->id = -1;
-        *bytes = segment->parts.bytes;
+        segment->now->parts.deadline_ns = settings->deadline_ns;
+        segment->now->id = -1;
+        *bytes = segment->now->parts.bytes;
         take_bells(segment, settings, socket, deadline_ns);
     }
     close(socket);
     return r;
 }
 
-void parts_close(shmc *segment) {
-    struct parts *parts = &segment->parts;
-    if (parts->spare == NULL)
-        return;
-    munmap(segment->base, parts->bytes);
+void parts_close(struct mapping *mapping) {
+    struct parts *parts = &mapping->parts;
+    munmap(mapping->base, parts->bytes);
     munmap(parts->spare, parts->bytes);
-    if (segment->bells.base != NULL)
-        munmap(segment->bells.base, parts->bells_bytes);
-    *parts = (struct parts){0};
+    parts->spare = NULL;
 }
 
 /* ---- arenas */
@@ -176,8 +172,8 @@ static bool same_arena(const struct range *range, uint32_t index, const struct s
 /* The header's object shows again where an arena was: without a descriptor of it, a second mapping
  * of those pages is made from the spare one. */
 static int uncover(const shmc *segment, const struct range *range) {
-    uint8_t *at = segment->base + range->offset;
-    void *from = (uint8_t *)segment->parts.spare + range->offset;
+    uint8_t *at = segment->now->base + range->offset;
+    void *from = (uint8_t *)segment->now->parts.spare + range->offset;
     if (mremap(from, 0, range->bytes, MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED)
         return -errno;
     madvise(at, range->bytes, MADV_DONTDUMP);
@@ -196,8 +192,8 @@ static void forget_covered(struct ranges *ranges, const struct shm_arena *arena)
 
 static int map_arena(shmc *segment, const struct shm_arena *arena, uint32_t index, int fd,
                      bool writable) {
-    struct ranges *ranges = &segment->ranges;
-    uint8_t *at = segment->base + arena->offset;
+    struct ranges *ranges = &segment->now->ranges;
+    uint8_t *at = segment->now->base + arena->offset;
     int r = memfd_map(fd, arena->bytes, writable, at, NULL);
     if (r < 0)
         return r;
@@ -225,9 +221,11 @@ static int fetch_once(shmc *segment, struct protocol_map *map, int *fd, uint64_t
     if (r < 0)
         return r;
     if (hello.backend != SHM_BACKEND_MEMFD ||
-        hello.segment_id != segment->directory.header.segment_id)
-        r = error_set(segment->error, -EIDRM,
-                      "the segment was replaced or destroyed; detach and attach anew");
+        hello.segment_id != segment->now->directory.header.segment_id)
+        r = directory_replaced(&segment->now->directory)
+                ? -EAGAIN
+                : error_set(segment->error, -EIDRM,
+                            "the segment was replaced or destroyed; detach and attach anew");
     if (r == 0)
         r = ask(segment, &settings, socket, map, fd, deadline_ns);
     close(socket);
@@ -236,7 +234,7 @@ static int fetch_once(shmc *segment, struct protocol_map *map, int *fd, uint64_t
 
 /* The manager may be on its way back, or go in the midst of it. */
 static int fetch(shmc *segment, struct protocol_map *map, int *fd) {
-    struct parts *parts = &segment->parts;
+    struct parts *parts = &segment->now->parts;
     if (parts->hasty && clock_mono_ns() < parts->again_ns)
         return -ENOTCONN;
     const uint64_t deadline_ns =
@@ -256,7 +254,7 @@ static int fetch(shmc *segment, struct protocol_map *map, int *fd) {
 
 static int fetch_arena(shmc *segment, const struct shm_arena *arena, uint32_t index,
                        bool writable) {
-    const struct standing *standing = &segment->standing;
+    const struct standing *standing = &segment->now->standing;
     struct protocol_map map = {.part = PROTOCOL_PART_ARENA,
                                .index = index,
                                .incarnation = arena->incarnation,
@@ -280,28 +278,29 @@ static int fetch_arena(shmc *segment, const struct shm_arena *arena, uint32_t in
 /* What was ours before is left as it is mapped: a thread may be in the middle of a publish there,
  * which reaches nobody. */
 static int revoked(shmc *segment) {
-    int r = standing_check(segment);
+    int r = standing_check(segment, segment->now);
     return r < 0 ? r
                  : error_set(segment->error, -EBADMSG,
                              "worker '%s': its record in the header is damaged; a running manager "
                              "repairs it within about a second",
-                             segment->standing.worker);
+                             segment->now->standing.worker);
 }
 
 int parts_reach(shmc *segment, uint32_t index, uint64_t generation) {
-    const struct standing *standing = &segment->standing;
-    struct ranges *ranges = &segment->ranges;
+    const struct standing *standing = &segment->now->standing;
+    struct ranges *ranges = &segment->now->ranges;
     struct shm_arena arena;
     const char *field;
-    int r = directory_arena(&segment->directory, generation, index, &arena, &field);
+    int r = directory_arena(&segment->now->directory, generation, index, &arena, &field);
     if (r < 0)
         return r == -EAGAIN ? r
                             : error_set(segment->error, -EBADMSG,
                                         "the segment's header is damaged (arena %u); a running "
                                         "manager repairs it within about a second",
                                         index);
-    const bool ours = standing->worker[0] != '\0' && arena.owner_index == standing->worker_index;
-    if (ours && !standing_holds(segment))
+    const bool ours = standing->worker[0] != '\0' && !standing->lost &&
+                      arena.owner_index == standing->worker_index;
+    if (ours && !standing_holds(segment->now))
         return revoked(segment);
     for (size_t i = 0; i < ranges->n; i++)
         if (same_arena(&ranges->at[i], index, &arena))
@@ -310,10 +309,12 @@ int parts_reach(shmc *segment, uint32_t index, uint64_t generation) {
     if (r < 0)
         return error_set(segment->error, r, "no memory for another arena");
     r = fetch_arena(segment, &arena, index, ours);
-    if (r == -EACCES && ours && !standing_holds(segment)) /* it has a successor's memory by now */
+    if (r == -EACCES && ours &&
+        !standing_holds(segment->now)) /* it has a successor's memory by now */
         r = revoked(segment);
     /* The manager knows of a newer directory than we looked at. */
-    if (r == -EAGAIN && directory_generation(&segment->directory) == generation)
+    if (r == -EAGAIN && directory_generation(&segment->now->directory) == generation &&
+        !directory_replaced(&segment->now->directory))
         return error_set(segment->error, -EBADMSG,
                          "the manager knows no arena %u, which the directory names; restart it",
                          index);
@@ -322,14 +323,14 @@ int parts_reach(shmc *segment, uint32_t index, uint64_t generation) {
 
 /* Lets go of arenas that are no longer there. */
 static int prune(shmc *segment, uint64_t generation) {
-    struct ranges *ranges = &segment->ranges;
+    struct ranges *ranges = &segment->now->ranges;
     for (size_t i = ranges->n; i-- > 0;) {
         struct range range = ranges->at[i];
         struct shm_arena arena;
         const char *field;
-        if (range.writable && !standing_holds(segment)) /* see revoked() */
+        if (range.writable && !standing_holds(segment->now)) /* see revoked() */
             continue;
-        int r = directory_arena(&segment->directory, generation, range.index, &arena, &field);
+        int r = directory_arena(&segment->now->directory, generation, range.index, &arena, &field);
         if (r == -EAGAIN || r == -EBADMSG)
             return r;
         if (r == 0 && same_arena(&range, range.index, &arena))
@@ -343,16 +344,16 @@ static int prune(shmc *segment, uint64_t generation) {
 }
 
 int parts_update(shmc *segment, uint64_t generation) {
-    const struct standing *standing = &segment->standing;
-    struct ranges *ranges = &segment->ranges;
+    const struct standing *standing = &segment->now->standing;
+    struct ranges *ranges = &segment->now->ranges;
     bool first = ranges->generation == 0;
     int r = prune(segment, generation);
-    segment->parts.hasty = !first;
+    segment->now->parts.hasty = !first;
     /* A worker has what is its own from the beginning, so that it needs no manager later. */
-    for (uint32_t index = 0; r == 0 && standing->worker[0] != '\0'; index++) {
+    for (uint32_t index = 0; r == 0 && standing->worker[0] != '\0' && !standing->lost; index++) {
         struct shm_arena arena;
         const char *field;
-        r = directory_arena(&segment->directory, generation, index, &arena, &field);
+        r = directory_arena(&segment->now->directory, generation, index, &arena, &field);
         if (r == -ERANGE)
             break;
         if (r == -ENOENT || (r == 0 && (arena.owner_index != standing->worker_index ||
@@ -365,6 +366,6 @@ int parts_update(shmc *segment, uint64_t generation) {
         if (r < 0 && r != -EAGAIN && !first)
             r = 0; /* who uses it asks again, and is told */
     }
-    segment->parts.hasty = false;
+    segment->now->parts.hasty = false;
     return r == -ERANGE ? 0 : r;
 }

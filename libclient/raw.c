@@ -7,7 +7,7 @@
 #include <limits.h>
 
 static uint8_t *place(const shmc_section *section) {
-    return section->segment->base + section->descriptor.ctl_off;
+    return section->mapping->base + section->descriptor.ctl_off;
 }
 
 static int check_span(const shmc_section *section, size_t offset, size_t bytes) {
@@ -23,6 +23,7 @@ int shmc_raw(shmc_section *section, const void **data, size_t *bytes) {
     int r = section_ready(section, SHMC_RAW);
     if (r < 0)
         return r;
+    mapping_lend(section);
     *data = place(section);
     *bytes = section->descriptor.size;
     return 0;
@@ -32,6 +33,7 @@ int shmc_raw_writable(shmc_section *section, void **data, size_t *bytes) {
     int r = section_ready_to_write(section, SHMC_RAW);
     if (r < 0)
         return r;
+    mapping_lend(section);
     *data = place(section);
     *bytes = section->descriptor.size;
     return 0;

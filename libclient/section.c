@@ -50,9 +50,9 @@ static int find(const shmc_section *section, uint32_t *slot, struct shm_section 
     const shmc *segment = section->segment;
     const char *name = section->name, *field = "";
     bool opened = section->descriptor.section_id != 0;
-    int r = opened ? directory_find_id(&segment->directory, section->descriptor.section_id, slot,
-                                       found, generation, &field)
-                   : directory_find(&segment->directory, name, found, generation, &field);
+    int r = opened ? directory_find_id(&segment->now->directory, section->descriptor.section_id,
+                                       slot, found, generation, &field)
+                   : directory_find(&segment->now->directory, name, found, generation, &field);
     if (r == -EBADMSG)
         return error_set(segment->error, r,
                          "section '%s': the segment's header is damaged (%s); a running manager "
@@ -66,7 +66,7 @@ static int find(const shmc_section *section, uint32_t *slot, struct shm_section 
                          "the segment has no section '%s'; add it to the table (shmtool list shows "
                          "what there is)",
                          name);
-    if (directory_state(&segment->directory) == SHM_STATE_REPLACED)
+    if (directory_state(&segment->now->directory) == SHM_STATE_REPLACED)
         return error_set(segment->error, -EIDRM,
                          "section '%s': the segment was replaced or destroyed; detach and attach "
                          "anew",
@@ -89,8 +89,8 @@ static int find_before(const shmc_section *section, struct found *found) {
     found->moving = now->state == SHM_PLACE_MOVING;
     if (!found->moving)
         return 0;
-    int r = directory_section(&segment->directory, found->generation, now->old_slot, &found->before,
-                              &field);
+    int r = directory_section(&segment->now->directory, found->generation, now->old_slot,
+                              &found->before, &field);
     if (r == -EAGAIN)
         return r;
     if (r == 0 && now->kind == SHM_KIND_SNAPSHOT && before->section_id == now->section_id &&
@@ -107,7 +107,8 @@ static int bind_snapshot(const shmc_section *section, const struct shm_section *
                          struct snapshot *ret) {
     shmc *segment = section->segment;
     const char *field;
-    int r = mapping_bind(segment, found, mapping_bell(segment, found->bell_index), ret, &field);
+    int r =
+        mapping_bind(segment->now, found, mapping_bell(segment, found->bell_index), ret, &field);
     if (r < 0)
         error_set(segment->error, r,
                   "section '%s': its control line is damaged (%s); a running manager repairs it",
@@ -125,8 +126,8 @@ static int check_raw(const shmc_section *section, const struct shm_section *foun
 /* A shared section is every worker's, if its arena is. */
 static bool may_write(const shmc *segment, const struct found *found) {
     const struct shm_section *now = &found->section, *before = &found->before;
-    return segment->standing.worker[0] != '\0' &&
-           (now->owner_index == segment->standing.worker_index ||
+    return segment->now->standing.worker[0] != '\0' &&
+           (now->owner_index == segment->now->standing.worker_index ||
             (now->flags & SHM_SECTION_SHARED) != 0) &&
            mapping_writable(segment, now->offset, now->bytes) &&
            (!found->moving || mapping_writable(segment, before->offset, before->bytes));
@@ -136,6 +137,7 @@ static bool may_write(const shmc *segment, const struct found *found) {
 static void rebind(shmc_section *section, const struct found *found) {
     __atomic_store_n(&section->bound, false, __ATOMIC_RELAXED);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    mapping_take(section);
     if (found->section.incarnation != section->descriptor.incarnation) {
         section->last = (struct snapshot_value){0};
         section->stale_said = 0;
@@ -176,9 +178,9 @@ static bool may_stay(const shmc_section *section, const struct found *found) {
 
 static int reach(const shmc_section *section, const struct found *found) {
     shmc *segment = section->segment;
-    segment->parts.hasty = may_stay(section, found) && !section->insists;
+    segment->now->parts.hasty = may_stay(section, found) && !section->insists;
     int r = mapping_reach(segment, &found->section, found->generation);
-    segment->parts.hasty = false;
+    segment->now->parts.hasty = false;
     if (r == 0 && found->moving)
         r = mapping_reach(segment, &found->before, found->generation);
     return r;
@@ -210,9 +212,13 @@ int section_resolve(shmc_section *section) {
     if (lock_take(&segment->lock) < 0)
         return error_note(section, -EBUSY, NOTE_BUSY, 0, 0);
     int r;
-    do
-        r = look_up(section);
-    while (r == -EAGAIN); /* the table changed while it was read */
+    do {
+        r = successor_follow(segment);
+        if (r < 0) /* what it is bound to is nobody's place any more */
+            section->bound = false;
+        else
+            r = look_up(section);
+    } while (r == -EAGAIN); /* the table changed while it was read */
     lock_release(&segment->lock);
     return r;
 }
@@ -228,9 +234,9 @@ int section_ready_to_write(shmc_section *section, enum shmc_kind kind) {
                          "section '%s' belongs to worker '%s', and this process is %s%s: attach as "
                          "its owner",
                          section->name, section->descriptor.owner,
-                         segment->standing.worker[0] == '\0' ? "a reader" : "worker ",
-                         segment->standing.worker);
-    return standing_holds(segment) ? 0 : standing_check(segment);
+                         section->mapping->standing.worker[0] == '\0' ? "a reader" : "worker ",
+                         section->mapping->standing.worker);
+    return standing_holds(section->mapping) ? 0 : standing_check(segment, section->mapping);
 }
 
 /* ---- opening and closing */
@@ -262,6 +268,12 @@ static shmc_section *section_new(shmc *segment, const char *name) {
     section->segment = segment;
     section->slot = SHM_NONE;
     strcpy(section->name, name); /* its length was checked */
+    if (lock_take(&segment->lock) < 0) {
+        free(section);
+        return NULL;
+    }
+    mapping_take(section);
+    lock_release(&segment->lock);
     return section;
 }
 
@@ -282,6 +294,7 @@ int shmc_open(shmc_section **ret, shmc *segment, const char *name,
         r = section_resolve(section);
     if (r < 0) {
         error_keep(segment->error, section);
+        mapping_leave(section);
         free(section);
         return r;
     }
@@ -300,6 +313,7 @@ void shmc_close(shmc_section *section) {
         writer_release(segment, section->writer);
     if (handle_state(segment) != HANDLE_FORKED)
         error_keep(segment->error, section);
+    mapping_leave(section);
     free(section);
     handle_release(segment);
 }
@@ -315,5 +329,6 @@ shmc_section *section_double(const shmc_section *section) {
 
 void section_free_double(shmc_section *section) {
     error_keep(section->segment->error, section);
+    mapping_leave(section);
     free(section);
 }

@@ -67,6 +67,7 @@ int shmc_begin(shmc_section *section, void **data, size_t *room) {
         return not_published(section, r, 0);
     __atomic_add_fetch(&section->writer->references, 1, __ATOMIC_RELAXED);
     section->begun = section->writer;
+    mapping_lend(section);
     return 0;
 }
 
@@ -208,6 +209,7 @@ int shmc_view(shmc_section *section, const void **data, size_t *bytes, struct sh
             return r;
         section->view = found;
         section->view_generation = section->generation;
+        mapping_lend(section);
         *data = at;
         *bytes = found.length;
         return 0;

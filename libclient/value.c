@@ -7,12 +7,12 @@
 
 #include "core/restored.h"
 
-enum shmc_alive alive_worker(const shmc *segment, uint32_t index) {
-    uint64_t word = directory_worker_word(&segment->directory, index);
+enum shmc_alive alive_worker(const struct mapping *mapping, uint32_t index) {
+    uint64_t word = directory_worker_word(&mapping->directory, index);
     if (lease_word_state(word) != SHM_LEASE_LEASED)
         return SHMC_GONE;
     /* The record is as good as the manager that keeps it. */
-    return directory_manager_alive(&segment->directory, NULL, NULL) ? SHMC_ALIVE : SHMC_UNKNOWN;
+    return directory_manager_alive(&mapping->directory, NULL, NULL) ? SHMC_ALIVE : SHMC_UNKNOWN;
 }
 
 void value_clear(struct shmc_value *ret) {
@@ -37,7 +37,7 @@ void value_fill(const shmc_section *section, const struct snapshot_value *found,
         .length = found->length,
         .real_ns = found->real_ns,
         .age_ns = age_ns,
-        .writer = alive_worker(section->segment, section->descriptor.owner_index),
+        .writer = alive_worker(section->mapping, section->descriptor.owner_index),
         .stale = stale_by(section->descriptor.stale_ms, age_ns),
         .incarnation = section->descriptor.incarnation,
     };

@@ -99,7 +99,7 @@ static int take_over(const shmc_section *section, struct writer *writer) {
     if (!section_settled(section))
         return -EAGAIN;
     *place = section->snapshot; /* with the place before, for as long as this lasts */
-    int r = snapshot_take_over(&writer->core, place, segment->standing.worker_epoch);
+    int r = snapshot_take_over(&writer->core, place, segment->now->standing.worker_epoch);
     place->before = NULL;
     shared_fence_acquire(); /* all was looked at before the generation is */
     if (!section_settled(section))

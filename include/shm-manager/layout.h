@@ -50,7 +50,7 @@ enum shm_backend { SHM_BACKEND_SYSV = 1, SHM_BACKEND_MEMFD = 2, SHM_BACKEND_PRIV
 enum shm_state {
     SHM_STATE_SERVING = 1,  /* a manager runs, or died without a word: see heartbeat */
     SHM_STATE_STOPPED = 2,  /* the manager stopped in order; the memory is valid */
-    SHM_STATE_REPLACED = 3, /* this segment has a successor, or was removed: attach anew */
+    SHM_STATE_REPLACED = 3, /* this segment has a successor (see there), or was removed */
 };
 
 enum shm_kind { SHM_KIND_RAW = 1, SHM_KIND_SNAPSHOT = 2, SHM_KIND_SLOTS = 3, SHM_KIND_QUEUE = 4 };
@@ -138,7 +138,8 @@ struct shm_header {
     uint32_t state;      /* enum shm_state */
     uint32_t bell_id;    /* sysv: shmid of the bell segment + 1; 0 = no bells */
     struct shm_directory_place directories[2];
-    uint8_t reserved2[16];
+    uint64_t successor; /* REPLACED: segment_id of the one that took its place; 0: none did */
+    uint8_t reserved2[8];
     /* line 3: the manager's pulse */
     uint64_t heartbeat_mono_ns;
     uint64_t heartbeat_real_ns;
@@ -403,6 +404,7 @@ SHM_AT(shm_header, generation, 128);
 SHM_AT(shm_header, state, 136);
 SHM_AT(shm_header, bell_id, 140);
 SHM_AT(shm_header, directories, 144);
+SHM_AT(shm_header, successor, 176);
 SHM_AT(shm_header, heartbeat_mono_ns, 192);
 SHM_AT(shm_header, heartbeat_real_ns, 200);
 SHM_AT(shm_header, heartbeat_interval_ms, 208);

@@ -43,6 +43,13 @@ static inline uint32_t directory_state(const struct directory *directory) {
 }
 int directory_bell_id(const struct directory *directory);
 
+/* Has the segment been replaced by another, which is found as this one was?  False, too, when it
+ * was just removed. */
+static inline bool directory_replaced(const struct directory *directory) {
+    return directory_state(directory) == SHM_STATE_REPLACED &&
+           shared_load_relaxed64(&directory_shared(directory)->successor) != 0;
+}
+
 /* Is the manager's heartbeat young (less than 3 intervals old)?  *age_ns and *pid may be NULL. */
 bool directory_manager_alive(const struct directory *directory, uint64_t *age_ns, uint32_t *pid);
 

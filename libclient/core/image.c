@@ -218,8 +218,17 @@ int image_publish(struct image *image, const struct layout *next, uint64_t real_
     return 0;
 }
 
+/* No state but REPLACED has a successor, and that has one by image_replaced() alone. */
 void image_state(struct image *image, enum shm_state state) {
     PUT_WORD(image, state, 32, (uint32_t)state);
+    if (state != SHM_STATE_REPLACED)
+        PUT_WORD(image, successor, 64, 0);
+}
+
+/* Pairs with directory_replaced(): who sees the state sees the successor. */
+void image_replaced(struct image *image, uint64_t successor) {
+    PUT_WORD(image, successor, 64, successor);
+    image_state(image, SHM_STATE_REPLACED);
 }
 
 void image_bell(struct image *image, int bell_id) {
@@ -277,6 +286,10 @@ struct shm_worker image_get_worker(const struct image *image, uint32_t index) {
 struct shm_attachment image_get_attachment(const struct image *image, uint32_t index) {
     return *(const struct shm_attachment *)(const void *)(image->shadow +
                                                           attachment_at(image, index));
+}
+
+void image_rebase(struct image *image, void *shared) {
+    image->shared = shared;
 }
 
 /* Word by word from the end, so that the magic and the generation come last. */

@@ -53,6 +53,9 @@ int image_publish(struct image *image, const struct layout *next, uint64_t real_
 
 /* The words of line 2 and 3 that change by themselves. */
 void image_state(struct image *image, enum shm_state state);
+
+/* REPLACED, by the segment of that id. */
+void image_replaced(struct image *image, uint64_t successor);
 void image_bell(struct image *image, int bell_id);
 void image_manager(struct image *image, uint32_t pid, uint64_t start, uint64_t epoch,
                    uint32_t interval_ms);
@@ -65,6 +68,9 @@ void image_attachment(struct image *image, uint32_t index, const struct shm_atta
 /* What the manager last wrote there. */
 struct shm_worker image_get_worker(const struct image *image, uint32_t index);
 struct shm_attachment image_get_attachment(const struct image *image, uint32_t index);
+
+/* The segment's bytes have gone to another address. */
+void image_rebase(struct image *image, void *shared);
 
 /* Compares the segment with the shadow and mends it; returns the number of bytes that were wrong,
  * and where the first stood. */

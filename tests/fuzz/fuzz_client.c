@@ -160,10 +160,9 @@ static void ask(void) {
 
 static void become_worker(bool waits) {
     struct error error = {0};
-    struct shmc segment = {.directory = segment_clean,
-                           .base = segment_victim.memory,
-                           .error = &error,
-                           .standing = {.fd = -1}};
+    struct mapping mapping = {
+        .directory = segment_clean, .base = segment_victim.memory, .standing = {.fd = -1}};
+    struct shmc segment = {.now = &mapping, .error = &error};
     struct settings settings = {.key = 1,
                                 .worker = "driver",
                                 .runtime_dir = "/nowhere",
@@ -171,27 +170,28 @@ static void become_worker(bool waits) {
                                 .deadline_ns = waits ? UINT64_MAX : 0};
     int r = standing_take(&segment, &settings);
     MUST(r <= 0);
-    MUST(r < 0 ? error.text[0] != '\0' : standing_holds(&segment));
-    MUST(r < 0 || strcmp(segment.standing.worker, "driver") == 0);
+    MUST(r < 0 ? error.text[0] != '\0' : standing_holds(&mapping));
+    MUST(r < 0 || strcmp(mapping.standing.worker, "driver") == 0);
     if (r == 0)
-        standing_check(&segment);
-    standing_drop(&segment);
-    MUST(segment.standing.map == NULL && segment.standing.fd < 0);
+        standing_check(&segment, &mapping);
+    standing_drop(&mapping.standing);
+    MUST(mapping.standing.map == NULL && mapping.standing.fd < 0);
 }
 
 /* Header and bells from a manager that may send anything for them. */
 static void take_parts(void) {
     struct error error = {0};
-    struct shmc segment = {.error = &error};
+    struct mapping mapping = {.bells = {.id = -1}};
+    struct shmc segment = {.now = &mapping, .error = &error};
     struct settings settings = {.key = 1, .runtime_dir = "/nowhere"};
     uint64_t bytes = 0;
     int r = parts_open(&segment, &settings, &bytes);
-    MUST(r <= 0 && parts_are(&segment) == (r == 0));
+    MUST(r <= 0 && parts_are(&mapping) == (r == 0));
     MUST(r == 0 || r == -EOPNOTSUPP || error.text[0] != '\0');
-    MUST(r < 0 || (bytes == PART_BYTES && segment.base[bytes - 1] == 0));
-    if (segment.bells.base != NULL)
-        MUST(segment.bells.capacity == PART_BYTES / SHM_LINE - 1);
-    parts_close(&segment);
+    MUST(r < 0 || (bytes == PART_BYTES && mapping.base[bytes - 1] == 0));
+    if (mapping.bells.base != NULL)
+        MUST(mapping.bells.capacity == PART_BYTES / SHM_LINE - 1);
+    mapping_close(&mapping);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {

@@ -39,10 +39,9 @@ static void write_record(int fd, struct input *input, const struct lease_record 
 static void take_over(struct input *input, const struct lease_record *right) {
     char text[200];
     struct error error = {0};
-    struct shmc segment = {.directory = segment_clean,
-                           .base = segment_victim.memory,
-                           .error = &error,
-                           .standing = {.fd = -1}};
+    struct mapping mapping = {
+        .directory = segment_clean, .base = segment_victim.memory, .standing = {.fd = -1}};
+    struct shmc segment = {.now = &mapping, .error = &error};
     struct settings settings = {.key = 1, .worker = "driver", .runtime_dir = "/nowhere"};
     write_record(inherited, input, right);
     int n = snprintf(text, sizeof text, "0x00000001:driver:1:7:%d", inherited);
@@ -52,8 +51,8 @@ static void take_over(struct input *input, const struct lease_record *right) {
         text[take_bytes(input, text, sizeof text - 1)] = '\0';
     setenv("SHMC_LEASE", text, 1);
     int r = standing_take(&segment, &settings);
-    MUST(r < 0 ? error.text[0] != '\0' : standing_holds(&segment));
-    standing_drop(&segment);
+    MUST(r < 0 ? error.text[0] != '\0' : standing_holds(&mapping));
+    standing_drop(&mapping.standing);
 }
 
 static void find(struct input *input, const struct lease_record *right) {
