@@ -105,8 +105,7 @@ int apply_plan(struct manager *m, bool force, struct plan *plan) {
 }
 
 static void describe(const struct plan *plan, char *text, size_t bytes) {
-    size_t at = 0;
-    text[0] = '\0';
+    size_t at = (size_t)snprintf(text, bytes, plan->changes_n == 0 ? "a fresh directory" : "");
     for (size_t i = 0; i < plan->changes_n && at < bytes; i++) {
         if (i == 8) {
             snprintf(text + at, bytes - at, ", and %zu more", plan->changes_n - i);
@@ -184,11 +183,13 @@ int apply_layout(struct manager *m, const char *who, const char *what, struct la
 
 static int carry_out(struct manager *m, const char *who, const struct wanted *w,
                      struct plan *plan) {
-    char what[512] = "a fresh directory";
+    char what[512];
     struct verdict *v = &m->verdict;
-    if (plan->changes_n > 0)
-        describe(plan, what, sizeof what);
-    return apply_layout(m, who, what, &plan->next, &w->table, v->error, sizeof v->error);
+    describe(plan, what, sizeof what);
+    if (plan->next.segment_bytes == m->layout.segment_bytes)
+        return apply_layout(m, who, what, &plan->next, &w->table, v->error, sizeof v->error);
+    const struct edit edit = {who, what, &plan->next, &w->table, wish_of(m, w)};
+    return replace_segment(m, &edit, v->error, sizeof v->error);
 }
 
 static bool same_workers(const struct table *a, const struct table *b) {

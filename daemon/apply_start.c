@@ -162,6 +162,8 @@ int apply_start(struct manager *m, struct table *table) {
     const bool told = m->verdict.error[0] != '\0'; /* it couldn't be read */
     const int own = told ? -EINVAL : apply_own(m, table);
     int r = own;
+    if (own < 0 && m->segment.removed) /* in the midst of being replaced: the next start goes on */
+        return own;
     if (own < 0) { /* right by itself, perhaps, but it can't follow what runs */
         const struct verdict bad = m->verdict;
         r = apply_good(m);

@@ -7,6 +7,7 @@
 #define SHM_DAEMON_BACKEND_H
 
 #include "segment.h"
+#include "state_db.h"
 
 #include <stdio.h>
 
@@ -68,6 +69,19 @@ struct backend {
     int (*lock)(struct segment *segment, const struct layout *layout, char *error,
                 size_t error_bytes);
     void (*unlock)(struct segment *segment);
+
+    /* Maps new memory beside what runs, all zeros, for a successor whose layout is given: nobody
+     * else finds it. */
+    int (*beside)(const struct attempt *attempt);
+
+    /* The number by which the next manager knows that it was decided. */
+    struct state_number (*decided)(const struct segment *successor);
+
+    /* It was: the one before goes, and this one is found where that was. */
+    int (*succeed)(const struct attempt *attempt, struct segment *before);
+
+    /* It never will be: its memory goes, as far as it was made.  Doesn't unmap it. */
+    void (*abandon)(struct segment *successor, struct state_db *state);
 
     void (*revealed)(const struct segment *segment, struct state_db *state);
     void (*look)(struct segment *segment);

@@ -69,7 +69,8 @@ static int map_header(const struct attempt *a) {
                  : 0;
 }
 
-static int make(const struct attempt *a) {
+/* Alone, or beside what the keeper has already. */
+static int make_header(const struct attempt *a, bool alone) {
     int r = begin(a);
     if (r < 0)
         return r;
@@ -79,12 +80,41 @@ static int make(const struct attempt *a) {
         return r;
     struct keeper_message name = {
         .kind = KEEPER_HEADER, .segment_id = a->segment_id, .bytes = a->wish->bytes};
-    keeping_ask(&memory->keeper, KEEPER_FORGET, &(struct keeper_message){0}, -1, NULL);
+    if (alone)
+        keeping_ask(&memory->keeper, KEEPER_FORGET, &(struct keeper_message){0}, -1, NULL);
     r = objects_make(&memory->header, "shm-manager", &name);
     if (r < 0)
         return FAIL(r, "no memory for the segment: %s", strerror(-r));
     r = map_header(a);
     return r < 0 ? r : objects_keep(memory, &memory->header, a->error, a->error_bytes);
+}
+
+static int make(const struct attempt *a) {
+    return make_header(a, true);
+}
+
+static int beside(const struct attempt *a) {
+    return make_header(a, false);
+}
+
+static struct state_number decided(const struct segment *s) {
+    return (struct state_number){"memfd", (int64_t)s->memory->segment_id};
+}
+
+/* Who has it mapped keeps it. */
+static void forget_all(const struct memory *memory) {
+    if (memory->header.fd >= 0)
+        objects_forget(memory, &memory->header);
+    if (memory->bells.fd >= 0)
+        objects_forget(memory, &memory->bells);
+    for (size_t i = 0; i < memory->arenas_n; i++)
+        objects_forget(memory, &memory->arenas[i]);
+}
+
+static void abandon(struct segment *s, struct state_db *state) {
+    (void)state;
+    if (s->memory != NULL)
+        forget_all(s->memory);
 }
 
 static int find(const struct attempt *a) {
@@ -102,6 +132,7 @@ static int find(const struct attempt *a) {
     if (r != -ENOENT)
         return FAIL(r, "%s: the keeper doesn't hand over what it holds: %s", memory->keeper.path,
                     strerror(-r));
+    objects_choose(memory, (uint64_t)state_db_recall(a->wish->state, "memfd", 0));
     return memory->header.fd < 0 ? -ENOENT : map_header(a);
 }
 
@@ -272,6 +303,12 @@ static void revealed(const struct segment *s, struct state_db *state) {
     set_link(s->memory);
 }
 
+static int succeed(const struct attempt *a, struct segment *before) {
+    set_link(a->segment->memory);
+    forget_all(before->memory);
+    return 0;
+}
+
 static int refuse_lock(char *error, size_t error_bytes) {
     int r = -errno;
     snprintf(error, error_bytes,
@@ -410,6 +447,10 @@ const struct backend backend_memfd = {.id = SHM_BACKEND_MEMFD,
                                       .permit = permit,
                                       .lock = lock,
                                       .unlock = unlock,
+                                      .beside = beside,
+                                      .decided = decided,
+                                      .succeed = succeed,
+                                      .abandon = abandon,
                                       .revealed = revealed,
                                       .look = look,
                                       .watched = watched,

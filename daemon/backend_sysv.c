@@ -3,10 +3,9 @@
  * Memory by System V: one object under the key for all of the segment, which the kernel keeps, and
  * one without a key for the bells.
  */
+#include "backend_sysv.h"
 #include "backend.h"
 #include "core/shared.h"
-#include "core/sysv.h"
-#include "state_db.h"
 
 #include <errno.h>
 #include <string.h>
@@ -36,7 +35,7 @@ static const char *attach_remedy(int result) {
                              : strerror(-result);
 }
 
-static int attach(const struct attempt *a, int id) {
+int backend_sysv_attach(const struct attempt *a, int id) {
     struct segment *s = a->segment;
     struct shmid_ds stat;
     int r = sysv_attach(id, true, &s->base);
@@ -53,7 +52,7 @@ static int attach(const struct attempt *a, int id) {
 
 /* ---- a new one */
 
-static const char *create_remedy(int result) {
+const char *backend_sysv_remedy(int result) {
     switch (result) {
     case -EINVAL:
         return "it is larger than kernel.shmmax: raise that, or lower segment.size";
@@ -77,8 +76,8 @@ static int make(const struct attempt *a) {
     int r = sysv_create(wish->key, wish->bytes, 0600, &id);
     if (r < 0)
         return FAIL(r, "a segment of %llu bytes under key 0x%08x can't be made: %s",
-                    (unsigned long long)wish->bytes, wish->key, create_remedy(r));
-    r = attach(a, id);
+                    (unsigned long long)wish->bytes, wish->key, backend_sysv_remedy(r));
+    r = backend_sysv_attach(a, id);
     if (r < 0)
         sysv_remove(id);
     else /* who finds it without a magic knows by this that it was never finished */
@@ -88,7 +87,7 @@ static int make(const struct attempt *a) {
 
 /* ---- one that is there */
 
-static int refuse_foreign(const struct attempt *a, int id, const struct shmid_ds *stat) {
+int backend_sysv_refuse(const struct attempt *a, int id, const struct shmid_ds *stat) {
     char owner[32] = "somebody else";
     uid_t creator;
     int same;
@@ -106,7 +105,7 @@ static int refuse_foreign(const struct attempt *a, int id, const struct shmid_ds
         id, a->wish->key, stat->shm_perm.cuid, stat->shm_cpid, id);
 }
 
-static int find(const struct attempt *a) {
+static int find_served(const struct attempt *a) {
     int id;
     struct shmid_ds stat;
     int r = sysv_find(a->wish->key, &id);
@@ -117,10 +116,20 @@ static int find(const struct attempt *a) {
     if (r == -EIDRM)
         return -EAGAIN;
     if (r < 0)
-        return refuse_foreign(a, id, NULL);
+        return backend_sysv_refuse(a, id, NULL);
     if (stat.shm_perm.cuid != geteuid())
-        return refuse_foreign(a, id, &stat);
-    return attach(a, id);
+        return backend_sysv_refuse(a, id, &stat);
+    return backend_sysv_attach(a, id);
+}
+
+static int find(const struct attempt *a) {
+    int r = staging_finish(a);
+    if (r == -ENOENT) {
+        r = find_served(a);
+        if (r == 0 || r == -ENOENT)
+            staging_clear(a->wish->state, r == 0 ? a->segment->base : NULL);
+    }
+    return r;
 }
 
 static bool known(const struct attempt *a) {
@@ -204,7 +213,7 @@ static void revealed(const struct segment *s, struct state_db *state) {
     state_db_remember(state, "shmid", s->id);
 }
 
-static int set_mode(int id, uint32_t mode, gid_t group) {
+int backend_sysv_permit(int id, uint32_t mode, gid_t group) {
     struct shmid_ds stat;
     int r = sysv_stat(id, &stat);
     if (r < 0)
@@ -216,9 +225,9 @@ static int set_mode(int id, uint32_t mode, gid_t group) {
 
 static int permit(struct segment *s, const struct segment_wish *wish, char *error,
                   size_t error_bytes) {
-    int r = set_mode(s->id, wish->mode, wish->group);
+    int r = backend_sysv_permit(s->id, wish->mode, wish->group);
     if (r == 0) /* whoever may read may ring: the bells are writable for the same people */
-        r = set_mode(s->bell_id, wish->mode == 0664 ? 0666 : 0660, wish->group);
+        r = backend_sysv_permit(s->bell_id, wish->mode == 0664 ? 0666 : 0660, wish->group);
     if (r < 0) {
         snprintf(error, error_bytes, "the segment's mode and group can't be set: %s", strerror(-r));
         return r;
@@ -244,7 +253,7 @@ static uint32_t last_user(const struct segment *s) {
     return sysv_stat(s->id, &stat) == 0 ? (uint32_t)stat.shm_lpid : 0;
 }
 
-static int remove_both(struct segment *s) {
+int backend_sysv_remove(struct segment *s) {
     struct shm_header found;
     if (s->bell_id < 0 && s->base != NULL) { /* half made, so nobody has opened its bells */
         shared_copy_from(&found, s->base, sizeof found);
@@ -273,5 +282,9 @@ const struct backend backend_sysv = {.id = SHM_BACKEND_SYSV,
                                      .revealed = revealed,
                                      .look = look,
                                      .last_user = last_user,
-                                     .remove = remove_both,
+                                     .beside = staging_make,
+                                     .decided = staging_decided,
+                                     .succeed = staging_succeed,
+                                     .abandon = staging_abandon,
+                                     .remove = backend_sysv_remove,
                                      .close = detach};

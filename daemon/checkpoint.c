@@ -338,6 +338,18 @@ void checkpoint_ask(struct client *client, const char *glob) {
     sd_event_source_set_enabled(m->checkpoint.timer, SD_EVENT_ONESHOT);
 }
 
+void checkpoint_restart(struct manager *m) {
+    struct checkpoint *c = &m->checkpoint;
+    if (!c->run.active)
+        return;
+    char glob[sizeof c->run.glob];
+    memcpy(glob, c->run.glob, sizeof glob);
+    settle_marks(c, false);
+    checkpoint_value_clear(&c->run.value);
+    c->dirty = true; /* what was staged */
+    begin(m, c->run.asker, glob);
+}
+
 void checkpoint_disown(struct client *client) {
     if (client->manager->checkpoint.run.asker == client)
         client->manager->checkpoint.run.asker = NULL;

@@ -73,6 +73,9 @@ int checkpoint_open(struct manager *manager);
 /* Saves what changed, and ends. */
 void checkpoint_close(struct manager *manager);
 
+/* All sections have other places: a run that is under way begins anew. */
+void checkpoint_restart(struct manager *manager);
+
 /* A client asks for one of the sections that match, and is answered when it is done. */
 void checkpoint_ask(struct client *client, const char *glob);
 

@@ -346,6 +346,11 @@ bool *leases_lingering(const struct manager *m) {
     return lingers;
 }
 
+void leases_leave(struct manager *m) {
+    for (struct lease *l; (l = m->leases.first) != NULL; forget(m, l))
+        lease_remove(m->leases.dir_fd, l->record.attachment, l->record.attachment_epoch);
+}
+
 void leases_relate(struct manager *m) {
     for (struct lease *l = m->leases.first; l != NULL; l = l->next)
         l->worker = layout_worker(&m->layout, l->record.worker);

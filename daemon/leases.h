@@ -76,6 +76,9 @@ void leases_rescan(struct manager *manager);
 /* Grants of a uid that were not acknowledged and whose descriptor may still be in flight. */
 unsigned leases_unacked(const struct manager *manager, uid_t uid);
 
+/* The segment was replaced: leases of the one before count for nothing any more. */
+void leases_leave(struct manager *manager);
+
 /* Records of workers that came or went with an edit. */
 void leases_relate(struct manager *manager);
 

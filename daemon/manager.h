@@ -112,6 +112,21 @@ int apply_choose(struct manager *manager, struct table *ret);
  * bad.  Without either nothing is touched, and verdict.error says so. */
 int apply_start(struct manager *manager, struct table *table);
 
+/* ---- replace.c */
+
+/* An edit that was planned and takes a new segment. */
+struct edit {
+    const char *who, *what; /* for the history */
+    struct layout *next;
+    const struct table *table;
+    struct segment_wish wish;
+};
+
+/* Carries it out.  -ENOMEM, -EINVAL and others: nothing is changed; or, when the journal says so,
+ * the manager ends. */
+int replace_segment(struct manager *manager, const struct edit *edit, char *error,
+                    size_t error_bytes);
+
 /* ---- revoke.c */
 
 /* Takes a worker's lease back, and its memory out of its holder's reach.  -ENOENT, -ESRCH: there is

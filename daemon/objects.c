@@ -139,15 +139,41 @@ int objects_take(struct memory *memory, uint32_t position) {
         close(o.fd);
         return r;
     }
-    if (o.name.kind == KEEPER_ARENA)
-        r = objects_add(memory, &o);
-    else if (o.name.kind == KEEPER_HEADER && memory->header.fd < 0)
-        memory->header = o;
-    else if (o.name.kind == KEEPER_BELLS && memory->bells.fd < 0)
-        memory->bells = o;
-    else
-        close(o.fd);
+    r = objects_add(memory, &o);
     if (r < 0)
         close(o.fd);
     return r;
+}
+
+/* The header of that segment, or the first. */
+static uint64_t choose_id(const struct memory *memory, uint64_t segment_id) {
+    uint64_t first = 0;
+    for (size_t i = memory->arenas_n; i-- > 0;) {
+        const struct keeper_message *name = &memory->arenas[i].name;
+        if (name->kind == KEEPER_HEADER && name->segment_id == segment_id)
+            return segment_id;
+        if (name->kind == KEEPER_HEADER)
+            first = name->segment_id;
+    }
+    return first;
+}
+
+void objects_choose(struct memory *memory, uint64_t segment_id) {
+    const uint64_t id = choose_id(memory, segment_id);
+    size_t kept = 0;
+    for (size_t i = 0; i < memory->arenas_n; i++) {
+        struct object o = memory->arenas[i];
+        const bool ours = o.name.segment_id == id;
+        if (ours && o.name.kind == KEEPER_ARENA) {
+            memory->arenas[kept++] = o;
+        } else if (ours && o.name.kind == KEEPER_HEADER && memory->header.fd < 0) {
+            memory->header = o;
+        } else if (ours && o.name.kind == KEEPER_BELLS && memory->bells.fd < 0) {
+            memory->bells = o;
+        } else {
+            objects_forget(memory, &o);
+            objects_close(&o);
+        }
+    }
+    memory->arenas_n = kept;
 }

@@ -38,8 +38,13 @@ int objects_keep(struct memory *memory, const struct object *object, char *error
                  size_t error_bytes);
 void objects_forget(const struct memory *memory, const struct object *object);
 
-/* Takes the keeper's object at a position; -ENOENT: that was all. */
+/* Takes the keeper's object at a position, whatever it is, among the arenas; -ENOENT: that was all.
+ */
 int objects_take(struct memory *memory, uint32_t position);
+
+/* Of all that was taken, keeps what belongs to the segment of that id, or to the first where there
+ * is none; the keeper drops the rest: a successor, or what had one. */
+void objects_choose(struct memory *memory, uint64_t segment_id);
 
 int objects_make(struct object *ret, const char *what, const struct keeper_message *name);
 void objects_close(struct object *object);

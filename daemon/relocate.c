@@ -143,22 +143,29 @@ static void begin_anew(const struct segment *s, const struct layout *next,
     snapshot_format(to, section);
 }
 
-static int copy_section(const struct segment *s, const struct layout *running, struct layout *next,
-                        uint32_t slot, const struct relocation *list, char *error,
+/* From where to where; `left` is what of `from` is mapped elsewhere. */
+struct carrying {
+    const struct segment *from, *to;
+    const struct layout *running;
+    struct layout *next;
+    const struct relocation *left;
+};
+
+static int copy_section(const struct carrying *c, uint32_t from_slot, uint32_t to_slot, char *error,
                         size_t error_bytes) {
-    const struct shm_section *from = &running->sections[slot];
-    struct shm_section *to = &next->sections[slot];
+    const struct shm_section *from = &c->running->sections[from_slot];
+    struct shm_section *to = &c->next->sections[to_slot];
     struct segment_place place;
     if (from->kind == SHM_KIND_RAW) {
-        shared_copy_to((uint8_t *)s->base + to->ctl_off, memory_of(s, list, from),
+        shared_copy_to((uint8_t *)c->to->base + to->ctl_off, memory_of(c->from, c->left, from),
                        from->size < to->size ? from->size : to->size);
         return 0;
     }
-    int r = bind_old(s, list, running, slot, &place);
+    int r = bind_old(c->from, c->left, c->running, from_slot, &place);
     if (r == 0)
-        r = carry(s, to, &place);
+        r = carry(c->to, to, &place);
     if (r == -EBADMSG)
-        begin_anew(s, next, to);
+        begin_anew(c->to, c->next, to);
     if (r != -EMSGSIZE)
         return 0;
     snprintf(error, error_bytes,
@@ -171,9 +178,31 @@ static int copy_section(const struct segment *s, const struct layout *running, s
 
 int relocate_copy(const struct segment *s, const struct layout *running, struct layout *next,
                   const struct relocation *list, char *error, size_t error_bytes) {
+    const struct carrying c = {s, s, running, next, list};
     int r = 0;
     for (uint32_t i = 0; r == 0 && i < next->sections_used; i++)
         if (next->sections[i].state == SHM_PLACE_LIVE && segment_moves(running, next, i))
-            r = copy_section(s, running, next, i, list, error, error_bytes);
+            r = copy_section(&c, i, i, error, error_bytes);
+    return r;
+}
+
+static int by_id(const void *a, const void *b) {
+    const uint64_t x = ((const struct shm_section *)a)->section_id;
+    const uint64_t y = ((const struct shm_section *)b)->section_id;
+    return x < y ? -1 : x > y;
+}
+
+int relocate_succeed(const struct segment *from, const struct segment *to,
+                     const struct layout *running, struct layout *next, char *error,
+                     size_t error_bytes) {
+    const struct carrying c = {from, to, running, next, NULL};
+    int r = 0;
+    for (uint32_t i = 0; r == 0 && i < running->sections_used; i++) {
+        const struct shm_section *section = &running->sections[i], *found = NULL;
+        if (layout_place_in_force(section->state) && next->sections_used > 0)
+            found = bsearch(section, next->sections, next->sections_used, sizeof *found, by_id);
+        if (found != NULL && found->incarnation == section->incarnation)
+            r = copy_section(&c, i, (uint32_t)(found - next->sections), error, error_bytes);
+    }
     return r;
 }

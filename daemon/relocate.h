@@ -18,4 +18,10 @@ int relocate_begin(const struct segment *segment, const struct layout *running,
 int relocate_copy(const struct segment *segment, const struct layout *running, struct layout *next,
                   const struct relocation *left, char *error, size_t error_bytes);
 
+/* Copies what a segment's successor lists under the same incarnation, whoever writes it.  As above;
+ * `next` has its sections in the order of their ids. */
+int relocate_succeed(const struct segment *from, const struct segment *to,
+                     const struct layout *running, struct layout *next, char *error,
+                     size_t error_bytes);
+
 #endif

@@ -7,6 +7,7 @@
 #include "core/crc32c.h"
 #include "core/futex.h"
 #include "core/process.h"
+#include "relocate.h"
 #include "state_db.h"
 
 #include <errno.h>
@@ -55,8 +56,12 @@ static void identify(const struct attempt *a, uint64_t segment_id, uint64_t crea
                                       .created_real_ns = created_real_ns};
     process_boot_id(identity.boot_id);
     image_create(&s->image, a->layout, &identity);
-    state_db_remember(a->wish->state, "segment_id", (int64_t)segment_id);
-    state_db_remember(a->wish->state, "created_real_ns", (int64_t)created_real_ns);
+}
+
+static void remember(const struct attempt *a) {
+    const struct shm_header *h = image_header(&a->segment->image);
+    state_db_remember(a->wish->state, "segment_id", (int64_t)h->segment_id);
+    state_db_remember(a->wish->state, "created_real_ns", (int64_t)h->created_real_ns);
 }
 
 static int make(const struct attempt *a) {
@@ -74,6 +79,7 @@ static int make(const struct attempt *a) {
         return r;
     }
     identify(a, a->segment_id, clock_real_ns());
+    remember(a);
     /* A segment that follows another of this key goes on counting where that one was. */
     a->layout->generation = state_db_generation(wish->state);
     return open_bells(a);
@@ -112,6 +118,7 @@ static int rebuild(const struct attempt *a, const char *field, uint64_t seen) {
     uint64_t created = (uint64_t)state_db_recall(a->wish->state, "created_real_ns", 0);
     uint32_t bell = ((const struct shm_header *)s->base)->bell_id;
     identify(a, id, created);
+    remember(a);
     image_adopt_records(&s->image, a->layout);
     image_bell(&s->image, (int)(bell - 1)); /* open_bells() finds out whether those are ours */
     s->rebuilt = true;
@@ -207,6 +214,63 @@ void segment_reveal(struct segment *s, struct state_db *state) {
     image_reveal(&s->image);
     /* From here on a zeroed header is damage, and not one that was never finished. */
     s->backend->revealed(s, state);
+}
+
+/* ---- one that takes the place of another */
+
+int segment_beside(struct segment *ret, const struct segment *before,
+                   const struct segment_wish *wish, struct layout *next, char *error,
+                   size_t error_bytes) {
+    struct segment s = {.backend = before->backend, .id = -1, .bell_id = -1};
+    const struct attempt attempt = {&s, wish, next, random_id(), error, error_bytes}, *a = &attempt;
+    const struct layout nothing = {0};
+    struct relocation *left = NULL;
+    int r = s.backend->beside(a);
+    if (r == 0)
+        r = open_image(a);
+    if (r == 0) {
+        identify(a, a->segment_id, clock_real_ns());
+        r = open_bells(a);
+    }
+    if (r == 0)
+        r = segment_prepare(&s, &nothing, next, &left, error, error_bytes);
+    if (r == 0)
+        r = segment_permit(&s, wish, error, error_bytes);
+    if (r < 0)
+        segment_abandon(&s, wish->state);
+    else
+        *ret = s;
+    return r;
+}
+
+int segment_bring(const struct segment *before, const struct segment *successor,
+                  const struct layout *running, struct layout *next, char *error,
+                  size_t error_bytes) {
+    return relocate_succeed(before, successor, running, next, error, error_bytes);
+}
+
+int segment_decide(const struct segment *successor, struct state_db *state, char *error,
+                   size_t error_bytes) {
+    const struct shm_header *h = image_header(&successor->image);
+    const struct state_number numbers[] = {{"segment_id", (int64_t)h->segment_id},
+                                           {"created_real_ns", (int64_t)h->created_real_ns},
+                                           successor->backend->decided(successor)};
+    int r = state_db_remember_all(state, numbers, sizeof numbers / sizeof *numbers);
+    if (r < 0)
+        snprintf(error, error_bytes, "the new segment can't be written down in state.db: %s",
+                 strerror(-r));
+    return r;
+}
+
+int segment_succeed(struct segment *successor, struct segment *before,
+                    const struct segment_wish *wish, char *error, size_t error_bytes) {
+    const struct attempt a = {successor, wish, NULL, 0, error, error_bytes};
+    return successor->backend->succeed(&a, before);
+}
+
+void segment_abandon(struct segment *s, struct state_db *state) {
+    s->backend->abandon(s, state);
+    segment_close(s);
 }
 
 void segment_close(struct segment *s) {

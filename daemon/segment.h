@@ -50,6 +50,30 @@ int segment_open(struct segment *ret, const struct segment_wish *wish, struct la
 /* The first directory is published: stores the magic. */
 void segment_reveal(struct segment *segment, struct state_db *state);
 
+/* A successor for a segment, of wish->bytes: made beside it, with memory for `next`, so that nobody
+ * can find it.  -ENOMEM and others: there is none. */
+int segment_beside(struct segment *ret, const struct segment *before,
+                   const struct segment_wish *wish, struct layout *next, char *error,
+                   size_t error_bytes);
+
+/* Brings along what `next` keeps.  -EINVAL: a value doesn't fit. */
+int segment_bring(const struct segment *before, const struct segment *successor,
+                  const struct layout *running, struct layout *next, char *error,
+                  size_t error_bytes);
+
+/* It is whole and published: state.db says that it is the one.  The next manager would go on from
+ * here; with a failure nothing has happened. */
+int segment_decide(const struct segment *successor, struct state_db *state, char *error,
+                   size_t error_bytes);
+
+/* It takes the place of the one before, which goes for whoever comes now.  A failure leaves that to
+ * the next manager, and this one can't go on. */
+int segment_succeed(struct segment *successor, struct segment *before,
+                    const struct segment_wish *wish, char *error, size_t error_bytes);
+
+/* It was for nothing. */
+void segment_abandon(struct segment *successor, struct state_db *state);
+
 /* Detaches; the memory stays. */
 void segment_close(struct segment *segment);
 

@@ -14,8 +14,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static bool is_new(const struct shm_section *section, const struct layout *next) {
-    return layout_place_in_force(section->state) && section->incarnation == next->generation;
+static bool is_new(const struct layout *running, const struct layout *next, uint32_t slot) {
+    const struct shm_section *section = &next->sections[slot];
+    return layout_place_in_force(section->state) &&
+           (slot >= running->sections_used || section->incarnation == next->generation);
 }
 
 bool segment_moves(const struct layout *running, const struct layout *next, uint32_t slot) {
@@ -30,7 +32,7 @@ bool segment_moves(const struct layout *running, const struct layout *next, uint
 }
 
 static bool needs_memory(const struct layout *running, const struct layout *next, uint32_t slot) {
-    return is_new(&next->sections[slot], next) || segment_moves(running, next, slot);
+    return is_new(running, next, slot) || segment_moves(running, next, slot);
 }
 
 /* What was touched for a plan that is refused, or its cgroup stayed full, and the next allocation
@@ -89,7 +91,7 @@ static void format(struct segment *s, const struct layout *running, const struct
         memset((uint8_t *)s->base + section->offset, 0, section->bytes); /* it may be used */
         if (section->kind == SHM_KIND_SNAPSHOT)
             snapshot_format((uint8_t *)s->base + section->ctl_off, section);
-        if (is_new(section, next))
+        if (is_new(running, next, i))
             memset((struct shm_bell *)(void *)s->bells + 1 + section->bell_index, 0,
                    sizeof(struct shm_bell));
     }

@@ -462,6 +462,13 @@ int64_t state_db_recall(struct state_db *db, const char *name, int64_t otherwise
     return state_number(db, "SELECT value FROM number WHERE name = ?", name, otherwise);
 }
 
+int state_db_remember_all(struct state_db *db, const struct state_number *numbers, size_t n) {
+    int r = state_begin(db);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = state_db_remember(db, numbers[i].name, numbers[i].value);
+    return state_finish(db, r);
+}
+
 /* ---- history */
 
 static json_t *edit_json(sqlite3_stmt *s) {

@@ -52,6 +52,13 @@ uint64_t state_db_generation(struct state_db *db);
 int state_db_remember(struct state_db *db, const char *name, int64_t value);
 int64_t state_db_recall(struct state_db *db, const char *name, int64_t otherwise);
 
+/* Several, all or none. */
+struct state_number {
+    const char *name;
+    int64_t value;
+};
+int state_db_remember_all(struct state_db *db, const struct state_number *numbers, size_t n);
+
 /* {"edits":[{"edit":7,"time":"2026-11-20T23:36:27Z","who":"uid 0 pid 71","outcome":"applied",
  *            "generation":41,"what":"added 'cam'", ...}]}, newest first. */
 int state_db_history(struct state_db *db, unsigned limit, struct json_t **ret);

@@ -27,7 +27,7 @@
  *     -ECHILD           used after fork; the child attaches for itself
  *     -EDQUOT           more than the worker's may_create
  *     -EEXIST           there is a section of that name
- *     -EIDRM            the section was removed, or the segment replaced: attach anew
+ *     -EIDRM            the section was removed, or the segment destroyed: attach anew
  *     -EKEYREVOKED      the lease was taken back; what this process writes reaches nobody
  *     -EINVAL           an argument makes no sense
  *     -EMSGSIZE         larger than the section, or than the buffer given
@@ -39,6 +39,12 @@
  *     -EPROTOTYPE       another `format`, kind or size than expected
  *     -ETIME            the newest value is older than the section's stale_ms
  *     -ETIMEDOUT        the time given ran out
+ *
+ * A segment that gets another size is replaced by a new one.  Calls go there by themselves, with
+ * the same values and versions; shmc_valid() then says 0 of what was viewed before, which stays in
+ * memory until the section object lends something else (shmc_view(), shmc_raw(), shmc_begin()), or
+ * is closed.  While a manager that was killed meanwhile is awaited they give -ENOTCONN, after some
+ * seconds, and the next call tries again.
  *
  * Time limits are in milliseconds: 0 = do not wait, -1 = for ever.  A wait that a signal interrupts
  * goes on until its deadline; a program that must leave early uses shmc_fd() and its own loop.

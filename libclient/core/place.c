@@ -99,7 +99,7 @@ static int refuse_room(const struct placer *placer, const char *what, uint64_t b
     return refuse(placer,
                   "%s: no room for %llu bytes: %llu are free in the segment, %llu of them in one "
                   "piece%s (remove sections, or make a larger segment: UPDATE segment SET size = "
-                  "..., `shmtool destroy`, and a new start)",
+                  "...)",
                   what, (unsigned long long)bytes, (unsigned long long)all,
                   (unsigned long long)largest, kept);
 }

@@ -202,8 +202,7 @@ static int add_section(struct planner *planner, const struct table_section *row)
         return plan_refuse(
             planner,
             "section '%s': the segment has doorbells for %u sections, and all are taken "
-            "(remove some, or make a larger segment: UPDATE segment SET size = ..., "
-            "`shmtool destroy`, and a new start)",
+            "(remove some, or make a larger segment: UPDATE segment SET size = ...)",
             row->name, next->bells_capacity);
     }
     struct shm_section *section = &next->sections[slot];
@@ -222,7 +221,7 @@ static int add_section(struct planner *planner, const struct table_section *row)
     return plan_add_change(planner, PLAN_ADD, row->name) == NULL ? -ENOMEM : 0;
 }
 
-static int check_served(const struct planner *planner) {
+int plan_check_served(const struct planner *planner) {
     const struct table *wanted = planner->wanted;
     int r = table_check(wanted, planner->plan->error, sizeof planner->plan->error);
     if (r < 0)
@@ -235,13 +234,6 @@ static int check_served(const struct planner *planner) {
                            table_word(TABLE_BACKENDS, runs),
                            table_word(TABLE_BACKENDS, wanted->backend),
                            table_word(TABLE_BACKENDS, runs));
-    if (wanted->size != planner->running->segment_bytes)
-        return plan_refuse(planner,
-                           "segment: its size can't change from %llu to %llu while it runs (UPDATE "
-                           "segment SET size = %llu, or `shmtool destroy` and a new start)",
-                           (unsigned long long)planner->running->segment_bytes,
-                           (unsigned long long)wanted->size,
-                           (unsigned long long)planner->running->segment_bytes);
     for (size_t i = 0; i < wanted->sections_n; i++)
         if (wanted->sections[i].kind != SHM_KIND_RAW &&
             wanted->sections[i].kind != SHM_KIND_SNAPSHOT)
@@ -284,7 +276,7 @@ static uint64_t records(const struct planner *planner) {
 }
 
 static int plan_rows(struct planner *planner) {
-    int r = check_served(planner);
+    int r = plan_check_served(planner);
     if (r == 0)
         r = plan_begin(planner);
     if (r == 0)
@@ -303,6 +295,8 @@ static int make(struct plan *ret, const struct layout *running, const struct tab
     *ret = (struct plan){0};
     struct planner planner = {
         .plan = ret, .next = &ret->next, .running = running, .wanted = wanted, .facts = facts};
+    if (wanted->size != running->segment_bytes)
+        return plan_replace(&planner);
     return plan_end(&planner, plan_rows(&planner));
 }
 
@@ -339,6 +333,6 @@ void plan_clear(struct plan *plan) {
 }
 
 const char *plan_action_name(enum plan_action action) {
-    static const char *const names[] = {"add", "change", "remove", "worker", "move"};
+    static const char *const names[] = {"add", "change", "remove", "worker", "move", "replace"};
     return (unsigned)action < sizeof names / sizeof *names ? names[action] : "unknown";
 }

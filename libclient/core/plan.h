@@ -18,11 +18,12 @@
 #include "table.h"
 
 enum plan_action {
-    PLAN_ADD,    /* a section is placed */
-    PLAN_CHANGE, /* its descriptor changes, its memory stays */
-    PLAN_REMOVE, /* its space is retired */
-    PLAN_WORKER, /* a worker's record is added or removed */
-    PLAN_MOVE,   /* it goes to another place, or has arrived there */
+    PLAN_ADD,     /* a section is placed */
+    PLAN_CHANGE,  /* its descriptor changes, its memory stays */
+    PLAN_REMOVE,  /* its space is retired */
+    PLAN_WORKER,  /* a worker's record is added or removed */
+    PLAN_MOVE,    /* it goes to another place, or has arrived there */
+    PLAN_REPLACE, /* the segment, by another of another size */
 };
 
 struct plan_change {
@@ -59,7 +60,9 @@ struct plan_facts {
     bool force;                  /* also what takes something away from a holder */
 };
 
-/* Settles, then compares row by row.  0; -EINVAL: the table can't be applied, `error` says why, and
+/* Settles, then compares row by row.  A segment of another size is a new one: `next` then has that
+ * size, all places in it are fresh, slots are in the order of the table, and what keeps its value
+ * keeps its incarnation.  0; -EINVAL: the table can't be applied, `error` says why, and
  * `next` is a copy of the running layout; -EBUSY: the same, but it could be once somebody who holds
  * a lease is gone, or a section that moves has arrived; -ENOMEM.  `facts` may be NULL, also below.
  */

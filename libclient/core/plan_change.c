@@ -82,8 +82,8 @@ static void note_manners(struct plan_change *change, const struct shm_section *f
                   (unsigned long long)to->offset);
 }
 
-static void note_section(struct plan_change *change, const struct shm_section *from,
-                         const struct shm_section *to) {
+void plan_note_section(struct plan_change *change, const struct shm_section *from,
+                       const struct shm_section *to) {
     const uint32_t differs = from->flags ^ to->flags;
     char from_group[24], to_group[24];
     if (strcmp(from->name, to->name) != 0)
@@ -116,11 +116,15 @@ struct difference {
     bool renamed;
 };
 
+bool plan_begins_anew(const struct shm_section *section, const struct table_section *row) {
+    const bool shared = (section->flags & SHM_SECTION_SHARED) != 0;
+    return section->kind != (uint32_t)row->kind || shared != row->shared;
+}
+
 static struct difference compare(const struct shm_section *section,
                                  const struct table_section *row) {
-    const bool shared = (section->flags & SHM_SECTION_SHARED) != 0;
     struct difference d = {
-        .anew = section->kind != (uint32_t)row->kind || shared != row->shared,
+        .anew = plan_begins_anew(section, row),
         .owner = strcmp(section->owner, row->owner) != 0,
         .renamed = strcmp(section->name, row->name) != 0,
     };
@@ -186,8 +190,8 @@ static int check_held(const struct planner *planner, const struct shm_section *s
     return 0;
 }
 
-static int check_value(const struct planner *planner, uint32_t slot,
-                       const struct shm_section *section, const struct table_section *row) {
+int plan_check_value(const struct planner *planner, uint32_t slot,
+                     const struct shm_section *section, const struct table_section *row) {
     const struct plan_facts *facts = planner->facts;
     const uint64_t bytes =
         facts == NULL || facts->value_bytes == NULL ? 0 : facts->value_bytes[slot];
@@ -233,7 +237,7 @@ static int check_change(const struct planner *planner, uint32_t slot,
     if (r == 0 && plan_lingers(planner, section->owner_index))
         r = check_held(planner, section, row, d);
     if (r == 0 && d->smaller)
-        r = check_value(planner, slot, section, row);
+        r = plan_check_value(planner, slot, section, row);
     return r == 0 && d->place ? check_pin(planner, section, row) : r;
 }
 
@@ -303,7 +307,7 @@ int plan_change_section(struct planner *planner, uint32_t slot, const struct tab
         r < 0 ? NULL : plan_add_change(planner, d.place ? PLAN_MOVE : PLAN_CHANGE, row->name);
     if (change == NULL)
         return -ENOMEM;
-    note_section(change, section, &changed);
+    plan_note_section(change, section, &changed);
     changed.changed_gen = planner->next->generation;
     changed.crc = CRC32C_OF((const struct shm_section *)&changed);
     *section = changed;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the planner's files share: plan.c goes through the whole, plan_rows.c has the workers'
- * records, plan_change.c what becomes of a section, plan_settle.c what became of those that went.
+ * records, plan_change.c what becomes of a section, plan_settle.c what became of those that went,
+ * plan_replace.c a whole new segment.
  */
 #ifndef SHM_CORE_PLAN_PARTS_H
 #define SHM_CORE_PLAN_PARTS_H
@@ -97,6 +98,23 @@ int plan_remove_section(struct planner *planner, uint32_t slot);
  * and the caller then makes of this one what it shall be, with state and old_ctl_off as they are,
  * and ctl_off 0. */
 int plan_leave(struct planner *planner, uint32_t slot, enum leaving leaving);
+
+/* Its newest value must fit the row's size. */
+int plan_check_value(const struct planner *planner, uint32_t slot,
+                     const struct shm_section *section, const struct table_section *row);
+
+/* Would the row begin empty, whatever the section holds? */
+bool plan_begins_anew(const struct shm_section *section, const struct table_section *row);
+
+/* What differs between the two, but for the place. */
+void plan_note_section(struct plan_change *change, const struct shm_section *from,
+                       const struct shm_section *to);
+
+/* A plan for a segment of another size, from the beginning to the end. */
+int plan_replace(struct planner *planner);
+
+/* Can the table be served, whatever runs in a segment of that size? */
+int plan_check_served(const struct planner *planner);
 
 /* What was waited for is over: of sections, and then of arenas, which are left with the last one in
  * them. */

@@ -117,8 +117,7 @@ static int add_worker(struct planner *planner, const char *name, uint32_t *hole)
     if (*hole == next->workers_capacity)
         return plan_refuse(planner,
                            "worker '%s': the segment has records for %u workers, and all are taken "
-                           "(remove some, or make a larger segment: UPDATE segment SET size = ..., "
-                           "`shmtool destroy`, and a new start)",
+                           "(remove some, or make a larger segment: UPDATE segment SET size = ...)",
                            name, next->workers_capacity);
     const uint32_t index = (*hole)++;
     if (index == next->workers_used)

@@ -3,7 +3,8 @@
  * A worker, or a reader, that does what it is told on stdin, a line at a time, and answers each
  * with a line: what the call returned (0, a length, or an error's name), then what it read. driven
  * [WORKER]: open NAME; put NAME TEXT; begin NAME TEXT; commit NAME BYTES; get NAME; next NAME MS;
- * raw NAME TEXT; rawget NAME; view NAME; look NAME
+ * raw NAME TEXT; rawget NAME; view NAME; look NAME; follow NAME MS; any NAME MS (wait_any on it
+ * alone); size NAME (of the segment) and sections NAME (how many there are)
  */
 #include <errno.h>
 #include <shmclient.h>
@@ -45,19 +46,42 @@ static void answer(long result, const char *text) {
     fflush(stdout);
 }
 
-static void read_newest(int i, int wait_ms) {
-    struct shmc_value about;
+static void show(ssize_t n, const struct shmc_value *about) {
     char text[256];
-    ssize_t n = wait_ms < 0
-                    ? shmc_read(opened[i].section, value, sizeof value - 1, &about)
-                    : shmc_next(opened[i].section, value, sizeof value - 1, wait_ms, &about);
     if (n < 0) {
         answer(n, "");
         return;
     }
     value[n] = '\0';
-    snprintf(text, sizeof text, "v%lu %.200s", about.version, value);
+    snprintf(text, sizeof text, "v%lu %.200s", about->version, value);
     answer(n, text);
+}
+
+static void read_newest(int i, int wait_ms) {
+    struct shmc_value about;
+    show(wait_ms < 0 ? shmc_read(opened[i].section, value, sizeof value - 1, &about)
+                     : shmc_next(opened[i].section, value, sizeof value - 1, wait_ms, &about),
+         &about);
+}
+
+static void follow(int i, int wait_ms) {
+    struct shmc_value about;
+    show(shmc_follow(opened[i].section, value, sizeof value - 1, wait_ms, &about), &about);
+}
+
+static void show_size(void) {
+    struct shmc_segment_info info;
+    int r = shmc_segment(segment, &info);
+    answer(r < 0 ? r : (long)info.bytes, "");
+}
+
+static void count_sections(void) {
+    struct shmc_section_info *all;
+    size_t n;
+    int r = shmc_sections(segment, &all, &n);
+    answer(r < 0 ? r : (long)n, "");
+    if (r == 0)
+        free(all);
 }
 
 static void write_raw(int i, const char *text, size_t bytes) {
@@ -116,6 +140,14 @@ static void obey(const char *verb, int i, const char *text) {
         view(i);
     else if (strcmp(verb, "look") == 0)
         look(i);
+    else if (strcmp(verb, "follow") == 0)
+        follow(i, atoi(text));
+    else if (strcmp(verb, "any") == 0)
+        answer(shmc_wait_any(&section, 1, atoi(text)), "");
+    else if (strcmp(verb, "size") == 0)
+        show_size();
+    else if (strcmp(verb, "sections") == 0)
+        count_sections();
     else
         answer(-ENOSYS, verb);
 }

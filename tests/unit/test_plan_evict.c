@@ -69,7 +69,7 @@ START_TEST(not_all_can_be_taken) {
     apply(NULL);
     evict_refused("section 'large': no room for 512000 bytes: 389120 are free in the segment, "
                   "389120 of them in one piece (remove sections, or make a larger segment: UPDATE "
-                  "segment SET size = ..., `shmtool destroy`, and a new start)");
+                  "segment SET size = ...)");
     stop();
 }
 END_TEST

@@ -317,7 +317,7 @@ START_TEST(all_in_one_edit) {
     table.sections[1].size = 225 * 1024;
     refused("section 'b': no room for 922048 bytes: 917504 are free in the segment, 901120 of "
             "them in one piece (remove sections, or make a larger segment: UPDATE segment SET size "
-            "= ..., `shmtool destroy`, and a new start)");
+            "= ...)");
     stop();
 }
 END_TEST
@@ -355,7 +355,7 @@ START_TEST(room_that_somebody_keeps) {
     refused_with(&facts, "section 'b': no room for 614400 bytes: 274432 are free in the segment, "
                          "274432 of them in one piece, and 614400 more come free when worker 'x' "
                          "ends (remove sections, or make a larger segment: UPDATE segment SET size "
-                         "= ..., `shmtool destroy`, and a new start)");
+                         "= ...)");
     settle(NULL, "remove a: left by worker 'x' at last: at 81920, 614400 bytes");
     apply_with(&facts, "add b: at 81920, 614400 bytes");
     stop();
@@ -370,8 +370,7 @@ START_TEST(room_that_is_free_an_edit_later) {
     add_raw("b", "x", 600 * 1024);
     refused("section 'b': no room for 614400 bytes: 274432 are free in the segment, 274432 of them "
             "in one piece, and 614400 more once what this edit removes has gone: remove that first "
-            "(remove sections, or make a larger segment: UPDATE segment SET size = ..., `shmtool "
-            "destroy`, and a new start)");
+            "(remove sections, or make a larger segment: UPDATE segment SET size = ...)");
     table.sections_n = 0;
     apply("remove a: at 81920, 614400 bytes");
     add_raw("b", "x", 600 * 1024);

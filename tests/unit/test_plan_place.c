@@ -210,7 +210,7 @@ START_TEST(no_room) {
     add_raw("a", "y", 600 * 1024);
     refused("section 'a': no room for 614400 bytes: 962560 are free in the segment, 520192 of them "
             "in one piece (remove sections, or make a larger segment: UPDATE segment SET size = "
-            "..., `shmtool destroy`, and a new start)");
+            "...)");
     table.sections_n--;
     /* not in one arena, but in two */
     add_raw("b", "y", 400 * 1024);
@@ -232,7 +232,7 @@ START_TEST(no_room_for_either) {
     add_raw("b", "y", 300 * 1024);
     refused("section 'a': no room for 614400 bytes: 962560 are free in the segment, 520192 of them "
             "in one piece (remove sections, or make a larger segment: UPDATE segment SET size = "
-            "..., `shmtool destroy`, and a new start)");
+            "...)");
     stop();
 }
 END_TEST
@@ -294,13 +294,11 @@ START_TEST(too_many) {
         add_raw(name, "x", 64);
     }
     refused("section 's256': the segment has doorbells for 256 sections, and all are taken (remove "
-            "some, or make a larger segment: UPDATE segment SET size = ..., `shmtool destroy`, and "
-            "a new start)");
+            "some, or make a larger segment: UPDATE segment SET size = ...)");
     table.sections_n = 0;
     worker("web")->instances = 65;
     refused("worker 'web#65': the segment has records for 64 workers, and all are taken (remove "
-            "some, or make a larger segment: UPDATE segment SET size = ..., `shmtool destroy`, and "
-            "a new start)");
+            "some, or make a larger segment: UPDATE segment SET size = ...)");
     stop();
 }
 END_TEST
