@@ -122,7 +122,7 @@ static struct plan_facts take_facts(struct input *input, const struct layout *ru
 
 static void go_on(struct layout *running, struct plan *plan, int r) {
     char error[512] = "";
-    MUST(r == 0 || r == -EINVAL);
+    MUST(r == 0 || r == -EINVAL || r == -EBUSY);
     MUST(r == 0 ? true : one_line(plan->error) && plan->error[0] != '\0');
     MUST(layout_check(&plan->next, error, sizeof error) == 0);
     MUST(r == 0 || same(&plan->next, running));
