@@ -162,13 +162,23 @@ static uint64_t await_ns(uint64_t due) {
     return now;
 }
 
+/* Without any of these there was nothing to see. */
+static bool happened(const struct editor *editor) {
+    for (unsigned i = 0; i < ROLES; i++)
+        if (atomic_load(&board->reads[i]) == 0)
+            return false;
+    return atomic_load(&board->publishes) > 0 && editor->moves > 0 && editor->rejected > 0;
+}
+
 /* Edits come as the clock says; now and then none for a second, and then all of them at once. */
 static void act_on_time(struct play *play, struct editor *editor) {
     const uint64_t start = now_ns(), each = SECOND_NS / play->per_second;
-    const uint64_t end = start + play->seconds * SECOND_NS;
+    const uint64_t end = start + play->seconds * SECOND_NS,
+                   late = end + PATIENCE_MS / 1000 * SECOND_NS;
     uint64_t due = start, now = start;
     unsigned burst = 0;
-    while (now < end && atomic_load(&board->failures.n) == 0) {
+    while ((now < end || (now < late && !happened(editor))) &&
+           atomic_load(&board->failures.n) == 0) {
         if (burst > 0)
             burst--;
         else if (random_next(&play->random) % (4 * play->per_second) == 0)
@@ -214,7 +224,7 @@ static int report(const struct play *play, const struct editor *editor) {
         if (atomic_load(&board->reads[i]) == 0)
             violate(OTHER, "role %u never read a value", i);
     }
-    if (atomic_load(&board->publishes) == 0 || editor->moves == 0 || editor->rejected == 0)
+    if (!happened(editor))
         violate(OTHER, "nothing happened");
     printf("figure: soak.sections %u sections\n", board->sections);
     printf("figure: soak.seconds %.1f s\n", play->took_s);
