@@ -103,17 +103,21 @@ static int find_before(const shmc_section *section, struct found *found) {
                      section->name, field);
 }
 
+/* Two generations on the place may be another's, or nobody's: that is no damage. */
 static int bind_snapshot(const shmc_section *section, const struct shm_section *found,
-                         struct snapshot *ret) {
+                         uint64_t generation, struct snapshot *ret) {
     shmc *segment = section->segment;
     const char *field;
     int r =
         mapping_bind(segment->now, found, mapping_bell(segment, found->bell_index), ret, &field);
-    if (r < 0)
-        error_set(segment->error, r,
-                  "section '%s': its control line is damaged (%s); a running manager repairs it",
-                  section->name, field);
-    return r;
+    if (r == 0)
+        return 0;
+    shared_fence_acquire(); /* the control line was read before the generation is */
+    if (directory_generation(&segment->now->directory) != generation)
+        return -EAGAIN;
+    return error_set(segment->error, r,
+                     "section '%s': its control line is damaged (%s); a running manager repairs it",
+                     section->name, field);
 }
 
 static int check_raw(const shmc_section *section, const struct shm_section *found) {
@@ -162,9 +166,9 @@ static int bind_places(const shmc_section *section, struct found *found) {
         return check_raw(section, &found->section);
     if (found->section.kind != SHM_KIND_SNAPSHOT)
         return 0;
-    int r = bind_snapshot(section, &found->section, &found->snapshot);
+    int r = bind_snapshot(section, &found->section, found->generation, &found->snapshot);
     if (r == 0 && found->moving)
-        r = bind_snapshot(section, &found->before, &found->snapshot_before);
+        r = bind_snapshot(section, &found->before, found->generation, &found->snapshot_before);
     return r;
 }
 

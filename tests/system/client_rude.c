@@ -341,5 +341,71 @@ static void foreign_segments_are_refused(void) {
     CHECK_IS(foreign, -EPERM);
 }
 
+/* ---- between what was looked up and what is there */
+
+static int call_manager(void) {
+    struct sockaddr_un address;
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    CHECK(fd >= 0 && protocol_address(&address, getenv("SHMC_RUNTIME_DIR"), real_key()) == 0);
+    CHECK(connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+    return fd;
+}
+
+/* The first arena that comes is given away before it gets to who asked for it. */
+static void give_away(const union protocol_message *m) {
+    static bool done;
+    if (done || m->head.type != PROTOCOL_PART || m->map.part != PROTOCOL_PART_ARENA)
+        return;
+    done = true;
+    edit_table("UPDATE section SET size = 1000000 WHERE name = 'passing'");
+    edit_table("UPDATE section SET format = 'later' WHERE name = 'passing'");
+}
+
+static void relay(int client) {
+    struct pollfd ends[2] = {{.fd = client, .events = POLLIN},
+                             {.fd = call_manager(), .events = POLLIN}};
+    int r = 0;
+    while (r == 0) {
+        CHECK(poll(ends, 2, PATIENCE_MS) > 0);
+        const int from = ends[0].revents == 0;
+        union protocol_message m;
+        int fd = -1;
+        r = protocol_receive(ends[from].fd, &m, &fd);
+        if (r == 0 && from == 1)
+            give_away(&m);
+        if (r == 0)
+            r = protocol_send(ends[!from].fd, &m, fd);
+        if (fd >= 0)
+            close(fd);
+    }
+    close(ends[1].fd);
+}
+
+static void places_given_away(void) {
+    shmc *segment = NULL;
+    struct shmc_section_info info;
+    if (!on_memfd()) {
+        printf("only on memfd: memory comes from the manager there\n");
+        exit(SKIPPED);
+    }
+    edit_table("INSERT INTO section(name, owner, size) VALUES('passing', 'passer', 64)");
+    snprintf(directory, sizeof directory, "rude.XXXXXX");
+    CHECK(mkdtemp(directory) != NULL);
+    behave = relay;
+    struct child child = start_child(serve);
+    CHECK_IS(hear(child.from), 'l');
+    struct shmc_options options = {
+        .size = sizeof options, .runtime_dir = directory, .timeout_ms = PATIENCE_MS};
+    CHECK_IS(shmc_attach(&segment, &options), 0);
+    shmc_section *section = open_section(segment, "passing");
+    CHECK_IS(shmc_section_info(section, &info), 0);
+    CHECK_IS(info.size, 1000000);
+    shmc_close(section);
+    shmc_detach(segment);
+    CHECK(WIFSIGNALED(end_child(&child, SIGKILL)));
+    edit_table("DELETE FROM section WHERE name = 'passing'");
+}
+
 CASES_MAIN({"greetings", greetings}, {"silence", silence}, {"claims", claims}, {"replies", replies},
-           {"foreign_segments_are_refused", foreign_segments_are_refused})
+           {"foreign_segments_are_refused", foreign_segments_are_refused},
+           {"places_given_away", places_given_away})
