@@ -4,6 +4,7 @@
  */
 #include "editor.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <jansson.h>
 #include <poll.h>
@@ -11,6 +12,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 unsigned editor_choose(struct editor *editor, unsigned n) {
     return (unsigned)(random_next(&editor->random) >> 16) % n;
@@ -260,18 +262,49 @@ void edit_by_itself(struct editor *editor, bool by_itself) {
 
 /* ---- beginning and end */
 
+/* Objects of memory that the manager has: under memfd one for each arena. */
+static unsigned count_objects(struct editor *editor) {
+    json_t *answer = ask(editor, "status");
+    const json_t *manager = json_object_get(answer, "manager");
+    char path[64], link[64];
+    snprintf(path, sizeof path, "/proc/%d/fd",
+             (int)json_integer_value(json_object_get(manager, "pid")));
+    json_decref(answer);
+    DIR *fds = opendir(path);
+    const struct dirent *entry;
+    unsigned n = 0;
+    while (fds != NULL && (entry = readdir(fds)) != NULL)
+        n += readlinkat(dirfd(fds), entry->d_name, link, sizeof link) > 7 &&
+             memcmp(link, "/memfd:", 7) == 0;
+    if (fds == NULL)
+        violate(OTHER, "%s: %s", path, strerror(errno));
+    else
+        closedir(fds);
+    return n;
+}
+
+static struct space space_of(struct editor *editor) {
+    struct shmc_segment_info info = {.arena_bytes = UINT64_MAX};
+    if (shmc_segment(editor->segment, &info) < 0)
+        violate(OTHER, "segment: %s", shmc_last_error(editor->segment));
+    return (struct space){.bytes = info.arena_bytes, .objects = count_objects(editor)};
+}
+
+static bool more(struct space a, struct space b) {
+    return a.bytes > b.bytes || a.objects > b.objects;
+}
+
 /* Space is given back a generation after it was left: what is left of no sections, `rounds` later,
  * or as soon as it is no more than `enough`. */
-static uint64_t space_left(struct editor *editor, unsigned rounds, uint64_t enough) {
-    struct shmc_segment_info info = {.arena_bytes = UINT64_MAX};
-    for (unsigned i = 0; i < rounds && info.arena_bytes > enough; i++) {
+static struct space space_left(struct editor *editor, unsigned rounds, struct space enough) {
+    struct space left = {.bytes = UINT64_MAX};
+    for (unsigned i = 0; i < rounds && more(left, enough); i++) {
         edit(editor, APPLIED, false,
              "INSERT INTO section(id, name, owner, size) VALUES(1, 's000', 'w0', 64)");
         edit(editor, APPLIED, false, "DELETE FROM section");
-        if (shmc_segment(editor->segment, &info) < 0)
-            violate(OTHER, "segment: %s", shmc_last_error(editor->segment));
+        left = space_of(editor);
     }
-    return info.arena_bytes;
+    return left;
 }
 
 void editor_open(struct editor *editor, const char *table) {
@@ -283,7 +316,7 @@ void editor_open(struct editor *editor, const char *table) {
                      "CREATE TEMP TABLE before_worker AS SELECT * FROM worker;"
                      "CREATE TEMP TABLE before_segment AS SELECT * FROM segment;");
     edit_by_itself(editor, false);
-    editor->space = space_left(editor, 3, 0);
+    editor->space = space_left(editor, 3, (struct space){0});
     edit(
         editor, APPLIED, false,
         "INSERT INTO section(id, name, owner, size, count)"
@@ -296,10 +329,12 @@ void editor_open(struct editor *editor, const char *table) {
 
 void editor_empty(struct editor *editor) {
     edit(editor, APPLIED, false, "DELETE FROM section");
-    const uint64_t left = space_left(editor, 20, editor->space);
-    if (left > editor->space)
-        violate(LEAK, "%llu bytes of arenas are left of no sections, and were %llu at first",
-                (unsigned long long)left, (unsigned long long)editor->space);
+    const struct space left = space_left(editor, 20, editor->space);
+    if (more(left, editor->space))
+        violate(LEAK,
+                "%llu bytes of arenas and %u objects are left of no sections, at first %llu and %u",
+                (unsigned long long)left.bytes, left.objects,
+                (unsigned long long)editor->space.bytes, editor->space.objects);
 }
 
 void editor_close(struct editor *editor) {

@@ -26,8 +26,11 @@ struct editor {
     unsigned long long pending, untried;  /* of these */
     bool exists[SECTIONS_MAX];
     uint64_t offsets[SECTIONS_MAX], incarnations[SECTIONS_MAX];
-    uint64_t space;  /* of no sections */
-    char last[1024]; /* edit */
+    struct space {
+        uint64_t bytes;   /* in arenas */
+        unsigned objects; /* of memory, that the manager holds */
+    } space;              /* of no sections */
+    char last[1024];      /* edit */
 };
 
 /* What an edit has to come to. */
