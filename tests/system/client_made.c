@@ -5,8 +5,7 @@
  */
 #include "cases.h"
 
-#include <stdbool.h>
-#include <stdio.h>
+#include <pthread.h>
 
 #define KIB 1024
 
@@ -26,6 +25,12 @@ static int create(shmc *segment, const char *name, uint64_t bytes, unsigned flag
 
 static int create_with(const char *name, struct shmc_create_options options) {
     return shmc_create(maker, name, &options);
+}
+
+static void publish_once(shmc *segment, const char *name, const char *text) {
+    shmc_section *section = open_section(segment, name);
+    CHECK_IS(shmc_publish(section, text, strlen(text)), 0);
+    shmc_close(section);
 }
 
 static void set_up(void) {
@@ -269,8 +274,8 @@ static void hold(int from, int to) {
     shmc *segment = attach("maker", 0);
     CHECK_IS(create(segment, "brief", 1000, SHMC_CREATE_TRANSIENT), 0);
     CHECK_IS(create(segment, "lasting", 1000, 0), 0);
-    CHECK_IS(shmc_publish(open_section(segment, "brief"), "brief", 5), 0);
-    CHECK_IS(shmc_publish(open_section(segment, "lasting"), "kept", 4), 0);
+    publish_once(segment, "brief", "brief");
+    publish_once(segment, "lasting", "kept");
     say(to, 'h');
     hear(from);
     shmc_detach(segment);
@@ -353,6 +358,61 @@ static void one_that_is_being_published_stays(void) {
     tear_down();
 }
 
+/* Publishes until it can't any more; how often it could. */
+static void *publish_on(void *argument) {
+    shmc_section *section = argument;
+    intptr_t times = 0;
+    int r;
+    while ((r = shmc_publish(section, "value", 5)) == 0 || r == -EBUSY)
+        times += r == 0;
+    CHECK_IS(r, -EIDRM);
+    return (void *)times;
+}
+
+static void a_thread_that_publishes_is_told(void) {
+    set_up();
+    for (int i = 0; i < 20; i++) {
+        pthread_t thread;
+        void *times;
+        int r;
+        CHECK_IS(create(maker, "threads", 1000, 0), 0);
+        shmc_section *out = open_section(maker, "threads"), *in = open_section(reader, "threads");
+        CHECK_IS(pthread_create(&thread, NULL, publish_on, out), 0);
+        CHECK_IS(shmc_next(in, buffer, sizeof buffer, PATIENCE_MS, NULL), 5);
+        while ((r = shmc_drop(maker, "threads")) == -EBUSY)
+            continue; /* in the midst of a publish */
+        CHECK_IS(r, 0);
+        pthread_join(thread, &times);
+        CHECK((intptr_t)times > 0);
+        shmc_close(in);
+        shmc_close(out);
+    }
+    tear_down();
+}
+
+static void *make_and_drop(void *argument) {
+    const char *name = argument;
+    for (int i = 0; i < 30; i++) {
+        CHECK_IS(create(maker, name, 1000, i % 2 == 0 ? SHMC_CREATE_TRANSIENT : 0), 0);
+        publish_once(maker, name, name);
+        CHECK_IS(shmc_drop(maker, name), 0);
+    }
+    return NULL;
+}
+
+static void threads_make_their_own(void) {
+    static char names[3][8] = {"first", "second", "third"};
+    pthread_t threads[3];
+    set_up();
+    for (int i = 0; i < 3; i++)
+        CHECK_IS(pthread_create(&threads[i], NULL, make_and_drop, names[i]), 0);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < 3; i++)
+        CHECK_IS(find(names[i]), -ENOENT);
+    tear_down();
+}
+
 static int by_size(const void *a, const void *b) {
     const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return x < y ? -1 : x > y;
@@ -411,7 +471,7 @@ static int be_told(char **argv) {
     maker = attach("maker", 0);
     int r = create(maker, argv[1], strtoull(argv[2], NULL, 0), (unsigned)strtoul(argv[3], NULL, 0));
     if (r == 0)
-        r = shmc_publish(open_section(maker, argv[1]), "told", 4);
+        publish_once(maker, argv[1], "told");
     puts(r < 0 ? shmc_last_error(maker) : "done");
     fflush(stdout);
     if (r == 0 && getenv("SHM_TEST_HOLDS") != NULL)
@@ -431,6 +491,8 @@ int main(int argc, char **argv) {
         {"a_transient_one_goes_with_the_lease", a_transient_one_goes_with_the_lease},
         {"or_when_that_is_taken_back", or_when_that_is_taken_back},
         {"one_that_is_being_published_stays", one_that_is_being_published_stays},
+        {"a_thread_that_publishes_is_told", a_thread_that_publishes_is_told},
+        {"threads_make_their_own", threads_make_their_own},
         {"what_was_given_up_is_used_again", what_was_given_up_is_used_again},
         {"a_manager_that_hangs_is_not_waited_for", a_manager_that_hangs_is_not_waited_for},
     };

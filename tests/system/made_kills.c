@@ -365,7 +365,7 @@ static void play(pid_t *manager, uint64_t seconds, uint64_t random, unsigned kil
 }
 
 static void check_left(shmc *segment, uint64_t before) {
-    struct shmc_section_info *sections;
+    struct shmc_section_info *sections = NULL;
     size_t n = 0;
     const uint64_t now = settled_bytes(segment);
     if (now != before)
@@ -375,8 +375,7 @@ static void check_left(shmc *segment, uint64_t before) {
         VIOLATION("no list: %s", shmc_last_error(segment));
     else if (n > 0)
         VIOLATION("%zu sections are left, like %s", n, sections[0].name);
-    if (n > 0)
-        free(sections);
+    free(sections);
 }
 
 static int report(const unsigned kills[2]) {
