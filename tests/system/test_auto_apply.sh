@@ -71,8 +71,8 @@ open_editor() {
     exec {type}>"$work/editor"
 }
 editor_does() { # SQL
-    echo "$1; SELECT 'done';" >&"$type"
-    await 30 grep -q done "$work/editor.out"
+    echo "$1; SELECT 'typed';" >&"$type"
+    await 30 grep -q typed "$work/editor.out"
 }
 close_editor() { # somebody else may have the other end of the pipe, too
     echo .quit >&"$type"
@@ -186,9 +186,6 @@ ok "with auto_apply = 0 an edit waits for reload" by_hand
 # ---- an edit that killed the manager
 
 # Killed where it begins to write the edit down.
-deadly() { # COMMAND...: a manager under strace
-    "$@" -o /dev/null -e trace=fdatasync,fsync -e inject=fdatasync,fsync:signal=KILL:when=1
-}
 kill_with() { # SQL: it is the running manager's end
     strace -p "$manager" -o "$work/strace" -e trace=fdatasync,fsync \
         -e inject=fdatasync,fsync:signal=KILL:when=1 2>"$work/strace.log" &
@@ -212,22 +209,26 @@ tried_on_request() {
     says 0 'is not tried again' shmtool status &&
         says 0 'stale_ms 0 -> 77' shmtool reload && outcome applied applied
 }
-# A kill at start may be anybody's.
+# A kill at start may be anybody's: here, once it is noted what is applied.
 tried_at_start() {
-    local try
+    local close note=$SHMC_RUNTIME_DIR/${SHMC_KEY#0x}.attempt
     end_manager TERM
     sql "DELETE FROM section WHERE name IN ('deadly', 'harmless')"
-    for try in 1 2 3; do
-        says 137 . strace -o "$work/strace" -e trace=fdatasync,fsync -P "$work/state/state.db" \
-            -e inject=fdatasync,fsync:signal=KILL:when="$1" "$build/daemon/shm-manager" --key "$SHMC_KEY" \
-            --state-dir "$work/state" --runtime-dir "$SHMC_RUNTIME_DIR" || return 1
+    for close in 1 3 3; do # before it is written it is read twice, if it is there
+        says 137 . daemon_under strace -o "$work/strace" -P "$note" -e trace=close \
+            -e inject=close:signal=KILL:when=$close || return 1
     done
     start_manager
     outcome rejected 'is not tried again' && there deadly && says 0 'remove' shmtool reload
 }
+daemon_under() { # COMMAND...
+    timeout -k 1 60 "$@" "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
+        --runtime-dir "$SHMC_RUNTIME_DIR"
+}
 if strace -o /dev/null true 2>/dev/null; then
     ok "an edit that killed the manager is not tried again" not_tried_again
     ok "but when somebody asks for it" tried_on_request
+    ok "one that does so at start is tried three times" tried_at_start
 fi
 
 # ---- what becomes of the file
