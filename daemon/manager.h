@@ -148,10 +148,11 @@ void dismiss(struct manager *manager, const char *who);
 char *status_reply(struct manager *manager);
 char *plan_reply(const struct plan *plan, int result);
 char *history_reply(struct manager *manager, unsigned limit, bool changes);
-/* The one that runs: the last good one; or the one that did, `when` (state_db.h).  *result: as
- * shmc_manager() gives it. */
-char *table_reply(struct manager *manager, const char *when, int *result);
 char *plain_reply(int result, const char *error);
+
+/* The table that runs: the last good one; or the one that ran, `when` (state_db.h, errors too). */
+int table_reply(struct manager *manager, const char *when, char **ret, char *error,
+                size_t error_bytes);
 
 /* And in one line. */
 void status_line(const struct manager *manager, char *line, size_t bytes);

@@ -103,9 +103,12 @@ static void history(struct client *c, const char *argument) {
 }
 
 static void table(struct client *c, const char *when) {
-    int r;
-    char *reply = table_reply(c->manager, when, &r);
-    server_reply(c, reply, r);
+    char *reply, error[PROTOCOL_TEXT_BYTES];
+    int r = table_reply(c->manager, when, &reply, error, sizeof error);
+    if (r < 0)
+        server_refuse(c, r, 0, error);
+    else
+        server_reply(c, reply, 0);
 }
 
 static void answer(struct client *c, const char *text) {

@@ -141,20 +141,19 @@ char *history_reply(struct manager *m, unsigned limit, bool changes) {
     return text_of(history);
 }
 
-char *table_reply(struct manager *m, const char *when, int *result) {
-    char error[512];
+int table_reply(struct manager *m, const char *when, char **ret, char *error, size_t error_bytes) {
     json_t *table;
-    *result = 0;
     if (*when != '\0') {
-        *result = state_db_table_at(m->state, when, &table, error, sizeof error);
-        if (*result < 0)
-            return plain_reply(*result, error);
+        int r = state_db_table_at(m->state, when, &table, error, error_bytes);
+        if (r < 0)
+            return r;
     } else {
         table = table_json(&m->table);
         json_object_set_new(table, "generation", json_integer((json_int_t)m->layout.generation));
     }
     json_object_set_new(table, "ok", json_true());
-    return text_of(table);
+    *ret = text_of(table);
+    return 0;
 }
 
 char *plain_reply(int result, const char *error) {

@@ -377,9 +377,10 @@ int shmc_fd(shmc_section *section);
 
 /* Asks the manager; needs no attachment.  `request` is one of
  *     "status"        the manager, its table, clients and workers
- *     "table"         the table that runs: the last good one
+ *     "table [WHEN]"  the table that runs: the last good one; or the one that ran in a generation
+ *                     ("41") or behind an edit of the history ("edit:17")
  *     "plan"          what the table as it stands would change
- *     "history [N]"   the last N edits (20)
+ *     "history [N]"   the last N edits (20); with " --diff" behind N also the rows they changed
  *     "reload"        apply the table now            (root, the manager's user, group shm-admin)
  *     "destroy"       remove the segment and stop    (the same)
  * Returns 0 or the outcome's negative errno; *reply, when not NULL, gets a JSON object that the

@@ -46,11 +46,21 @@ static void unknown_requests(void) {
 }
 
 static void history_of_any_length(void) {
-    static const char *const requests[] = {"history 0",    "history -1",
-                                           "history 1001", "history 99999999999999999999",
-                                           "history 1;2",  "history x"};
+    static const char *const requests[] = {
+        "history 0",   "history -1", "history 1001",   "history 99999999999999999999",
+        "history 1;2", "history x",  "history --diff", "history 1 --diff 2"};
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
         request_refused(requests[i], -EINVAL, "from 1 to 1000");
+}
+
+static void table_of_any_time(void) {
+    static const char *const requests[] = {
+        "table -1",  "table edit:", "table edit:-1",     "table 99999999999999999999",
+        "table 1;2", "table %n%n",  "table edit:1 OR 1", "table EDIT:1"};
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++)
+        request_refused(requests[i], -EINVAL, "is neither a generation, as 41, nor an edit");
+    request_refused("table 999999999999999999", -ENOENT, "is not kept");
+    request_refused("table edit:999999999999999999", -ENOENT, "the history has no edit");
 }
 
 const struct attack request_attacks[] = {
@@ -62,4 +72,5 @@ const struct attack request_attacks[] = {
     {"request_as_outsider", OUTSIDER, DENIED, manage_uninvited},
     {"request_unknown", READER, DENIED, unknown_requests},
     {"request_endless_history", READER, DENIED, history_of_any_length},
+    {"request_any_table", READER, DENIED, table_of_any_time},
     {0}};

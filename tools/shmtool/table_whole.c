@@ -86,10 +86,8 @@ int table_then(const struct tool *tool, const char *when, struct table *ret, jso
     int code = TOOL_OK, r = ask_quietly(tool, request, &reply, error, sizeof error);
     if (r == -ENOTCONN)
         code = read_then(tool, when, &reply);
-    else if (r < 0 && reply)
-        code = fail(tool, TOOL_NO, "%s", field_text(reply, NULL, "error"));
     else if (r < 0)
-        code = fail(tool, TOOL_ABSENT, "%s", error);
+        code = fail(tool, r == -ENOENT || r == -EINVAL ? TOOL_NO : TOOL_ABSENT, "%s", error);
     else if (!json_object_get(reply, "edit")) /* an earlier one answers with what runs */
         code = fail(tool, TOOL_NO, "the manager is of a version that keeps no earlier table");
     if (code == TOOL_OK)
