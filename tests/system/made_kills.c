@@ -48,14 +48,7 @@ static struct managing managing;
 #define VIOLATION(...) failures_note(&board->failures, __VA_ARGS__)
 
 static shmc *attach(const char *worker) {
-    char run[256];
-    snprintf(run, sizeof run, "%s/run", managing.directory);
-    return failures_attach(&board->failures,
-                           (struct shmc_options){.size = sizeof(struct shmc_options),
-                                                 .worker = worker,
-                                                 .key = managing.key,
-                                                 .runtime_dir = run,
-                                                 .timeout_ms = PATIENCE_MS});
+    return managing_attach(&managing, &board->failures, worker, PATIENCE_MS);
 }
 
 static void name_worker(char name[16], unsigned worker) {

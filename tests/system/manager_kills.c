@@ -40,14 +40,7 @@ static void fail(const char *what, int result, const char *text) {
 }
 
 static shmc *attach(const char *worker) {
-    char run[256];
-    snprintf(run, sizeof run, "%s/run", managing.directory);
-    return failures_attach(&board->failures,
-                           (struct shmc_options){.size = sizeof(struct shmc_options),
-                                                 .worker = worker,
-                                                 .key = managing.key,
-                                                 .runtime_dir = run,
-                                                 .timeout_ms = PATIENCE_MS});
+    return managing_attach(&managing, &board->failures, worker, PATIENCE_MS);
 }
 
 static void fill(uint64_t *words, uint64_t version) {

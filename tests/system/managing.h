@@ -5,6 +5,7 @@
 #ifndef SHM_TESTS_MANAGING_H
 #define SHM_TESTS_MANAGING_H
 
+#include "failures.h"
 #include "play.h"
 
 #include <poll.h>
@@ -35,6 +36,18 @@ static inline pid_t managing_start(const struct managing *managing) {
         _exit(127);
     }
     return child;
+}
+
+/* Attaches to its segment, or counts a failure and returns NULL. */
+static inline shmc *managing_attach(const struct managing *managing, struct failures *failures,
+                                    const char *worker, int patience_ms) {
+    char run[256];
+    snprintf(run, sizeof run, "%s/run", managing->directory);
+    return failures_attach(failures, (struct shmc_options){.size = sizeof(struct shmc_options),
+                                                           .worker = worker,
+                                                           .key = managing->key,
+                                                           .runtime_dir = run,
+                                                           .timeout_ms = patience_ms});
 }
 
 /* Asks until that very manager answers; how long it took, in ns; 0: it never did. */

@@ -47,4 +47,17 @@ static inline void with_sql(const char *sql) {
     sqlite3_close(other);
 }
 
+/* Counted in the file, past the module. */
+static inline int64_t count(const char *sql) {
+    sqlite3 *other = NULL;
+    sqlite3_stmt *s = NULL;
+    ck_assert_int_eq(sqlite3_open_v2(path, &other, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_prepare_v2(other, sql, -1, &s, NULL), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_step(s), SQLITE_ROW);
+    int64_t n = sqlite3_column_int64(s, 0);
+    sqlite3_finalize(s);
+    sqlite3_close(other);
+    return n;
+}
+
 #endif

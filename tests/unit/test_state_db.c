@@ -234,19 +234,6 @@ START_TEST(an_intent_that_was_left_is_overtaken) {
 }
 END_TEST
 
-/* Counted in the file, past the module. */
-static int64_t count(const char *sql) {
-    sqlite3 *other = NULL;
-    sqlite3_stmt *s = NULL;
-    ck_assert_int_eq(sqlite3_open_v2(path, &other, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_prepare_v2(other, sql, -1, &s, NULL), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_step(s), SQLITE_ROW);
-    int64_t n = sqlite3_column_int64(s, 0);
-    sqlite3_finalize(s);
-    sqlite3_close(other);
-    return n;
-}
-
 START_TEST(an_edit_costs_what_it_changes) {
     char name[SHM_NAME_BYTES];
     begin("cost.db");
