@@ -76,10 +76,10 @@ ok "nor one that there isn't" says 1 "there is no section 'nothing' \(shmtool li
 end_child "$holder"
 
 # ---- a manager that comes later
-SHM_TEST_HOLDS=1 "$made" brief 1000 2 >"$work/held" &
+SHM_TEST_HOLDS=1 "$made" brief 1000 2 >"$work/brief" &
 holder=$!
 children+=("$holder")
-await 30 grep -q '^done$' "$work/held"
+await 30 grep -q '^done$' "$work/brief"
 for signal in TERM KILL; do
     end_manager $signal
     start_manager
