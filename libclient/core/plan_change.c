@@ -314,19 +314,17 @@ int plan_change_section(struct planner *planner, uint32_t slot, const struct tab
     return 0;
 }
 
-/* Its holder has stopped writing it, and said so. */
+/* Somebody lingers, as the facts say; but the section's holder has stopped writing it. */
 static bool given_up(const struct planner *planner, uint32_t slot) {
-    const struct plan_facts *facts = planner->facts;
-    return facts != NULL && facts->given_up != NULL && facts->given_up[slot];
+    const bool *given_up = planner->facts->given_up;
+    return given_up != NULL && given_up[slot];
 }
 
-/* Nobody has the lease that it was to last as long as; who had it may linger. */
+/* He lingers, but hasn't the lease any more that it was to last as long as. */
 static bool lapsed(const struct planner *planner, const struct shm_section *section) {
-    const struct plan_facts *facts = planner->facts;
+    const bool *held = planner->facts->worker_held;
     return (section->flags & SHM_SECTION_TRANSIENT) != 0 &&
-           (facts == NULL || facts->worker_held == NULL ||
-            section->owner_index >= planner->running->workers_used ||
-            !facts->worker_held[section->owner_index]);
+           (held == NULL || !held[section->owner_index]);
 }
 
 int plan_remove_section(struct planner *planner, uint32_t slot) {

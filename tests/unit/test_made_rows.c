@@ -160,6 +160,9 @@ START_TEST(a_transient_one_goes_when_nobody_holds_it) {
     struct plan plan;
     ck_assert_int_lt(plan_make(&plan, &running, &table, &facts), 0);
     plan_clear(&plan);
+    facts.worker_held = NULL;
+    ck_assert_int_eq(plan_make(&plan, &running, &table, &facts), 0);
+    plan_clear(&plan);
     facts.worker_held = free_again; /* but who held it may write there still */
     apply_with(&facts, "remove a: at 82880, 512 bytes, taken from worker 'x'");
     ck_assert_uint_eq(running.sections[slot].state, SHM_PLACE_QUARANTINED);
