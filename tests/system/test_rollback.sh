@@ -199,6 +199,10 @@ shmtool table dump -G "$first" >"$work/then.sql"
 expect 'nor to load the rows' 0 '^add +cam ' shmtool table load --reload "$work/then.sql"
 expect 'and cam has no value of another' 1 'nothing' shmtool get cam
 
+expect 'a table that there is not' 3 'there is no section table: shmtool table init makes one' \
+    shmtool rollback --yes "$first" --table "$work/none.db"
+ok 'is not made' test ! -e "$work/none.db"
+
 # ---- without a manager
 edit "UPDATE section SET size = 300 WHERE name = 'lamp'"
 end_manager KILL

@@ -197,12 +197,11 @@ static void expect_walked(const struct walked *walked, bool last_of_its_generati
         expect_table(generation, json_incref(walked->table));
 }
 
-START_TEST(each_table_of_a_random_walk_can_be_had_again) {
-    const char *given = getenv("SHM_SEED");
+static void walk(unsigned seed) {
     char error_text[512];
     struct walked walked[WALK];
-    random_state = given != NULL ? (unsigned)strtoul(given, NULL, 0) : (unsigned)time(NULL);
-    printf("seed %u\n", random_state);
+    random_state = seed;
+    printf("seed %u\n", seed);
     begin("walk.db");
     edit();
     for (unsigned i = 0; i < WALK; i++) {
@@ -218,7 +217,17 @@ START_TEST(each_table_of_a_random_walk_can_be_had_again) {
                       i + 1 == WALK || walked[i + 1].generation != walked[i].generation);
     for (unsigned i = 0; i < WALK; i++)
         json_decref(walked[i].table);
+    unlink(path);
     end();
+}
+
+START_TEST(each_table_of_a_random_walk_can_be_had_again) {
+    const char *given = getenv("SHM_SEED");
+    const unsigned walks = getenv("SHM_SOAK") == NULL ? 1 : 10;
+    const unsigned seed = given != NULL ? (unsigned)strtoul(given, NULL, 0) : (unsigned)time(NULL);
+    for (unsigned i = 0; i < walks; i++)
+        walk(seed + i);
+    printf("figure: past.tables %u tables\n", walks * WALK);
 }
 END_TEST
 

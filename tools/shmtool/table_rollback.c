@@ -4,6 +4,7 @@
  */
 #include "whole.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -42,15 +43,17 @@ static int put_back(const struct tool *tool, const char *path, const struct tabl
 static int show_and_put_back(const struct tool *tool, const char *path, struct table *then) {
     char error[512];
     struct table before = {0};
-    bool readable = table_look(path, &before, error, sizeof error) == 0;
-    if (!readable)
+    const int r = table_look(path, &before, error, sizeof error);
+    if (r < 0 && r != -EINVAL) /* no rows at all */
+        return fail(tool, r == -ENOENT ? TOOL_ABSENT : TOOL_NO, "%s", error);
+    if (r < 0)
         note(tool, "%s: all rows are replaced, which no manager takes as they are: %s", path,
              error);
     else if (!tool->json)
         table_compare(&before, then, true);
     int code = table_show_plan(tool, then);
     if (code == TOOL_OK)
-        code = put_back(tool, path, readable ? &before : NULL, then);
+        code = put_back(tool, path, r == 0 ? &before : NULL, then);
     table_clear(&before);
     return code;
 }
