@@ -61,6 +61,11 @@ ok "and then makes no more" says 1 "has used 16384 of the 4096" "$made" more 1 0
 sqlite3 "$table" "UPDATE worker SET may_create = 1048576 WHERE name = 'maker'"
 ok "before it may again" says 0 'in force' shmtool reload
 
+ok "a segment of another size has them as well" says 0 'in force' \
+    edit "UPDATE segment SET size = 100663296"
+ok "with their values" says 0 '^told$' shmtool get made
+ok "and gets others" says 0 '^done$' "$made" made 1000 0
+
 # ---- an administrator
 SHM_TEST_HOLDS=1 "$made" held 1000 2 >"$work/held" &
 holder=$!
