@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * state.db: opening it, its edits and their history.  Only one process writes it, so it has no
+ * state.db: opening it, its edits.  Only one process writes it, so it has no
  * write-ahead log: at rest it is one file.
  */
 #include "state_db.h"
@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -467,42 +466,4 @@ int state_db_remember_all(struct state_db *db, const struct state_number *number
     for (size_t i = 0; r == 0 && i < n; i++)
         r = state_db_remember(db, numbers[i].name, numbers[i].value);
     return state_finish(db, r);
-}
-
-/* ---- history */
-
-static json_t *edit_json(sqlite3_stmt *s) {
-    char text[32];
-    int64_t ns = sqlite3_column_int64(s, 1);
-    time_t seconds = (time_t)(ns / 1000000000);
-    struct tm tm;
-    gmtime_r(&seconds, &tm);
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    bool placed = sqlite3_column_type(s, 4) != SQLITE_NULL;
-    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:o, s:s?}", "edit",
-                     (json_int_t)sqlite3_column_int64(s, 0), "time", text, "who",
-                     sqlite3_column_text(s, 2), "what", sqlite3_column_text(s, 3), "outcome",
-                     sqlite3_column_text(s, 6), "generation",
-                     placed ? json_integer(sqlite3_column_int64(s, 4)) : json_null(), "error",
-                     sqlite3_column_text(s, 5));
-}
-
-int state_db_history(struct state_db *db, unsigned limit, struct json_t **ret) {
-    sqlite3_stmt *s = state_prepare(db,
-                                    "SELECT edit, time_ns, who, what, generation, error, outcome "
-                                    "FROM edit ORDER BY edit DESC LIMIT ?",
-                                    "i", (int64_t)limit);
-    json_t *edits = json_array();
-    int step = SQLITE_DONE;
-    while (s != NULL && (step = sqlite3_step(s)) == SQLITE_ROW)
-        json_array_append_new(edits, edit_json(s));
-    int r = s == NULL || step != SQLITE_DONE ? state_error(db) : 0;
-    sqlite3_finalize(s);
-    json_t *history = r < 0 ? NULL : json_pack("{s:O}", "edits", edits);
-    json_decref(edits);
-    if (r == 0 && history == NULL)
-        r = -ENOMEM;
-    if (r == 0)
-        *ret = history;
-    return r;
 }

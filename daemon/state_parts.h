@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the files of state.db share: its edits (state_db.c), the items that an edit changes
+ * What the files of state.db share: its edits (state_db.c, state_history.c), the items that an edit changes
  * (state_stage.c, state_items.c), what these say as far as that is known without reading them
  * (state_known.c), what they were before (state_past.c), and the checkpoint (state_checkpoint.c).
  */
