@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the files of state.db share: its edits (state_db.c, state_history.c), the items that an edit changes
- * (state_stage.c, state_items.c), what these say as far as that is known without reading them
- * (state_known.c), what they were before (state_past.c), and the checkpoint (state_checkpoint.c).
+ * What the files of state.db share: its edits (state_db.c, state_history.c), the items that an edit
+ * changes (state_stage.c, state_items.c), what these say as far as that is known without reading
+ * them (state_known.c), what they were before (state_past.c), and the checkpoint
+ * (state_checkpoint.c).
  */
 #ifndef SHM_DAEMON_STATE_PARTS_H
 #define SHM_DAEMON_STATE_PARTS_H
