@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * state.db: opening it, and its edits.  Only one process writes it, so it has no write-ahead log: at
- * rest it is one file.
+ * state.db: opening it, and its edits.  Only one process writes it, so it has no write-ahead log:
+ * at rest it is one file.
  */
 #include "state_db.h"
 #include "core/futex.h"
