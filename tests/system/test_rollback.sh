@@ -91,6 +91,7 @@ refused() { ! on_terminal "$@"; }
 ok 'a no leaves all as it is' unchanged refused 'apply it?' $'n\n' shmtool rollback "$first"
 ok 'it had shown the rows' grep -q "+ INSERT INTO section.*'cam', 'driver', 1000" "$work/screen"
 ok 'and the plan' grep -q 'cam .*size 500 -> 1000' "$work/screen"
+rm "$work/screen"
 stdbuf -o0 "$build/tests/system/on_terminal" EDITED $'y\n' \
     sh -c "tty >'$work/tty'; exec shmtool rollback $first" >"$work/screen" &
 asking=$!
