@@ -6,9 +6,9 @@
 #include "hostile.h"
 
 #define QUOTA    65536u
-#define LOOP_NS  UINT64_C(3000000000)
-#define LOOPS    100000 /* with SHM_SOAK */
-#define CPU_MOST 60     /* per cent of the manager's time, of which a user's requests get a fifth */
+#define LOOP_S   3
+#define SOAK_S   30
+#define CPU_MOST 60 /* per cent of the manager's time, of which a user's requests get a fifth */
 
 static shmc *segment; /* mallory's, or a reader's */
 static uint32_t attachment;
@@ -213,12 +213,12 @@ static uint64_t manager_cpu_ns(void) {
 }
 
 static void without_end(void) {
-    const int loops = getenv("SHM_SOAK") != NULL ? LOOPS : INT32_MAX;
     be("mallory");
     const uint64_t start_ns = now_ns(), cpu_ns = manager_cpu_ns();
-    uint64_t end_ns = start_ns + LOOP_NS;
+    const unsigned seconds = getenv("SHM_SOAK") != NULL ? SOAK_S : LOOP_S;
+    const uint64_t end_ns = start_ns + seconds * UINT64_C(1000000000);
     int n = 0;
-    for (; n < loops && (loops == LOOPS || now_ns() < end_ns); n++) {
+    for (; now_ns() < end_ns; n++) {
         CHECK_IS(create(wish("again", 4096)), 0);
         if (n % 50 == 0)
             victim_goes_on();
