@@ -110,7 +110,9 @@ static void write_some(struct snapshot *snapshot, struct input *input) {
     struct snapshot_writer writer;
     void *data;
     size_t room;
-    if (snapshot_take_over(&writer, snapshot, 2) < 0)
+    uint64_t version;
+    if (snapshot_take_over(&writer, snapshot, 2) < 0 &&
+        (!snapshot_mend(snapshot, &version) || snapshot_take_over(&writer, snapshot, 2) < 0))
         return;
     for (int i = 0; i < 6; i++) {
         size_t bytes = take_below(input, STRIDE);
