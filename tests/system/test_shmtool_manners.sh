@@ -122,7 +122,7 @@ EOS
     EDITOR=$work/slow-editor expect "somebody else's change meanwhile" 1 'changed by somebody else' \
         shmtool table edit --yes
     expect "is not lost" 0 '^stale_ms +30000' shmtool table show temps
-    sql "UPDATE section SET stale_ms = 60000 WHERE name = 'temps'"
+    sql "UPDATE section SET stale_ms = 600000 WHERE name = 'temps'"
     shmtool reload >/dev/null
 }
 
