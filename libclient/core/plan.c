@@ -307,8 +307,10 @@ static int look_behind_wait(struct plan *waits, const struct layout *running,
     if (waits->waits > 1)
         snprintf(waits->error + n, sizeof waits->error - n, "; %zu more wait likewise",
                  waits->waits - 1);
-    struct plan_facts forced = facts == NULL ? (struct plan_facts){0} : *facts;
+    struct plan_facts forced = {0};
     struct plan refused;
+    if (facts != NULL)
+        forced = *facts;
     forced.force = true;
     int r = make(&refused, running, wanted, &forced);
     if (r != -EINVAL) {

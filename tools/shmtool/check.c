@@ -132,19 +132,19 @@ static void judge_manager(struct check *check) {
     char error[512];
     json_t *reply;
     int r = ask_quietly(check->tool, "status", &reply, error, sizeof error);
+    const char *outcome = field_text(reply, "table", "outcome");
     if (r < 0) {
         count(check, MANAGER, "", "");
         snprintf(check->manager, sizeof check->manager, "%s", error);
         plain(check->manager);
-    } else if (strcmp(field_text(reply, "table", "outcome"), "pending") == 0) {
+    } else if (strcmp(outcome, "pending") == 0 ||
+               (strcmp(outcome, "applied") == 0 && field_true(reply, "table", "differs"))) {
         count(check, EDITED, "", "");
-    } else if (strcmp(field_text(reply, "table", "outcome"), "applied") != 0) {
+    } else if (strcmp(outcome, "applied") != 0) {
         count(check, TABLE, "", "");
-        snprintf(check->table, sizeof check->table, "table %s: %s",
-                 field_text(reply, "table", "outcome"), field_text(reply, "table", "error"));
+        snprintf(check->table, sizeof check->table, "table %s: %s", outcome,
+                 field_text(reply, "table", "error"));
         plain(check->table);
-    } else if (field_true(reply, "table", "differs")) {
-        count(check, EDITED, "", "");
     }
     json_decref(reply);
 }
