@@ -220,6 +220,7 @@ moved_table() {
     local editor=$!
     children+=("$editor")
     exec 9>"$work/hold"
+    echo '.timeout 30000' >&9 # who opens or leaves it beside us has it locked for a moment
     for i in $(seq 40); do
         echo "UPDATE section SET stale_ms = $i WHERE name = 'temps';"
         echo "INSERT INTO section(name, owner, size) VALUES('more$i', 'driver', 64);"
