@@ -347,8 +347,13 @@ bool *leases_lingering(const struct manager *m) {
 }
 
 void leases_leave(struct manager *m) {
-    for (struct lease *l; (l = m->leases.first) != NULL; forget(m, l))
+    for (struct lease *l; (l = m->leases.first) != NULL;) {
+        struct client *client = l->client;
         lease_remove(m->leases.dir_fd, l->record.attachment, l->record.attachment_epoch);
+        forget(m, l);
+        if (client != NULL) /* it was granted there, and not yet acknowledged */
+            server_drop(client);
+    }
 }
 
 void leases_relate(struct manager *m) {

@@ -190,6 +190,9 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata) {
     leases_rescan(m);
     made_look(m);
     moves_look(m);
+    if (m->turns_in > 0 && --m->turns_in == 0)
+        for (uint32_t i = 0; i < m->layout.workers_used; i++)
+            attach_turn(m, i);
     mend_heads(m, SHM_NONE);
     edits_look(m);
     handout_look(m);

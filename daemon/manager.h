@@ -42,8 +42,10 @@ struct manager {
     sd_event_source *watch;    /* segment_watched() */
     sd_event_source *arrivals; /* moves_soon() */
     struct edits *edits;
-    bool moves_stuck; /* and that was said */
-    int lock;         /* semaphore id: one manager a key */
+    bool moves_stuck;  /* and that was said */
+    unsigned turns_in; /* so many ticks: who waits for a worker gets it, if its holder in the
+                          segment before didn't come for it */
+    int lock;          /* semaphore id: one manager a key */
     struct segment segment;
     struct layout layout; /* what runs */
     struct table table;   /* what was applied */

@@ -3,10 +3,13 @@
  * A segment of another size is another segment.  It is made whole beside the one that runs, gets
  * its values, and takes its place once state.db says so: a manager that ends before that has
  * changed nothing, and behind it the next one goes on from there.  Nobody writes meanwhile, as no
- * lease is held and none is granted; who reads is told by the old header where to go.
+ * lease is held and none is granted; or, by force, who does finds out as who reads does, by the old
+ * header.
  */
+#include "core/barrier.h"
 #include "core/futex.h"
 #include "core/process.h"
+#include "core/shared.h"
 #include "journal.h"
 #include "leases_parts.h"
 #include "manager.h"
@@ -26,6 +29,15 @@ static uint32_t record_before(const struct manager *m, uint32_t index, const cha
                : layout_worker(&m->layout, name);
 }
 
+/* By force: its holder claims the worker again. */
+static void end_lease(struct shm_worker *worker) {
+    worker->word = lease_word(lease_word_epoch(worker->word), SHM_LEASE_FREE);
+    worker->previous_pid = worker->pid;
+    worker->ended_real_ns = clock_real_ns();
+    worker->end_reason = SHM_END_REVOKED;
+    worker->end_detail = 0;
+}
+
 /* Epochs go on, and so does what is known of who was last. */
 static void bring_records(const struct manager *m, struct segment *fresh,
                           const struct layout *next) {
@@ -33,7 +45,9 @@ static void bring_records(const struct manager *m, struct segment *fresh,
         const uint32_t before = record_before(m, i, next->workers[i]);
         if (before == SHM_NONE)
             continue;
-        const struct shm_worker worker = image_get_worker(&m->segment.image, before);
+        struct shm_worker worker = image_get_worker(&m->segment.image, before);
+        if (lease_word_state(worker.word) != SHM_LEASE_FREE)
+            end_lease(&worker);
         image_worker(&fresh->image, i, &worker);
     }
     for (uint32_t i = 1; i < next->attachments_capacity && i < m->segment.image.attachments_used;
@@ -54,6 +68,11 @@ static void bring_records(const struct manager *m, struct segment *fresh,
 static int fill(struct manager *m, const struct edit *edit, struct segment *fresh,
                 struct layout *ret, int64_t *number, char *error, size_t bytes) {
     image_replaced(&m->segment.image, image_header(&fresh->image)->segment_id);
+    /* Behind this, who publishes in spite of it either is copied, or sees that he came too late: it
+     * pairs with came_late() in the library; and with a reader, who counts what he read only if
+     * that state wasn't there behind it. */
+    if (!barrier_everywhere())
+        shared_fence_full();
     int r = segment_bring(&m->segment, fresh, &m->layout, edit->next, error, bytes);
     if (r < 0)
         return r;
@@ -98,6 +117,7 @@ static void go(struct manager *m, const struct segment *fresh, struct layout *ne
     segment_close(&before);
     layout_clear(&layout);
     checkpoint_restart(m);
+    m->turns_in = 2;
 }
 
 /* The old one is removed, or about to be; the next manager finishes that. */

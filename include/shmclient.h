@@ -43,8 +43,9 @@
  * A segment that gets another size is replaced by a new one.  Calls go there by themselves, with
  * the same values and versions; shmc_valid() then says 0 of what was viewed before, which stays in
  * memory until the section object lends something else (shmc_view(), shmc_raw(), shmc_begin()), or
- * is closed.  While a manager that was killed meanwhile is awaited they give -ENOTCONN, after some
- * seconds, and the next call tries again.
+ * is closed.  A worker, if it was done by force while it held its lease, is the same worker there,
+ * and commits there what it had begun.  While a manager that was killed meanwhile is awaited, calls
+ * give -ENOTCONN, after some seconds, and the next call tries again.
  *
  * Time limits are in milliseconds: 0 = do not wait, -1 = for ever.  A wait that a signal interrupts
  * goes on until its deadline; a program that must leave early uses shmc_fd() and its own loop.

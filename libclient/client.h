@@ -173,9 +173,11 @@ struct shmc_section {
     struct snapshot snapshot;
     struct snapshot before; /* snapshot.before, while the section is moving */
     struct snapshot_reader reader;
-    struct writer *writer; /* NULL: nothing published yet */
-    struct writer *begun;  /* has a value of ours that is not committed */
-    bool insists;          /* the place before won't do */
+    struct writer *writer;    /* NULL: nothing published yet */
+    struct writer *begun;     /* has a value of ours that is not committed */
+    const void *begun_at;     /* it stands here */
+    struct mapping *begun_in; /* the caller has that address; NULL: none */
+    bool insists;             /* the place before won't do */
 
     bool returned;              /* a value, ever */
     struct snapshot_value last; /* that was returned, in this incarnation */
@@ -290,8 +292,8 @@ void mapping_return(const shmc *segment, struct mapping *mapping);
 void mapping_take(shmc_section *section);
 
 /* The caller of a section object gets an address: that stays mapped until it gets another, or
- * closes the object. */
-void mapping_lend(shmc_section *section);
+ * closes the object.  *lent is the object's own note of that. */
+void mapping_lend(shmc_section *section, struct mapping **lent);
 
 /* The section object goes. */
 void mapping_leave(shmc_section *section);
@@ -375,9 +377,14 @@ static inline void left_pace(shmc_section *section) {
 int section_resolve(shmc_section *section);
 int section_wrong_kind(shmc_section *section, enum shmc_kind kind);
 
-/* Is the generation still the one that the section is bound by? */
+/* Is the generation still the one that the section is bound by, and the segment the one that is
+ * served?  Behind a read it counts for that: what the manager copies of a segment that is replaced,
+ * it copies behind a full barrier behind that state, so that what was read is there.  Behind a
+ * publish it tells whether that came too late to be copied, see publish_again(). */
 static inline bool section_settled(const shmc_section *section) {
-    return directory_generation(&section->mapping->directory) == section->generation;
+    const struct directory *directory = &section->mapping->directory;
+    return directory_generation(directory) == section->generation &&
+           directory_state(directory) != SHM_STATE_REPLACED;
 }
 
 /* Each call's beginning. */
@@ -387,8 +394,7 @@ static inline int section_ready(shmc_section *section, enum shmc_kind kind) {
     if (r < 0)
         return r;
     left_pace(section);
-    if (!section_settled(section) || !section->bound ||
-        directory_state(&section->mapping->directory) == SHM_STATE_REPLACED) {
+    if (!section_settled(section) || !section->bound) {
         r = section_resolve(section);
         if (r < 0)
             return r;
@@ -401,7 +407,6 @@ static inline bool section_is_ours(const shmc_section *section, enum shmc_kind k
     const shmc *segment = section->segment;
     const struct mapping *mapping = section->mapping;
     return handle_state(segment) == HANDLE_ALIVE && section_settled(section) && section->bound &&
-           directory_state(&mapping->directory) != SHM_STATE_REPLACED &&
            section->descriptor.kind == (uint32_t)kind && section->own && standing_holds(mapping);
 }
 

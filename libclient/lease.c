@@ -261,10 +261,11 @@ int standing_check(shmc *segment, const struct mapping *mapping) {
     const char *field;
     struct shm_worker record;
     if (standing->lost)
-        return error_set(segment->error, -EKEYREVOKED,
-                         "the lease of worker '%s' was taken back before the segment was replaced; "
-                         "detach and attach anew",
-                         standing->worker);
+        return error_set(
+            segment->error, -EKEYREVOKED,
+            "the lease of worker '%s' was taken back, and the segment replaced; detach "
+            "and attach anew",
+            standing->worker);
     if (directory_recheck(&mapping->directory, &field) < 0 ||
         directory_worker(&mapping->directory, standing->worker_index, &record) < 0)
         return 0;

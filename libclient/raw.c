@@ -23,7 +23,7 @@ int shmc_raw(shmc_section *section, const void **data, size_t *bytes) {
     int r = section_ready(section, SHMC_RAW);
     if (r < 0)
         return r;
-    mapping_lend(section);
+    mapping_lend(section, &section->lent);
     *data = place(section);
     *bytes = section->descriptor.size;
     return 0;
@@ -33,7 +33,7 @@ int shmc_raw_writable(shmc_section *section, void **data, size_t *bytes) {
     int r = section_ready_to_write(section, SHMC_RAW);
     if (r < 0)
         return r;
-    mapping_lend(section);
+    mapping_lend(section, &section->lent);
     *data = place(section);
     *bytes = section->descriptor.size;
     return 0;
@@ -54,11 +54,14 @@ ssize_t shmc_raw_read(shmc_section *section, size_t offset, void *buffer, size_t
 }
 
 ssize_t shmc_raw_write(shmc_section *section, size_t offset, const void *data, size_t bytes) {
-    int r = section_ready_to_write(section, SHMC_RAW);
-    if (r == 0)
-        r = check_span(section, offset, bytes);
-    if (r < 0)
-        return r;
-    shared_copy_to(place(section) + offset, data, bytes);
+    do {
+        int r = section_ready_to_write(section, SHMC_RAW);
+        if (r == 0)
+            r = check_span(section, offset, bytes);
+        if (r < 0)
+            return r;
+        shared_copy_to(place(section) + offset, data, bytes);
+        shared_fence_full(); /* it was written before the state is looked at */
+    } while (directory_replaced(&section->mapping->directory));
     return (ssize_t)bytes;
 }

@@ -233,6 +233,8 @@ int section_ready_to_write(shmc_section *section, enum shmc_kind kind) {
     if (r < 0 && !((r == -EBADMSG || r == -ENOTCONN) && section->bound &&
                    section->descriptor.kind == (uint32_t)kind))
         return r;
+    if (section->mapping->standing.lost)
+        return standing_check(segment, section->mapping);
     if (!section->own)
         return error_set(segment->error, -EACCES,
                          "section '%s' belongs to worker '%s', and this process is %s%s: attach as "

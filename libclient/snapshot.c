@@ -48,12 +48,26 @@ __attribute__((noinline, cold)) static int publish_again(shmc_section *section, 
     return r < 0 ? r : snapshot_publish(&section->writer->core, data, bytes);
 }
 
+/* Did the segment get a successor under the publish, which may have come too late to be copied?  If
+ * it did, to publish it once more there is right as well. */
+static inline bool came_late(const shmc_section *section) {
+    /* Store head, load state here pairs with store state, load head in the manager: it has the full
+     * barrier for both, unless this process can't have it so. */
+    if (section->writer->core.ordered)
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    else
+        shared_fence_full();
+    return __builtin_expect(directory_replaced(&section->mapping->directory), false);
+}
+
 int shmc_publish(shmc_section *section, const void *data, size_t bytes) {
     int r = ready_to_publish(section);
     if (r < 0)
         return r;
     r = snapshot_publish(&section->writer->core, data, bytes);
     if (r == -EMSGSIZE && !section_settled(section))
+        r = publish_again(section, data, bytes);
+    while (r == 0 && came_late(section))
         r = publish_again(section, data, bytes);
     return r == 0 ? 0 : not_published(section, r, bytes);
 }
@@ -67,7 +81,8 @@ int shmc_begin(shmc_section *section, void **data, size_t *room) {
         return not_published(section, r, 0);
     __atomic_add_fetch(&section->writer->references, 1, __ATOMIC_RELAXED);
     section->begun = section->writer;
-    mapping_lend(section);
+    section->begun_at = *data;
+    mapping_lend(section, &section->begun_in);
     return 0;
 }
 
@@ -80,6 +95,14 @@ static void drop_begun(shmc_section *section) {
     writer_release(section->segment, begun);
 }
 
+/* The segment was replaced since, and what was begun stands in the one before. */
+static int commit_elsewhere(shmc_section *section, size_t bytes) {
+    int r = shmc_publish(section, section->begun_at, bytes);
+    if (r != -EMSGSIZE)
+        drop_begun(section);
+    return r;
+}
+
 int shmc_commit(shmc_section *section, size_t bytes) {
     int r = handle_usable(section->segment);
     if (r < 0)
@@ -88,8 +111,10 @@ int shmc_commit(shmc_section *section, size_t bytes) {
         return error_set(section->segment->error, -EINVAL,
                          "section '%s': nothing was begun; call shmc_begin() first", section->name);
     r = section_ready_to_write(section, SHMC_SNAPSHOT);
-    if (r == -EBUSY)
+    if (r == -EBUSY || r == -ENOTCONN)
         return r;
+    if (r == 0 && section->begun_in != section->mapping)
+        return commit_elsewhere(section, bytes);
     if (r == 0 && section->begun != section->writer)
         r = error_set(section->segment->error, -EIDRM,
                       "section '%s' was replaced since shmc_begin(); begin again", section->name);
@@ -103,9 +128,10 @@ int shmc_commit(shmc_section *section, size_t bytes) {
     r = snapshot_commit(&section->begun->core, bytes);
     if (r < 0)
         return not_published(section, r, bytes);
+    const bool late = came_late(section);
     writer_release(section->segment, section->begun);
     section->begun = NULL;
-    return 0;
+    return late ? shmc_publish(section, section->begun_at, bytes) : 0;
 }
 
 void shmc_abort(shmc_section *section) {
@@ -209,7 +235,7 @@ int shmc_view(shmc_section *section, const void **data, size_t *bytes, struct sh
             return r;
         section->view = found;
         section->view_generation = section->generation;
-        mapping_lend(section);
+        mapping_lend(section, &section->lent);
         *data = at;
         *bytes = found.length;
         return 0;

@@ -82,13 +82,13 @@ void mapping_take(shmc_section *section) {
     give_back(section->segment, before);
 }
 
-void mapping_lend(shmc_section *section) {
+void mapping_lend(shmc_section *section, struct mapping **lent) {
     shmc *segment = section->segment;
-    struct mapping *before = section->lent;
+    struct mapping *before = *lent;
     if (before == section->mapping || lock_take(&segment->lock) < 0)
         return;
     section->mapping->uses++;
-    section->lent = section->mapping;
+    *lent = section->mapping;
     give_back(segment, before);
     lock_release(&segment->lock);
 }
@@ -101,6 +101,7 @@ void mapping_leave(shmc_section *section) {
         return;
     give_back(segment, section->mapping);
     give_back(segment, section->lent);
+    give_back(segment, section->begun_in);
     lock_release(&segment->lock);
 }
 
@@ -132,6 +133,30 @@ void mapping_return(const shmc *constant, struct mapping *mapping) {
 
 /* ---- the next one */
 
+/* It is being made, or its manager has ended in the midst of that, and the next one goes on. */
+static bool comes_yet(int r) {
+    return r == -ENOENT || r == -EAGAIN || r == -EBADMSG || r == -EACCES || r == -ENOTCONN ||
+           r == -ETIMEDOUT;
+}
+
+/* Who was the worker is it again, unless somebody else was quicker, or the table lets him no more:
+ * then what he would write belongs to nobody, as after any lease that was taken back. */
+static int claim_again(shmc *segment, const struct settings *settings, struct mapping *before) {
+    struct settings own = *settings;
+    own.deadline_ns = 0; /* nobody is waited for */
+    own.flags = before->standing.fd >= 0 ? SHMC_LEASE_FD : 0;
+    int r = standing_holds(before) ? standing_take(segment, &own) : -EKEYREVOKED;
+    if (r == 0) {
+        standing_drop(&before->standing);
+        return 0;
+    }
+    if (comes_yet(r))
+        return r;
+    segment->now->standing = before->standing;
+    segment->now->standing.lost = true;
+    return 0;
+}
+
 /* Whoever needs no lock looks at what his section object is bound to, so that this may stand in the
  * other's place before it is known to be good. */
 static int open_next(shmc *segment, const struct settings *settings) {
@@ -140,29 +165,25 @@ static int open_next(shmc *segment, const struct settings *settings) {
         return error_set(segment->error, -ENOMEM, "no memory to map the segment's successor");
     segment->now = next;
     int r = mapping_open(segment, settings);
+    if (r == 0 && settings->worker != NULL)
+        r = claim_again(segment, settings, before);
     if (r < 0) {
         segment->now = before;
         discard(next);
         return r;
     }
-    next->standing = before->standing;
-    next->standing.lost = before->standing.worker[0] != '\0';
     next->before = before;
     tidy(segment);
     return 0;
 }
 
-/* It is being made, or its manager has ended in the midst of that, and the next one goes on. */
-static bool comes_yet(int r) {
-    return r == -ENOENT || r == -EAGAIN || r == -EBADMSG || r == -EACCES || r == -ENOTCONN ||
-           r == -ETIMEDOUT;
-}
-
 int successor_follow(shmc *segment) {
     char why[ERROR_BYTES];
     struct settings settings = {.key = segment->home.key, .runtime_dir = segment->home.runtime_dir};
-    if (segment->now->standing.worker[0] != '\0')
-        settings.worker = segment->now->standing.worker;
+    char worker[SHM_NAME_BYTES];
+    memcpy(worker, segment->now->standing.worker, sizeof worker);
+    if (worker[0] != '\0')
+        settings.worker = worker;
     while (directory_replaced(&segment->now->directory)) {
         const uint64_t now = clock_mono_ns();
         if (settings.deadline_ns == 0)

@@ -13,40 +13,34 @@
 
 /* ---- who is in the way */
 
-static void name_holders(const struct planner *planner, char *text, size_t bytes) {
-    const struct layout *running = planner->running;
+#define HOLDERS_BYTES 192
+
+/* False: there are none. */
+static bool name_holders(const struct planner *planner, char text[HOLDERS_BYTES]) {
+    const bool *held = planner->facts == NULL ? NULL : planner->facts->worker_held;
     unsigned n = 0;
-    size_t at = 0;
-    for (uint32_t i = 0; i < running->workers_used; i++) {
-        if (!planner->facts->worker_held[i])
-            continue;
-        if (n++ < 2)
-            at += (size_t)snprintf(text + at, bytes - at, "%s '%s'", n == 1 ? "worker" : ",",
-                                   running->workers[i]);
-    }
+    int at = 0;
+    for (uint32_t i = 0; held != NULL && i < planner->running->workers_used; i++)
+        if (held[i] && n++ < 2)
+            at += snprintf(text + at, HOLDERS_BYTES - (size_t)at, "%s '%s'",
+                           n == 1 ? "worker" : ",", planner->running->workers[i]);
     if (n > 2)
-        at += (size_t)snprintf(text + at, bytes - at, " and %u more", n - 2);
-    snprintf(text + at, bytes - at, n == 1 ? " holds its lease" : " hold their leases");
+        at += snprintf(text + at, HOLDERS_BYTES - (size_t)at, " and %u more", n - 2);
+    snprintf(text + at, HOLDERS_BYTES - (size_t)at,
+             n == 1 ? " holds its lease" : " hold their leases");
+    return n > 0;
 }
 
-static bool anybody_holds(const struct planner *planner) {
-    const struct plan_facts *facts = planner->facts;
-    for (uint32_t i = 0; facts != NULL && i < planner->running->workers_used; i++)
-        if (facts->worker_held != NULL && facts->worker_held[i])
-            return true;
-    return false;
-}
-
-/* A publish that is under way would be lost.  Last of all, as nobody shall wait for what is refused
- * in the end. */
+/* A publish that is under way would have to be made once more, elsewhere, and bytes that are
+ * written in place would be lost.  Last of all, as nobody shall wait for what is refused in the
+ * end. */
 static int check_holders(const struct planner *planner) {
-    char holders[3 * SHM_NAME_BYTES];
-    if (!anybody_holds(planner))
+    char holders[HOLDERS_BYTES];
+    if (!name_holders(planner, holders) || planner->facts->force)
         return 0;
-    name_holders(planner, holders, sizeof holders);
     return plan_wait(planner,
                      "segment: size %llu -> %llu takes a new segment, which waits until nobody "
-                     "writes: %s (end them, then `shmtool reload`)",
+                     "writes: %s (end them, then `shmtool reload`, or `shmtool reload --force`)",
                      (unsigned long long)planner->running->segment_bytes,
                      (unsigned long long)planner->wanted->size, holders);
 }
@@ -177,6 +171,7 @@ static uint64_t value_bytes(const struct layout *running) {
 /* The segment's own line comes first. */
 static int say_replaced(struct planner *planner) {
     struct plan *plan = planner->plan;
+    char holders[HOLDERS_BYTES];
     struct plan_change *change = plan_add_change(planner, PLAN_REPLACE, "segment");
     if (change == NULL)
         return -ENOMEM;
@@ -184,6 +179,8 @@ static int say_replaced(struct planner *planner) {
               (unsigned long long)planner->running->segment_bytes,
               (unsigned long long)planner->wanted->size,
               (unsigned long long)value_bytes(planner->running));
+    if (name_holders(planner, holders))
+        plan_note(change, "although %s", holders);
     const struct plan_change first = *change;
     memmove(plan->changes + 1, plan->changes, (plan->changes_n - 1) * sizeof first);
     plan->changes[0] = first;

@@ -4,13 +4,16 @@
  * with a line: what the call returned (0, a length, or an error's name), then what it read. driven
  * [WORKER]: open NAME; put NAME TEXT; begin NAME TEXT; commit NAME BYTES; get NAME; next NAME MS;
  * raw NAME TEXT; rawget NAME; view NAME; look NAME; follow NAME MS; any NAME MS (wait_any on it
- * alone); size NAME (of the segment) and sections NAME (how many there are)
+ * alone); size NAME (of the segment) and sections NAME (how many there are); count NAME MS
+ * (publishes 1, 2 and so on for so long, and last -N), watch NAME (reads those: each larger than
+ * the one before, up to the last)
  */
 #include <errno.h>
 #include <shmclient.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SECTIONS_MAX 16
 
@@ -67,6 +70,35 @@ static void read_newest(int i, int wait_ms) {
 static void follow(int i, int wait_ms) {
     struct shmc_value about;
     show(shmc_follow(opened[i].section, value, sizeof value - 1, wait_ms, &about), &about);
+}
+
+static uint64_t now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void count(int i, unsigned ms) {
+    const uint64_t end = now_ms() + ms;
+    int64_t n = 0;
+    int r = 0;
+    while (r == 0 && n >= 0) {
+        n = now_ms() < end ? n + 1 : -n;
+        r = shmc_publish(opened[i].section, &n, sizeof n);
+    }
+    answer(r < 0 ? r : (long)-n, r < 0 ? shmc_last_error(segment) : "");
+}
+
+static void watch(int i) {
+    int64_t n = 0, last = 0;
+    ssize_t r = shmc_read(opened[i].section, &n, sizeof n, NULL); /* whatever was there */
+    do {
+        r = shmc_next(opened[i].section, &n, sizeof n, 30000, NULL);
+        if (r >= 0 && (r != sizeof n || (n < 0 ? -n : n) < last))
+            r = -EILSEQ;
+        last = n;
+    } while (r >= 0 && n > 0);
+    answer(r < 0 ? r : (long)-n, r < 0 ? shmc_last_error(segment) : "");
 }
 
 static void show_size(void) {
@@ -144,6 +176,10 @@ static void obey(const char *verb, int i, const char *text) {
         follow(i, atoi(text));
     else if (strcmp(verb, "any") == 0)
         answer(shmc_wait_any(&section, 1, atoi(text)), "");
+    else if (strcmp(verb, "count") == 0)
+        count(i, (unsigned)atoi(text));
+    else if (strcmp(verb, "watch") == 0)
+        watch(i);
     else if (strcmp(verb, "size") == 0)
         show_size();
     else if (strcmp(verb, "sections") == 0)

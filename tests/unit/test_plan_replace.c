@@ -69,9 +69,17 @@ START_TEST(refusals) {
     waits_held(all,
                "segment: size 2097152 -> 8388608 takes a new segment, which waits until nobody "
                "writes: worker 'x', 'y' and 1 more hold their leases (end them, then `shmtool "
-               "reload`)");
+               "reload`, or `shmtool reload --force`)");
     waits_held(y, "segment: size 2097152 -> 8388608 takes a new segment, which waits until nobody "
-                  "writes: worker 'y' holds its lease (end them, then `shmtool reload`)");
+                  "writes: worker 'y' holds its lease (end them, then `shmtool reload`, or "
+                  "`shmtool reload --force`)");
+    struct plan plan;
+    const struct plan_facts forced = {.worker_held = y, .force = true};
+    ck_assert_int_eq(plan_make(&plan, &running, &table, &forced), 0);
+    ck_assert_str_eq(said(&plan), "replace segment: size 2097152 -> 8388608, a new segment; up to "
+                                  "242000 bytes of values are copied, although worker 'y' holds "
+                                  "its lease");
+    plan_clear(&plan);
     const struct plan_facts facts = {.worker_held = nobody, .value_bytes = bytes};
     table.sections[0].size = 699;
     refused_with(&facts, "section 'a': size 699 is too small for its newest value, which has 700 "
