@@ -37,7 +37,6 @@ ok "it runs without privileges" unprivileged
 
 # ---- reload
 box_table /var/lib/shm-manager
-sql "UPDATE segment SET auto_apply = 0" # what waits is rejected then
 ok "a good table is reloaded" says 0 '' inside systemctl reload shm-manager
 ok "and is in force" says 0 'kept40' as plant shmtool list
 ok "which the status line says" status_line 'generation 2; 44 sections; 0 of 5 workers attached'
