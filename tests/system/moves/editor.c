@@ -78,8 +78,8 @@ static void remember(struct editor *editor) {
 
 /* The segment's row first: the backend allows, or doesn't, what the sections' say. */
 static void take_back(struct editor *editor) {
-    must_run(editor, "BEGIN; UPDATE segment SET (backend, mode, group_name) ="
-                     " (SELECT backend, mode, group_name FROM before_segment);"
+    must_run(editor, "BEGIN; UPDATE segment SET (size, backend, mode, group_name) ="
+                     " (SELECT size, backend, mode, group_name FROM before_segment);"
                      "DELETE FROM section; DELETE FROM worker;"
                      "INSERT INTO worker SELECT * FROM before_worker;"
                      "INSERT INTO section SELECT * FROM before_section; COMMIT;");
@@ -328,6 +328,7 @@ void editor_open(struct editor *editor, const char *table) {
 }
 
 void editor_empty(struct editor *editor) {
+    edit(editor, APPLIED, false, "UPDATE segment SET size = %llu", (unsigned long long)SEGMENT);
     edit(editor, APPLIED, false, "DELETE FROM section");
     const struct space left = space_left(editor, 20, editor->space);
     if (more(left, editor->space))

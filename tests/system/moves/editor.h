@@ -8,7 +8,7 @@
 
 #include "moves.h"
 
-#define SEGMENT (UINT64_C(64) << 20)
+#define SEGMENT (UINT64_C(64) << 20) /* at least */
 #define WHY     512u
 
 struct sqlite3;
@@ -20,7 +20,7 @@ struct editor {
     void *reviver;  /* who starts a manager that isn't there */
     unsigned hot;   /* row that a burst of edits is about */
     bool by_itself; /* the manager applies what is committed */
-    unsigned long long edits, moves, held;
+    unsigned long long edits, moves, held, resizes;
     unsigned long long rejected, at_once; /* by the manager; by the table's own rules */
     unsigned long long found;             /* by the manager itself */
     unsigned long long pending, untried;  /* of these */
@@ -50,6 +50,9 @@ void edit_at_random(struct editor *editor, bool burst);
 
 /* One that takes something from a worker, who isn't there. */
 void edit_without(struct editor *editor, unsigned worker);
+
+/* Gives the segment another size, at a time when there is no worker. */
+void edit_segment(struct editor *editor);
 
 /* One that nobody may make (wrong.c). */
 void edit_wrongly(struct editor *editor, unsigned section);

@@ -4,6 +4,7 @@
  */
 #include "editor.h"
 
+#include <string.h>
 #include <unistd.h>
 
 #define STALE_MS                                                                                   \
@@ -192,4 +193,12 @@ void edit_without(struct editor *editor, unsigned worker) {
         edit(editor, PATIENT, false, "UPDATE section SET owner = 'w%u', size = %llu WHERE id = %u",
              (worker + 1 + editor_choose(editor, WORKERS - 1)) % WORKERS,
              (unsigned long long)any_size(editor), id);
+}
+
+/* Each section gets a place of its own in the new one, which is no move. */
+void edit_segment(struct editor *editor) {
+    memset(editor->incarnations, 0, sizeof editor->incarnations);
+    if (edit(editor, PATIENT, false, "UPDATE segment SET size = %llu",
+             (unsigned long long)SEGMENT + editor_choose(editor, 5) * (UINT64_C(8) << 20)) == 0)
+        editor->resizes++;
 }

@@ -153,6 +153,19 @@ static void act(struct play *play, struct editor *editor, bool burst) {
         start_worker(play, worker);
 }
 
+/* Nobody writes while the segment is replaced by one of another size; readers go along. */
+static void act_without_workers(struct play *play, struct editor *editor) {
+    for (unsigned i = 0; i < WORKERS; i++)
+        kill_worker(play, i);
+    if (random_next(&play->random) % 2 == 0)
+        kill_manager_soon(play);
+    edit_segment(editor);
+    if (play->killer != 0)
+        revive_manager(play);
+    for (unsigned i = 0; i < WORKERS; i++)
+        start_worker(play, i);
+}
+
 static uint64_t await_ns(uint64_t due) {
     uint64_t now = now_ns();
     while (now < due) {
@@ -176,7 +189,7 @@ static void act_on_time(struct play *play, struct editor *editor) {
     const uint64_t end = start + play->seconds * SECOND_NS,
                    late = end + PATIENCE_MS / 1000 * SECOND_NS;
     uint64_t due = start, now = start;
-    unsigned burst = 0;
+    unsigned burst = 0, acts = 0;
     while ((now < end || (now < late && !happened(editor))) &&
            atomic_load(&board->failures.n) == 0) {
         if (burst > 0)
@@ -187,7 +200,10 @@ static void act_on_time(struct play *play, struct editor *editor) {
         if (by_itself != editor->by_itself)
             edit_by_itself(editor, by_itself);
         now = await_ns(burst == play->per_second ? due + SECOND_NS : due);
-        act(play, editor, burst > 0);
+        if (++acts % (4 * play->per_second) == 0)
+            act_without_workers(play, editor);
+        else
+            act(play, editor, burst > 0);
         due = now > due + 2 * SECOND_NS ? now : due + each; /* what is too late is dropped */
     }
     play->took_s = (double)(now_ns() - start) / 1e9;
@@ -233,6 +249,7 @@ static int report(const struct play *play, const struct editor *editor) {
     printf("figure: soak.by_itself %llu edits\n", editor->found);
     printf("figure: soak.pending %llu edits\n", editor->pending);
     printf("figure: soak.not_tried_again %llu edits\n", editor->untried);
+    printf("figure: soak.resizes %llu segments\n", editor->resizes);
     printf("figure: soak.raw_writes %llu writes\n", atomic_load(&board->raw_writes));
     printf("figure: soak.raw_reads %llu reads\n", atomic_load(&board->raw_reads));
     printf("figure: moves.edits %llu edits\n", editor->edits);

@@ -68,8 +68,8 @@ void name_worker(char name[16], unsigned worker);
 /* With $SHM_TEST_BACKEND. */
 bool on_memfd(void);
 
-/* Under memfd a place that is new to a process comes from the manager, who is killed now and then.
- */
+/* A manager that is killed now and then has yet to make a new segment whole; and under memfd each
+ * place that is new to a process comes from him. */
 bool manager_away(int error);
 
 /* NULL: a violation. */

@@ -27,7 +27,7 @@ bool on_memfd(void) {
 }
 
 bool manager_away(int error) {
-    const bool away = (error == -ENOTCONN || error == -ETIMEDOUT) && on_memfd();
+    const bool away = error == -ENOTCONN || (error == -ETIMEDOUT && on_memfd());
     atomic_fetch_add(&board->away, away);
     return away;
 }

@@ -45,7 +45,7 @@ static const struct {
     {REFUSED, "UPDATE section SET offset = 0 WHERE id = @"},
     {REFUSED, "UPDATE section SET offset = 4097 WHERE id = @"},
     {REFUSED, "UPDATE section SET offset = -4096 WHERE id = @"},
-    {REFUSED, "UPDATE section SET offset = 67108864 WHERE id = @"},
+    {REFUSED, "UPDATE section SET offset = 70368744177664 WHERE id = @"},
     {REFUSED, "UPDATE section SET offset = ^ WHERE id IN (@, &) AND @ <> &"},
     /* there is no room for five of them */
     {REFUSED, "UPDATE section SET size = 16000000, count = CASE kind WHEN 'snapshot' THEN 2 END"},
