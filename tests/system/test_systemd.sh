@@ -57,8 +57,16 @@ ok "who runs such a table can restart" inside systemctl restart shm-manager
 ok "and finds the last good one in force" diff "$work/before" <(sums)
 ok "with the reason still there" await 30 status_line "table pending: section 'load1'"
 inside shmtool table revert --yes >/dev/null 2>&1 || sql "UPDATE section SET owner = 'load1' WHERE name = 'load1'"
+sql "PRAGMA ignore_check_constraints = ON; UPDATE section SET size = 0 WHERE name = 'kept01'"
+ok "a bad table makes the reload fail" says 1 'failed|Failed' inside systemctl reload shm-manager
+ok "the journal says why, too" await 30 journal_says shm-manager "table rejected: section 'kept01'"
+ok "and so does the status line" await 30 status_line "generation [0-9]+; .*table rejected: section 'kept01'"
+ok "who runs a bad table can restart" inside systemctl restart shm-manager
+ok "and finds what ran" diff "$work/before" <(sums)
+ok "with its reason still there" await 30 status_line "table rejected: section 'kept01'"
+sql "UPDATE section SET size = 160 WHERE name = 'kept01'"
 ok "a mended table is reloaded" inside systemctl reload shm-manager
-ok "and the status line is good again" says 1 '' status_line pending
+ok "and the status line is good again" says 1 '' status_line 'pending|rejected'
 by_itself() { # SQL REGEX: root's edit, which the manager can only read
     sql "$1"
     says 0 "auto_apply +applied .*$2" inside shmtool history --wait 30000 1
