@@ -38,26 +38,34 @@ static int resolve(struct wanted *w, char *error, size_t bytes) {
     return resolve_readers(&w->table, error, bytes);
 }
 
-static int read_table(const struct manager *m, struct table_db **db, struct table *ret,
-                      struct verdict *v) {
+static int open_table(const struct manager *m, struct table_db **ret, struct verdict *v) {
     v->outcome = VERDICT_UNREADABLE;
     v->passing = true;
-    int r = table_db_open(db, m->config.table, v->error, sizeof v->error);
-    if (r < 0)
-        return r;
-    v->version = table_db_version(*db);
-    r = table_db_load(*db, ret, v->error, sizeof v->error);
-    if (r == -EINVAL)
-        v->outcome = VERDICT_REJECTED;
+    return table_db_open(ret, m->config.table, v->error, sizeof v->error);
+}
+
+static int load_table(struct table_db *db, struct table *ret, struct verdict *v) {
+    v->version = table_db_version(db);
+    int r = table_db_load(db, ret, v->error, sizeof v->error);
+    v->outcome = r == -EINVAL ? VERDICT_REJECTED : VERDICT_UNREADABLE;
     v->passing = r < 0 && r != -EINVAL;
     return r;
 }
 
+/* The connection stays: who is the last to close one has the file alone for a moment, and an
+ * editor's shell would find it locked.  One whose file was replaced goes on reading the old one,
+ * and gives way to another. */
 int apply_read(struct manager *m, struct table *ret) {
-    /* A connection whose file was replaced goes on reading the old one: open it anew each time. */
-    table_db_close(m->table_db);
-    m->table_db = NULL;
-    return read_table(m, &m->table_db, ret, &m->verdict);
+    struct table_db *db = m->table_db;
+    if (db == NULL || table_db_replaced(db)) {
+        db = NULL;
+        int r = open_table(m, &db, &m->verdict);
+        table_db_close(m->table_db);
+        m->table_db = db;
+        if (r < 0)
+            return r;
+    }
+    return load_table(db, ret, &m->verdict);
 }
 
 /* What no plan can change while the segment runs. */
@@ -90,7 +98,9 @@ int apply_plan(struct manager *m, bool force, struct plan *plan) {
     struct wanted w = {0};
     struct table_db *db = NULL; /* with the manager's own, the edit would count as seen */
     struct verdict v;
-    int r = read_table(m, &db, &w.table, &v);
+    int r = open_table(m, &db, &v);
+    if (r == 0)
+        r = load_table(db, &w.table, &v);
     table_db_close(db);
     if (r == 0)
         r = check_running(m, &w.table, v.error, sizeof v.error);

@@ -343,6 +343,10 @@ int64_t table_db_version(struct table_db *db) {
     return version < 0 || still_the_same(db) ? version : INT64_MAX;
 }
 
+bool table_db_replaced(const struct table_db *db) {
+    return db->immutable || !still_the_same(db);
+}
+
 bool table_db_changed(struct table_db *db, int64_t since) {
     const int64_t now = table_db_version(db);
     return now < 0 || now == INT64_MAX || now != since;

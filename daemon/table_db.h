@@ -32,6 +32,9 @@ int table_db_load(struct table_db *db, struct table *ret, char *error, size_t er
 int64_t table_db_version(struct table_db *db);
 bool table_db_changed(struct table_db *db, int64_t since);
 
+/* Is another file there than was opened, or can that not be told? */
+bool table_db_replaced(const struct table_db *db);
+
 /* The commented example that `shmtool table example` prints, and the schema itself. */
 extern const char table_db_schema[];
 extern const char table_db_example[];

@@ -104,6 +104,16 @@ rejected() {
 }
 ok "a bad edit is rejected, with its reason, and a good one goes on" rejected
 
+# The manager's look at what one shell wrote is no lock that the next one meets.
+one_after_the_other() {
+    local i
+    for i in $(seq 80); do
+        sql "INSERT INTO section(name, owner, size) VALUES('row$i', 'x', 64)" || return 1
+    done
+    decided 0 "add 'row80'" && sql "DELETE FROM section WHERE name LIKE 'row%'" && decided 0
+}
+ok "shells that don't wait for locks meet none" one_after_the_other
+
 # ---- what waits
 
 pending() {
