@@ -201,6 +201,24 @@ ok 'brought elsewhere some times' test "$rounds" -ge 3
 echo "figure: replace.rounds $rounds rounds"
 echo "figure: replace.published $last values"
 ok 'and are there with the next call' does reader '^8 ' 'get cam'
+
+# The manager is killed at some moment of it, again and again: whichever segment it is then, who held
+# the lease publishes there, and who reads finds the newest value.
+killed_meanwhile() {
+    local round asker
+    for round in {1..10}; do
+        does driver '^0' "put camera round $round" || return 1
+        sql "UPDATE segment SET size = $(((30 + round % 7) * mib))"
+        shmtool reload --force >"$work/reload.log" 2>&1 &
+        asker=$!
+        perl -e 'select undef, undef, undef, rand 0.03'
+        end_manager KILL
+        wait "$asker" || :
+        start_manager
+        does reader "v[0-9]+ round $round" 'get cam' || return 1
+    done
+}
+ok 'killed in the midst of it, the manager loses nothing' killed_meanwhile
 ends driver
 
 ok 'destroyed' says 0 '' shmtool destroy --yes
