@@ -52,20 +52,26 @@ static int load_table(struct table_db *db, struct table *ret, struct verdict *v)
     return r;
 }
 
-/* The connection stays: who is the last to close one has the file alone for a moment, and an
- * editor's shell would find it locked.  One whose file was replaced goes on reading the old one,
- * and gives way to another. */
+/* A connection whose file or log was replaced goes on reading the old ones.  And a second one
+ * beside it would cut the -shm that both find by its name, as this process's own locks don't stop
+ * it: a SIGBUS for the first. */
+static void drop_replaced(struct manager *m) {
+    if (m->table_db == NULL || !table_db_replaced(m->table_db))
+        return;
+    table_db_close(m->table_db);
+    m->table_db = NULL;
+}
+
+/* The connection stays otherwise: who is the last to close one has the file alone for a moment, and
+ * an editor's shell would find it locked. */
 int apply_read(struct manager *m, struct table *ret) {
-    struct table_db *db = m->table_db;
-    if (db == NULL || table_db_replaced(db)) {
-        db = NULL;
-        int r = open_table(m, &db, &m->verdict);
-        table_db_close(m->table_db);
-        m->table_db = db;
+    drop_replaced(m);
+    if (m->table_db == NULL) {
+        int r = open_table(m, &m->table_db, &m->verdict);
         if (r < 0)
             return r;
     }
-    return load_table(db, ret, &m->verdict);
+    return load_table(m->table_db, ret, &m->verdict);
 }
 
 /* What no plan can change while the segment runs. */
@@ -98,6 +104,7 @@ int apply_plan(struct manager *m, bool force, struct plan *plan) {
     struct wanted w = {0};
     struct table_db *db = NULL; /* with the manager's own, the edit would count as seen */
     struct verdict v;
+    drop_replaced(m);
     int r = open_table(m, &db, &v);
     if (r == 0)
         r = load_table(db, &w.table, &v);

@@ -344,7 +344,7 @@ int64_t table_db_version(struct table_db *db) {
 }
 
 bool table_db_replaced(const struct table_db *db) {
-    return db->immutable || !still_the_same(db);
+    return !still_the_same(db);
 }
 
 bool table_db_changed(struct table_db *db, int64_t since) {
