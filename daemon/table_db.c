@@ -461,7 +461,9 @@ static int check_schema(const struct table_db *db, char *error, size_t error_byt
 }
 
 int table_within(const struct table_db *db, struct table *t, char *error, size_t error_bytes) {
-    int r = check_schema(db, error, error_bytes);
+    int r = check_identity(db, error, error_bytes); /* which can change while it is open */
+    if (r == 0)
+        r = check_schema(db, error, error_bytes);
     if (r == 0)
         r = table_rows(db, t, error, error_bytes);
     return r < 0 ? r : table_check(t, error, error_bytes);
