@@ -55,6 +55,18 @@ if [ -n "${SHM_TEST_MOUNTS-}" ]; then
     fine 'with room again the edit is applied' says 0 "add +late" shmtool reload
     sql "DELETE FROM section WHERE name = 'late'"
     shmtool reload >/dev/null
+    sql "UPDATE segment SET auto_apply = 1"
+    shmtool reload >/dev/null
+    kill -STOP "$manager" # it finds the disk full already
+    sql "INSERT INTO section(name, owner, size) VALUES('late', 'driver', 64)"
+    fill
+    kill -CONT "$manager"
+    fine 'for an edit that applies itself, which is pending' await 30 says 0 \
+        "pending: the edit can't be written down in .*state.db: No space left" shmtool status
+    rm "$work/state/filler"
+    fine 'and is applied once there is room' await 30 says 0 late shmtool list
+    sql "DELETE FROM section WHERE name = 'late'; UPDATE segment SET auto_apply = 0"
+    fine 'with which it is over' says 0 '' shmtool history --wait 30000
     mkdir "$work/state/third"
     fill
     bad 'for a first start' 1 "state.db can't be used: the disk is full: make room" \
