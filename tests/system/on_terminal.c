@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Runs a command on a terminal of its own, and types KEYS once it has shown TEXT.  What the command
- * shows goes to stdout.  Exits as the command does; 99 when it goes on for 20 s.
+ * shows goes to stdout.  Exits as the command does; 99 when it goes on for a minute.
  *
  *     on_terminal TEXT KEYS COMMAND [ARGUMENT...]
  */
@@ -33,6 +33,7 @@ int main(int argc, char **argv) {
     struct winsize size = {.ws_row = 24, .ws_col = 80};
     if (argc < 4)
         return 2;
+    setvbuf(stdout, NULL, _IONBF, 0); /* who waits for what is shown sees it */
     pid_t child = forkpty(&terminal, NULL, NULL, &size);
     if (child == 0) {
         execvp(argv[3], argv + 3);
@@ -40,7 +41,7 @@ int main(int argc, char **argv) {
     }
     if (child < 0)
         return 2;
-    time_t end = time(NULL) + 20;
+    time_t end = time(NULL) + 60;
     struct pollfd output = {.fd = terminal, .events = POLLIN};
     while (time(NULL) < end) {
         if (poll(&output, 1, 1000) > 0 && !take_output(terminal))

@@ -92,11 +92,11 @@ ok 'a no leaves all as it is' unchanged refused 'apply it?' $'n\n' shmtool rollb
 ok 'it had shown the rows' grep -q "+ INSERT INTO section.*'cam', 'driver', 1000" "$work/screen"
 ok 'and the plan' grep -q 'cam .*size 500 -> 1000' "$work/screen"
 rm "$work/screen"
-stdbuf -o0 "$build/tests/system/on_terminal" EDITED $'y\n' \
+"$build/tests/system/on_terminal" EDITED $'y\n' \
     sh -c "tty >'$work/tty'; exec shmtool rollback $first" >"$work/screen" &
 asking=$!
 children+=("$asking")
-ok 'while it asks' await 15 grep -q 'apply it?' "$work/screen"
+ok 'while it asks' await 50 grep -q 'apply it?' "$work/screen"
 sql "UPDATE section SET size = 600 WHERE name = 'cam'"
 echo EDITED >"$(cat "$work/tty")"
 wait "$asking" && exit 1

@@ -13,8 +13,8 @@ cd "$1/tests/unit"
 never=' test_checkpoint_take test_futex test_process test_sysv test_snapshot_threads '
 # Ten seconds and more each.
 slow=' test_directory test_layout test_plan_place test_plan_random test_snapshot
-    test_snapshot_between test_span test_state_checkpoint test_state_db test_table_db
-    test_table_file test_table_schema '
+    test_snapshot_between test_span test_state_checkpoint test_state_db test_state_known
+    test_state_past test_table_db test_table_file test_table_schema '
 [ -z "${SHM_SOAK-}" ] || slow=' '
 
 programs=()
