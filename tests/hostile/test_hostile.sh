@@ -38,10 +38,11 @@ SQL
 # sysv can't keep some of the group from reading, and refuses to promise it.
 on_sysv || sqlite3 "$SHM_TEST_TABLE" "UPDATE section SET read_group = '65531' WHERE name = 'secret'"
 
+# What AddressSanitizer keeps of freed memory isn't the manager's.
 start_as_user() {
-    setpriv --reuid $user --regid $user --clear-groups "$build/daemon/shm-manager" \
-        --key "$SHMC_KEY" --state-dir "$work/state" --runtime-dir "$SHMC_RUNTIME_DIR" \
-        --table "$SHM_TEST_TABLE" >>"$work/manager.log" 2>&1 &
+    ASAN_OPTIONS=${ASAN_OPTIONS-}:quarantine_size_mb=4 \
+        setpriv --reuid $user --regid $user --clear-groups "$build/daemon/shm-manager" --key "$SHMC_KEY" \
+        --state-dir "$work/state" --runtime-dir "$SHMC_RUNTIME_DIR" --table "$SHM_TEST_TABLE" >>"$work/manager.log" 2>&1 &
     manager=$!
     shmtool status --wait 30000 >/dev/null
 }
