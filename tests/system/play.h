@@ -18,6 +18,13 @@ static inline uint64_t now_ns(void) {
     return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
+/* Lets others run.  Not by sched_yield(): Linux 6.18 puts who yields again and again so far back
+ * that who comes new is put behind, and waits for minutes while somebody else keeps the processor.
+ */
+static inline void let_others(void) {
+    nanosleep(&(struct timespec){.tv_nsec = 10000}, NULL);
+}
+
 /* A process's own random numbers. */
 static inline uint64_t random_next(uint64_t *state) {
     uint64_t x = *state += UINT64_C(0x9e3779b97f4a7c15);

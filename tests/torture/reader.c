@@ -6,7 +6,6 @@
 #include "torture.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 
 static uint64_t buffer[LARGEST / 8];
@@ -177,10 +176,10 @@ void read_until_stopped(enum role role, unsigned section, uint64_t seed) {
         else
             step(readers);
         if (random_next(&seed) % 32 == 0)
-            sched_yield();
+            let_others();
     }
     while (!atomic_load(&board->ended))
-        sched_yield();
+        let_others();
     for (unsigned i = 0; i < n; i++)
         finish(&readers[i]);
     shmc_detach(segment);

@@ -5,7 +5,6 @@
  */
 #include "torture.h"
 
-#include <sched.h>
 #include <time.h>
 
 static uint64_t value[LARGEST / 8], life;
@@ -57,7 +56,7 @@ static void pace(uint64_t random) {
     if (random % 512 < 500)
         return;
     if (random % 512 < 508)
-        sched_yield();
+        let_others();
     else
         nanosleep(&(struct timespec){.tv_nsec = (long)(random >> 32) % 3000000}, NULL);
 }

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdio.h>
 
 struct input {
@@ -229,7 +228,7 @@ void read_until_stopped(enum role role, uint64_t seed) {
         if (role == ANY)
             wait_any(inputs);
         else if (!take_once(input, (int)(random >> 8 & 0xffff) % 100) && input->handle == NULL)
-            sched_yield();
+            let_others();
         if (input->handle != NULL && random % 64 == 0)
             shmc_set_spin(input->handle, (unsigned)(random >> 32) % 100);
     }

@@ -6,7 +6,6 @@
 #include "moves.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -83,7 +82,7 @@ static int publish_in_place(const struct output *output, unsigned section, uint6
         return -ECANCELED;
     }
     if (random % 8 == 1)
-        sched_yield();
+        let_others();
     r = shmc_commit(output->handle, bytes);
     if (r == -EMSGSIZE)
         shmc_abort(output->handle);
@@ -153,7 +152,7 @@ void write_until_stopped(unsigned worker, uint64_t seed) {
         for (unsigned i = 0; i < board->sections; i++)
             write_once(&outputs[i], i);
         if (random_next(&random_state) % 16 == 0)
-            sched_yield();
+            let_others();
     }
     for (unsigned i = 0; i < board->sections; i++)
         shmc_close(outputs[i].handle);
