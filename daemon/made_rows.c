@@ -13,15 +13,7 @@
 /* ---- beside people's */
 
 size_t made_first(const struct table *table) {
-    size_t from = 0, to = table->sections_n;
-    while (from < to) {
-        const size_t middle = from + (to - from) / 2;
-        if (made_is(table->sections[middle].id))
-            to = middle;
-        else
-            from = middle + 1;
-    }
-    return from;
+    return table_first(table, SHM_SECTION_ID_MADE);
 }
 
 void made_strip(struct table *table) {

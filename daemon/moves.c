@@ -42,20 +42,6 @@ static void find_moved(const struct manager *m, struct moves *moves) {
     }
 }
 
-static const struct table_section *row_of(const struct table *table, uint64_t id) {
-    size_t from = 0, to = table->sections_n;
-    while (from < to) {
-        const size_t middle = from + (to - from) / 2;
-        if (table->sections[middle].id == id)
-            return &table->sections[middle];
-        if (table->sections[middle].id < id)
-            from = middle + 1;
-        else
-            to = middle;
-    }
-    return NULL;
-}
-
 /* Only where the table asks for less room than there is. */
 static void measure(const struct manager *m, const struct table *table, struct moves *moves) {
     for (uint32_t i = 0; i < m->layout.sections_used; i++) {
@@ -63,7 +49,7 @@ static void measure(const struct manager *m, const struct table *table, struct m
         struct segment_place place;
         if (!layout_place_in_force(section->state) || section->kind != SHM_KIND_SNAPSHOT)
             continue;
-        const struct table_section *row = row_of(table, section->section_id);
+        const struct table_section *row = table_section(table, section->section_id);
         if (row != NULL && row->size < section->size &&
             segment_place(&m->segment, &m->layout, section, &place) == 0)
             moves->value_bytes[i] = segment_value_bytes(&place);

@@ -165,19 +165,6 @@ static int find_when(const struct state_db *db, const char *when, struct then *r
 
 /* ---- the table then */
 
-static const struct table_section *section_of(const struct table *table, uint64_t id) {
-    size_t from = 0, to = table->sections_n;
-    while (from < to) {
-        const size_t middle = from + (to - from) / 2;
-        if (table->sections[middle].id < id)
-            from = middle + 1;
-        else
-            to = middle;
-    }
-    return from < table->sections_n && table->sections[from].id == id ? &table->sections[from]
-                                                                      : NULL;
-}
-
 /* An id that was free in between and is another section's now: with the row of then it would go on
  * with a value that is not its own.  One that was renamed, or came back under its name, is itself.
  */
@@ -198,7 +185,7 @@ static int taken_since(const struct state_db *db, int64_t step, const struct tab
     int got = SQLITE_DONE;
     while (s != NULL && (got = sqlite3_step(s)) == SQLITE_ROW) {
         const int64_t id = sqlite3_column_int64(s, 0);
-        const struct table_section *then = section_of(table, (uint64_t)id);
+        const struct table_section *then = table_section(table, (uint64_t)id);
         if (then != NULL)
             json_array_append_new(ret, json_pack("{s:I, s:s, s:s}", "id", (json_int_t)id, "then",
                                                  then->name, "now", sqlite3_column_text(s, 1)));

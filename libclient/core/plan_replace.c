@@ -75,17 +75,8 @@ static int plan_empty(struct planner *planner, const struct layout *empty) {
 
 /* The table's rows, and so the slots, are in the order of ids. */
 static uint32_t slot_of(const struct table *wanted, uint64_t id) {
-    size_t from = 0, to = wanted->sections_n;
-    while (from < to) {
-        const size_t middle = from + (to - from) / 2;
-        if (wanted->sections[middle].id == id)
-            return (uint32_t)middle;
-        if (wanted->sections[middle].id < id)
-            from = middle + 1;
-        else
-            to = middle;
-    }
-    return SHM_NONE;
+    const struct table_section *row = table_section(wanted, id);
+    return row == NULL ? SHM_NONE : (uint32_t)(row - wanted->sections);
 }
 
 static int bring(struct planner *planner, uint32_t from_slot, uint32_t slot) {

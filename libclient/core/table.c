@@ -111,6 +111,23 @@ const struct table_worker *table_worker(const struct table *table, const char *o
     return worker == NULL || instance > worker->instances ? NULL : worker;
 }
 
+size_t table_first(const struct table *table, uint64_t id) {
+    size_t from = 0, to = table->sections_n;
+    while (from < to) {
+        const size_t middle = from + (to - from) / 2;
+        if (table->sections[middle].id < id)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
+const struct table_section *table_section(const struct table *table, uint64_t id) {
+    const size_t at = table_first(table, id);
+    return at < table->sections_n && table->sections[at].id == id ? &table->sections[at] : NULL;
+}
+
 /* ---- the check */
 
 struct check {

@@ -81,4 +81,9 @@ int table_value(enum table_words words, const char *word);
  * beyond its `instances`. */
 const struct table_worker *table_worker(const struct table *table, const char *owner);
 
+/* Where in the table the sections of that id and above begin; sections_n: there are none.  And the
+ * one that has it, or NULL. */
+size_t table_first(const struct table *table, uint64_t id);
+const struct table_section *table_section(const struct table *table, uint64_t id);
+
 #endif
