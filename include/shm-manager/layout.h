@@ -70,12 +70,15 @@ enum shm_place {
 /* shm_section.flags */
 #define SHM_SECTION_PERSIST       0x01u /* checkpointed */
 #define SHM_SECTION_SHARED        0x02u /* raw, slots: many write in place; no whole-value promise */
-#define SHM_SECTION_STAMP_COARSE  0x04u /* times have the clock's tick (4 ms) */
-#define SHM_SECTION_STAMP_NONE    0x08u /* values carry no time */
-#define SHM_SECTION_NOTIFY_ALWAYS 0x10u /* each publish makes the wake-up call */
-#define SHM_SECTION_NOTIFY_NEVER  0x20u /* no publish does; waiting readers poll */
-#define SHM_SECTION_PINNED        0x40u /* the table fixed its offset */
-#define SHM_SECTION_TRANSIENT     0x80u /* made at run time, and goes with its worker's lease */
+#define SHM_SECTION_STAMP_COARSE  0x04u  /* times have the clock's tick (4 ms) */
+#define SHM_SECTION_STAMP_NONE    0x08u  /* values carry no time */
+#define SHM_SECTION_NOTIFY_ALWAYS 0x10u  /* each publish makes the wake-up call */
+#define SHM_SECTION_NOTIFY_NEVER  0x20u  /* no publish does; waiting readers poll */
+#define SHM_SECTION_PINNED        0x40u  /* the table fixed its offset */
+#define SHM_SECTION_TRANSIENT     0x80u  /* made at run time, and goes with its worker's lease */
+#define SHM_SECTION_PREGRAB       0x100u /* slots: get and put are for slots in use alone */
+#define SHM_SECTION_CLEAR         0x200u /* slots: a value goes when its slot comes free */
+#define SHM_SECTION_CLEAR_RESTART 0x400u /* slots: what is restored is in use by nobody */
 
 /* shm_section.section_id: from here on of sections that a worker made at run time, which have no
  * row in the table that people write. */
@@ -99,6 +102,13 @@ enum shm_end {
     SHM_END_UNCLAIMED = 5,  /* the grant was never acknowledged */
     SHM_END_WHILE_AWAY = 6, /* it ended while no manager ran */
     SHM_END_REVOKED = 7,    /* the lease was taken back; the process may live on */
+};
+
+/* shm_arena.writers: whose attachment may write it. */
+enum shm_writers {
+    SHM_WRITERS_OWNER = 0,     /* the owner's alone */
+    SHM_WRITERS_INSTANCES = 1, /* that of any instance of the owner's: a queue's claims */
+    SHM_WRITERS_CLASS = 2,     /* any of write_class, and the owner's: slots, lanes, shared raw */
 };
 
 /* Where one of the two directories stands. */
@@ -205,10 +215,12 @@ struct shm_arena {
     uint64_t bytes;
     uint64_t incarnation; /* tells it from an earlier arena of the same index */
     uint64_t retired_gen;
-    uint32_t owner_index; /* worker record of its one writer; SHM_NONE: shared by many */
+    uint32_t owner_index; /* worker record of its writer; of instances, of the first */
     uint32_t state;       /* enum shm_place */
     uint32_t read_class;  /* 0 = all who may attach */
-    uint32_t reserved[4];
+    uint32_t writers;     /* enum shm_writers */
+    uint32_t write_class; /* SHM_WRITERS_CLASS: 0 = all who may attach; else gid + 1 */
+    uint32_t reserved[2];
     uint32_t crc;
 };
 
@@ -237,7 +249,11 @@ struct shm_section {
     uint32_t read_class;
     uint32_t old_slot; /* MOVING: descriptor of the place before, which is QUARANTINED and has the
                           same section_id and incarnation; else 0 */
-    uint8_t reserved[72];
+    uint32_t claims_arena; /* queue: the arena of its claims, which lies behind arena_index's; else
+                              0 */
+    uint64_t claims_off;   /* queue: the first lane's struct shm_claims; else 0 */
+    uint32_t write_class;  /* slots, queue, shared raw: as their arena's; else 0 */
+    uint8_t reserved[56];
     uint32_t crc;
 };
 
@@ -253,8 +269,8 @@ struct shm_control {
     uint64_t stride;  /* bytes from one buffer (item, lane) to the next */
     uint64_t buf_off; /* of the first one, from this structure's first byte */
     uint32_t flags;   /* SHM_SECTION_STAMP_*, SHM_SECTION_SHARED */
+    uint32_t records; /* queue: of each lane, a power of two; else 0 */
     uint32_t reserved;
-    uint32_t reserved2;
     uint32_t crc;
 };
 #define SHM_CONTROL_SNAPSHOT 0x50414e53u /* "SNAP" */
@@ -295,22 +311,38 @@ struct shm_buffer {
  * struct shm_slot_buffer and `size` bytes rounded up to 8; with SHM_SECTION_SHARED one bare
  * buffer stands behind the header. */
 struct shm_slot {
-    uint64_t owner; /* epoch << 32 | attachment << 16 | state << 8 | flags; changed by CAS only */
-    uint64_t head;  /* version << 1 | buffer */
-    uint64_t grabs;
-    uint64_t mono_ns;
-    uint64_t real_ns;
-    uint32_t pid;
-    uint32_t reserved[5];
+    uint64_t owner;   /* epoch << 32 | attachment << 16 | state << 8 | flags; changed by CAS only */
+    uint64_t head;    /* version << 1 | buffer; 0 = nothing was put since it was grabbed */
+    uint64_t grabs;   /* how often it was */
+    uint64_t real_ns; /* when it was grabbed last */
+    uint32_t pid;     /* who did */
+    uint32_t reserved[7];
 };
 struct shm_slot_buffer {
-    uint64_t seq;
+    uint64_t seq; /* 2 * version; odd while it is being written */
     uint32_t len;
-    uint32_t crc;
+    uint32_t crc;     /* of the value; 0 = none */
+    uint64_t mono_ns; /* as shm_buffer's */
+    uint64_t real_ns;
 };
 
-/* A queue's lane: constants, the sender's lines, a ring of records, the payload's ring.  The
- * receivers' claims stand in memory of their own. */
+/* Owner words, of slots and of lanes: who is named holds it for as long as the low half of his
+ * attachment's epoch is this epoch; then it is free, whatever the state says. */
+#define SHM_OWNER_EPOCH_SHIFT      32
+#define SHM_OWNER_ATTACHMENT_SHIFT 16
+#define SHM_OWNER_STATE_SHIFT      8
+enum shm_owner_state {
+    SHM_OWNER_FREE = 0,
+    SHM_OWNER_HELD = 1,
+    SHM_OWNER_OFFERED =
+        2,                /* a slot that its holder hands on: whoever knows this word may take it */
+    SHM_OWNER_SEALED = 3, /* the manager is taking it to another place; look the section up again */
+};
+#define SHM_OWNER_STAYS 0x1u /* flag of a slot: in use until it is released, whoever lives */
+
+/* A queue: the control line and `count` lanes of `stride` bytes, and apart from them, in an arena
+ * of the receivers', as many claims.  A lane is constants, its sender's lines, a ring of records,
+ * and the payload's ring. */
 struct shm_lane {
     uint32_t magic; /* SHM_CONTROL_QUEUE */
     uint32_t lane;
@@ -321,37 +353,55 @@ struct shm_lane {
     uint64_t data_bytes;
     uint32_t reserved[5];
     uint32_t crc;
+    /* what its sender adds to; nothing else stands on this line */
     uint64_t sent; /* records ever committed: the one commit word */
     uint8_t reserved1[56];
-    uint64_t reclaimed;
-    uint64_t epoch;
-    uint32_t waiting;
-    uint32_t relocated;
-    uint32_t sealed;
-    uint32_t reserved2;
+    /* what changes hands, and what he needs to get room back */
+    uint64_t owner;         /* as a slot's */
+    uint64_t reclaimed;     /* records before this one are his again */
+    uint32_t waiting;       /* he sleeps for room */
+    uint32_t relocated;     /* records appended again, as nobody took what stood before them */
+    uint32_t takeovers;     /* how often a sender died and another one took the lane */
+    uint32_t high_messages; /* the most that ever stood in it at once */
+    uint64_t high_bytes;
+    uint64_t reserved2[3];
+    /* his counters */
     uint64_t bytes_sent;
-    uint64_t refused;
+    uint64_t refused; /* sends that found it full and did not wait, or not long enough */
     uint64_t blocked_ns;
     uint64_t wakes;
+    uint64_t reserved3[4];
 };
 struct shm_record {
-    uint64_t seq; /* position in the lane */
-    uint64_t id;  /* what the user sees */
-    uint64_t pos;
+    uint64_t seq; /* position in the lane, from 1; valid when it is <= sent */
+    uint64_t id;  /* what the user sees: stays, where seq changes as it is appended again */
+    uint64_t pos; /* of the payload, in bytes ever written to the payload's ring */
     uint32_t len;
     uint32_t flags;
-    int64_t type;
-    uint64_t send_ns;
-    uint32_t worker;
-    uint32_t epoch;
+    int64_t type;        /* > 0 */
+    uint64_t send_ns;    /* CLOCK_MONOTONIC; rises within a lane */
+    uint32_t attachment; /* the sender's */
+    uint32_t epoch;      /* of that, its low half */
     uint32_t pid;
-    uint32_t crc;
+    uint32_t crc; /* over the bytes before it */
 };
-/* The receivers' memory of a lane: a line with `kick`, then a claim word for each record. */
+
+/* What receivers write of a lane: this line, then a claim word for each record. */
 struct shm_claims {
-    uint32_t kick;
-    uint32_t reserved[15];
+    uint32_t kick; /* futex of a sender who waits for room */
+    uint32_t last_pid;
+    uint64_t last_real_ns;
+    uint64_t received; /* about: a receiver that is killed may not have counted its last */
+    uint64_t reserved[5];
     /* uint64_t claim[records]: seq << 32 | state << 30 | attachment << 16 | epoch */
+};
+#define SHM_CLAIM_SEQ_SHIFT        32 /* the low half of the record's */
+#define SHM_CLAIM_STATE_SHIFT      30
+#define SHM_CLAIM_ATTACHMENT_SHIFT 16
+enum shm_claim_state {
+    SHM_CLAIM_NONE = 0,  /* also where the sequence isn't the record's: it can be taken */
+    SHM_CLAIM_TAKEN = 1, /* by this attachment, while its epoch's low 16 bits are these */
+    SHM_CLAIM_DONE = 2,  /* received; its sender may use the record again */
 };
 
 /* Line 0 of the bell segment; doorbell i stands at (i + 1) * SHM_LINE. */
@@ -453,6 +503,8 @@ SHM_AT(shm_arena, retired_gen, 24);
 SHM_AT(shm_arena, owner_index, 32);
 SHM_AT(shm_arena, state, 36);
 SHM_AT(shm_arena, read_class, 40);
+SHM_AT(shm_arena, writers, 44);
+SHM_AT(shm_arena, write_class, 48);
 SHM_AT(shm_arena, crc, 60);
 SHM_IS(shm_section, 384);
 SHM_AT(shm_section, name, 0);
@@ -477,6 +529,9 @@ SHM_AT(shm_section, bell_index, 292);
 SHM_AT(shm_section, arena_index, 296);
 SHM_AT(shm_section, read_class, 300);
 SHM_AT(shm_section, old_slot, 304);
+SHM_AT(shm_section, claims_arena, 308);
+SHM_AT(shm_section, claims_off, 312);
+SHM_AT(shm_section, write_class, 320);
 SHM_AT(shm_section, crc, 380);
 SHM_IS(shm_control, 64);
 SHM_AT(shm_control, magic, 0);
@@ -488,6 +543,7 @@ SHM_AT(shm_control, incarnation, 24);
 SHM_AT(shm_control, stride, 32);
 SHM_AT(shm_control, buf_off, 40);
 SHM_AT(shm_control, flags, 48);
+SHM_AT(shm_control, records, 52);
 SHM_AT(shm_control, crc, 60);
 SHM_IS(shm_snapshot, 192);
 SHM_AT(shm_snapshot, control, 0);
@@ -507,14 +563,15 @@ SHM_IS(shm_slot, 64);
 SHM_AT(shm_slot, owner, 0);
 SHM_AT(shm_slot, head, 8);
 SHM_AT(shm_slot, grabs, 16);
-SHM_AT(shm_slot, mono_ns, 24);
-SHM_AT(shm_slot, real_ns, 32);
-SHM_AT(shm_slot, pid, 40);
-SHM_IS(shm_slot_buffer, 16);
+SHM_AT(shm_slot, real_ns, 24);
+SHM_AT(shm_slot, pid, 32);
+SHM_IS(shm_slot_buffer, 32);
 SHM_AT(shm_slot_buffer, seq, 0);
 SHM_AT(shm_slot_buffer, len, 8);
 SHM_AT(shm_slot_buffer, crc, 12);
-SHM_IS(shm_lane, 192);
+SHM_AT(shm_slot_buffer, mono_ns, 16);
+SHM_AT(shm_slot_buffer, real_ns, 24);
+SHM_IS(shm_lane, 256);
 SHM_AT(shm_lane, magic, 0);
 SHM_AT(shm_lane, lane, 4);
 SHM_AT(shm_lane, section_id, 8);
@@ -524,15 +581,17 @@ SHM_AT(shm_lane, max_message, 28);
 SHM_AT(shm_lane, data_bytes, 32);
 SHM_AT(shm_lane, crc, 60);
 SHM_AT(shm_lane, sent, 64);
-SHM_AT(shm_lane, reclaimed, 128);
-SHM_AT(shm_lane, epoch, 136);
+SHM_AT(shm_lane, owner, 128);
+SHM_AT(shm_lane, reclaimed, 136);
 SHM_AT(shm_lane, waiting, 144);
 SHM_AT(shm_lane, relocated, 148);
-SHM_AT(shm_lane, sealed, 152);
-SHM_AT(shm_lane, bytes_sent, 160);
-SHM_AT(shm_lane, refused, 168);
-SHM_AT(shm_lane, blocked_ns, 176);
-SHM_AT(shm_lane, wakes, 184);
+SHM_AT(shm_lane, takeovers, 152);
+SHM_AT(shm_lane, high_messages, 156);
+SHM_AT(shm_lane, high_bytes, 160);
+SHM_AT(shm_lane, bytes_sent, 192);
+SHM_AT(shm_lane, refused, 200);
+SHM_AT(shm_lane, blocked_ns, 208);
+SHM_AT(shm_lane, wakes, 216);
 SHM_IS(shm_record, 64);
 SHM_AT(shm_record, seq, 0);
 SHM_AT(shm_record, id, 8);
@@ -541,12 +600,15 @@ SHM_AT(shm_record, len, 24);
 SHM_AT(shm_record, flags, 28);
 SHM_AT(shm_record, type, 32);
 SHM_AT(shm_record, send_ns, 40);
-SHM_AT(shm_record, worker, 48);
+SHM_AT(shm_record, attachment, 48);
 SHM_AT(shm_record, epoch, 52);
 SHM_AT(shm_record, pid, 56);
 SHM_AT(shm_record, crc, 60);
 SHM_IS(shm_claims, 64);
 SHM_AT(shm_claims, kick, 0);
+SHM_AT(shm_claims, last_pid, 4);
+SHM_AT(shm_claims, last_real_ns, 8);
+SHM_AT(shm_claims, received, 16);
 SHM_IS(shm_bells, 64);
 SHM_AT(shm_bells, magic, 0);
 SHM_AT(shm_bells, abi, 8);
