@@ -391,6 +391,99 @@ int shmc_fd(shmc_section *section);
  *   rejected (the reply says why) */
 int shmc_manager(const struct shmc_options *options, const char *request, char **reply);
 
+/* ---- System V message queues as they are
+ *
+ * The kernel's own queues, for talking to programs that use them already; no segment and no manager
+ * is needed, and nothing is allocated but for messages above 8 KiB.  A queue is the id that
+ * msgget(2) gives; it may be 0, needs no closing, and means the same in all processes of its IPC
+ * namespace.  Errors are without text, and as follows:
+ *
+ *     -EACCES     the queue's mode doesn't allow it
+ *     -EAGAIN     no such message, or no room, and no time given
+ *     -EIDRM      the queue was removed, also while this call waited; or there never was one
+ *     -EINVAL     an argument makes no sense
+ *     -ENOMEM     no memory; the message is where it was
+ *     -ETIMEDOUT  the time given ran out
+ *
+ * A timeout_ms of -1 is the kernel's own wait.  Its calls know no deadline, so that with one they
+ * are asked again and again, at first after 50 us and at last every 2 ms: that is how late the
+ * answer may be, and processes that wait in the kernel are served first.  Waits go on behind a
+ * signal, but with SHMC_INTERRUPTIBLE.  All calls are safe in any thread, in signal handlers those
+ * for messages of up to 8 KiB, and behind a fork. */
+
+#define SHMC_TRUNCATE      0x1u /* receive as much as the buffer takes; the rest is lost */
+#define SHMC_EXCEPT        0x2u /* receive the oldest of any type but this one */
+#define SHMC_INTERRUPTIBLE 0x4u /* a signal ends the wait: -EINTR */
+
+#define SHMC_SYSV_CREATE    0x1u /* make it, if there is none */
+#define SHMC_SYSV_EXCLUSIVE 0x2u /* with CREATE: -EEXIST if there is one */
+#define SHMC_SYSV_COPY      0x8u /* shmc_sysv_queue_receive(): leave it where it is (MSG_COPY) */
+
+/* As msqid_ds.  Times are the host's, in seconds; 0 = never. */
+struct shmc_sysv_stat {
+    uint32_t key;  /* 0: private */
+    uint32_t mode; /* the lower 9 bits */
+    uid_t uid, creator_uid;
+    gid_t gid, creator_gid;
+    uint32_t sequence; /* tells it from an earlier queue that had its place */
+    uint32_t reserved;
+    uint64_t messages, bytes;         /* in it now */
+    uint64_t bytes_max;               /* as many bytes, and as many messages */
+    pid_t last_sender, last_receiver; /* 0: none yet */
+    int64_t sent_real_s, received_real_s, changed_real_s;
+};
+
+/* As msginfo: kernel.msgmax, msgmnb and msgmni, and what of them is in use in all queues. */
+struct shmc_sysv_info {
+    uint64_t message_bytes_max; /* of one message */
+    uint64_t queue_bytes_max;   /* of a new queue; more takes CAP_SYS_RESOURCE */
+    uint32_t queues_max;
+    uint32_t queues;
+    uint64_t messages, bytes;
+    int highest_index; /* in use; -1 and 0 look alike to the kernel */
+    uint32_t reserved[5];
+};
+
+/* Finds the queue with that key, or makes it, and returns its id.  `mode` is the new queue's
+ * permissions; of one that is there, without SHMC_SYSV_CREATE, it is what the caller wants to be
+ * allowed: 0400 to receive, 0200 to send, 0 for whatever is.  Key 0 (IPC_PRIVATE) makes a new one
+ * each time.
+ *   -EACCES  it is there, and its mode doesn't allow that
+ *   -EEXIST  it is there, and SHMC_SYSV_EXCLUSIVE was given
+ *   -ENOENT  it isn't, and SHMC_SYSV_CREATE was not given
+ *   -ENOSPC  there are kernel.msgmni queues already */
+int shmc_sysv_queue_open(uint32_t key, unsigned mode, unsigned flags);
+
+/* Sends; `type` is above 0.  flags: SHMC_INTERRUPTIBLE.
+ *   -EMSGSIZE  longer than kernel.msgmax, or than this queue may ever hold (for which the plain
+ *              call waits without end) */
+int shmc_sysv_queue_send(int queue, int64_t type, const void *data, size_t bytes, unsigned flags,
+                         int timeout_ms);
+
+/* Takes the oldest message (type 0), the oldest of that type (above 0), or the oldest of the lowest
+ * type that isn't above -type; returns its length, and its type in *ret_type (NULL: not wanted).
+ * flags: SHMC_TRUNCATE (MSG_NOERROR), SHMC_EXCEPT (MSG_EXCEPT), SHMC_INTERRUPTIBLE.  With
+ * SHMC_SYSV_COPY `type` is an index, 0 the oldest, and the message stays in the queue.
+ *   -E2BIG   it is longer than the buffer, and stays in the queue
+ *   -ENOSYS  SHMC_SYSV_COPY, and the kernel was built without it (CONFIG_CHECKPOINT_RESTORE)
+ *   -EINVAL  also SHMC_SYSV_COPY with SHMC_TRUNCATE of one that would have to be cut, which the
+ *            kernel doesn't do */
+ssize_t shmc_sysv_queue_receive(int queue, int64_t type, void *buffer, size_t bytes, unsigned flags,
+                                int timeout_ms, int64_t *ret_type);
+
+/* IPC_STAT, for who may receive. */
+int shmc_sysv_queue_stat(int queue, struct shmc_sysv_stat *ret);
+
+/* IPC_SET: uid, gid, mode and bytes_max, and no other field of *stat; for owner, creator and root.
+ *   -EPERM  you are none of them; or bytes_max is above kernel.msgmnb, without CAP_SYS_RESOURCE */
+int shmc_sysv_queue_set(int queue, const struct shmc_sysv_stat *stat);
+
+/* IPC_INFO and MSG_INFO: of this IPC namespace. */
+int shmc_sysv_queue_info(struct shmc_sysv_info *ret);
+
+/* IPC_RMID: what is in it is lost, and who waits gets -EIDRM.  -EPERM as shmc_sysv_queue_set(). */
+int shmc_sysv_queue_remove(int queue);
+
 /* "0.1.0" */
 const char *shmc_version(void);
 

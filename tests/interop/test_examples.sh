@@ -76,5 +76,6 @@ shmc_raw the lamp is on
 shmc_create ^two sensors are left
 shmc_inspect ^temps: version 2 of temp-driver
 shmc_manager "ok":true
+shmc_sysv_queue ^hello, of type 7; it held 1$
 END
 ok "no page was left out" test "$n" -eq "${#pages[@]}"
