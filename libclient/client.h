@@ -5,13 +5,12 @@
 #ifndef SHM_CLIENT_H
 #define SHM_CLIENT_H
 
-#include "core/directory.h"
 #include "core/futex.h"
 #include "core/protocol.h"
 #include "core/shared.h"
 #include "core/snapshot.h"
+#include "mapping.h"
 
-#include <errno.h>
 #include <shmclient.h>
 
 /* ---- lock.c: exclusion within this process, for cold paths */
@@ -66,42 +65,6 @@ void error_keep(struct error *error, const shmc_section *section);
  * load tells a child from its parent. */
 enum handle_state { HANDLE_FORKED = 0, HANDLE_ALIVE = 1, HANDLE_DETACHED = 2, HANDLE_LEFT = 3 };
 
-#define BELLS_KEPT 8
-
-/* The doorbells are replaced when somebody removed them; the earlier ones stay mapped, as sections
- * may be bound to them. */
-struct bells {
-    uint8_t *base;
-    uint32_t capacity;
-    int id;
-    void *kept[BELLS_KEPT];
-    unsigned kept_n;
-};
-
-/* Parts of the segment that were mapped writable; of one made of memfds, also to read. */
-struct range {
-    uint64_t offset, bytes;
-    uint64_t incarnation; /* memfd: of the arena */
-    uint32_t index;       /* the same */
-    bool ours;            /* by the directory that was looked at last */
-    bool writable;
-};
-struct ranges {
-    struct range *at; /* a mapping, not malloc()'s: see struct lock */
-    size_t n, room;
-    uint64_t generation; /* of the directory that they agree with */
-};
-
-/* A segment made of memfds. */
-struct parts {
-    void *spare; /* a second mapping of the header's object; NULL: it is System V's */
-    uint64_t bytes;
-    uint64_t bells_bytes;
-    uint64_t deadline_ns; /* of the attach; 0 when it is over */
-    bool hasty;           /* who asks now can do without */
-    uint64_t again_ns;    /* until then the hasty don't ask: the manager was away */
-};
-
 /* Where its manager is, and how long that is waited for. */
 struct home {
     uint32_t key;
@@ -109,37 +72,9 @@ struct home {
     char *runtime_dir;
 };
 
-/* Being a worker. */
-struct standing {
-    char worker[SHM_NAME_BYTES]; /* "" = a reader */
-    uint32_t worker_index;
-    uint32_t attachment;
-    uint64_t worker_epoch;
-    uint64_t attachment_epoch;
-    void *map; /* the lease */
-    int fd;    /* the same, with SHMC_LEASE_FD; else -1 */
-    bool lost; /* it was of a segment that has been replaced */
-};
-
 struct writer;
 struct event;
 struct watch;
-
-/* A segment as it is mapped.  One that replaces it gets another of these; calls that are under way,
- * and what was lent out, keep the one before. */
-struct mapping {
-    struct directory directory;
-    uint8_t *base;
-    int id;        /* shmid; -1: memfd */
-    uid_t creator; /* of the segment */
-    struct standing standing;
-    struct ranges ranges;
-    struct parts parts;
-    struct bells bells;
-    struct mapping *before; /* that is still there */
-    uint32_t uses; /* section objects bound to it, what they lent, and calls; if shut, none */
-    bool shut;     /* its memory was given back; nothing but the addresses is left */
-};
 
 struct shmc {
     const uint32_t *state; /* enum handle_state */
@@ -164,7 +99,8 @@ struct shmc_section {
 
     /* The binding: what the directory said.  Valid for `generation`, while `bound`. */
     bool bound;
-    bool own;                /* we may write it */
+    bool own;                /* we may write it, and it is mapped so */
+    bool receives;           /* the same of a queue's claims */
     struct mapping *mapping; /* that `snapshot` is in; never NULL */
     struct mapping *lent;    /* that the caller has an address in; NULL: none */
     uint32_t slot;
@@ -245,9 +181,22 @@ static inline uint64_t deadline_after(int timeout_ms) {
 int mapping_open(shmc *segment, const struct settings *settings);
 void mapping_close(struct mapping *mapping);
 
-/* Makes what is ours by that generation's directory writable, and what isn't any more read-only.
- * Under the lock. */
+/* Makes what is ours alone by that generation's directory writable, and what isn't ours any more
+ * read-only.  Under the lock. */
 int mapping_update(shmc *segment, uint64_t generation);
+
+/* Is that arena this worker's alone?  Then it is writable from the beginning. */
+bool mapping_owns(const struct mapping *mapping, const struct shm_arena *arena);
+
+/* Makes an arena of a bound section's writable that isn't ours alone (descriptor.arena_index, or
+ * claims_arena), if `writers` lets us; it stays so for as long as it is the same arena, and is not
+ * inherited over fork.  Cheap when it is so already.  -EACCES; -EKEYREVOKED; -EBUSY: in a signal
+ * handler; -ENOTCONN: memfd, and no manager answers; -EAGAIN: the section is to be looked up again.
+ */
+int mapping_write(shmc *segment, shmc_section *section, uint32_t arena_index);
+
+/* By whom the words in memory are to be understood. */
+struct attachments mapping_attachments(const struct mapping *mapping);
 
 /* Makes sure that a section's memory is mapped, by that generation's directory.  Under the lock.
  * -EAGAIN: the generation isn't in force any more.  -ENOTCONN, without waiting for a manager that
@@ -306,6 +255,9 @@ void parts_close(struct mapping *mapping);
 int parts_reach(shmc *segment, uint32_t arena_index, uint64_t generation);
 int parts_update(shmc *segment, uint64_t generation);
 
+/* That arena, of the directory in force, mapped for writing. */
+int parts_write(shmc *segment, uint32_t arena_index, const struct shm_arena *arena);
+
 static inline bool parts_are(const struct mapping *mapping) {
     return mapping->parts.spare != NULL;
 }
@@ -349,12 +301,9 @@ void standing_forget(struct standing *standing);
 /* -EKEYREVOKED, or 0 when only the record is damaged. */
 int standing_check(shmc *segment, const struct mapping *mapping);
 
-static inline bool standing_holds(const struct mapping *mapping) {
-    const struct standing *s = &mapping->standing;
-    return directory_worker_word(&mapping->directory, s->worker_index) ==
-               lease_word(s->worker_epoch, SHM_LEASE_LEASED) &&
-           !s->lost;
-}
+/* Who is it?  "worker 'NAME'", or what it is instead. */
+#define STANDING_BYTES (SHM_NAME_BYTES + 16)
+const char *standing_text(const struct standing *standing, char ret[STANDING_BYTES]);
 
 /* ---- left.c */
 
@@ -376,6 +325,7 @@ static inline void left_pace(shmc_section *section) {
  * for a writer who can't get to his new place as yet. */
 int section_resolve(shmc_section *section);
 int section_wrong_kind(shmc_section *section, enum shmc_kind kind);
+int section_not_ours(const shmc_section *section); /* -EACCES */
 
 /* Is the generation still the one that the section is bound by, and the segment the one that is
  * served?  Behind a read it counts for that: what the manager copies of a segment that is replaced,

@@ -43,10 +43,20 @@ void standing_drop(struct standing *standing) {
 }
 
 void standing_forget(struct standing *standing) {
-    if (standing->worker[0] != '\0' && standing->fd >= 0)
+    if (standing->attachment != 0 && standing->fd >= 0)
         close(standing->fd);
     standing->fd = -1;
     standing->worker[0] = '\0';
+    standing->attachment = 0;
+}
+
+const char *standing_text(const struct standing *standing, char ret[STANDING_BYTES]) {
+    if (standing->worker[0] != '\0')
+        snprintf(ret, STANDING_BYTES, "worker '%s'", standing->worker);
+    else
+        snprintf(ret, STANDING_BYTES, "%s",
+                 standing->attachment != 0 ? "an anonymous attachment" : "a reader");
+    return ret;
 }
 
 /* ---- taken over */
@@ -256,28 +266,47 @@ int standing_take(shmc *segment, struct settings *settings) {
 
 /* ---- held */
 
-int standing_check(shmc *segment, const struct mapping *mapping) {
+/* The word that says whether it is in force, of a record that isn't damaged. */
+static bool find_word(const struct mapping *mapping, uint64_t *ret) {
     const struct standing *standing = &mapping->standing;
     const char *field;
-    struct shm_worker record;
+    struct shm_worker worker;
+    struct shm_attachment attachment;
+    if (directory_recheck(&mapping->directory, &field) < 0)
+        return false;
+    if (standing->worker_index != SHM_NONE) {
+        if (directory_worker(&mapping->directory, standing->worker_index, &worker) < 0)
+            return false;
+        *ret = worker.word;
+        return true;
+    }
+    if (directory_attachment(&mapping->directory, standing->attachment, &attachment) < 0)
+        return false;
+    *ret = attachment.word;
+    return true;
+}
+
+int standing_check(shmc *segment, const struct mapping *mapping) {
+    const struct standing *standing = &mapping->standing;
+    char who[STANDING_BYTES];
+    uint64_t word;
     if (standing->lost)
-        return error_set(
-            segment->error, -EKEYREVOKED,
-            "the lease of worker '%s' was taken back, and the segment replaced; detach "
-            "and attach anew",
-            standing->worker);
-    if (directory_recheck(&mapping->directory, &field) < 0 ||
-        directory_worker(&mapping->directory, standing->worker_index, &record) < 0)
+        return error_set(segment->error, -EKEYREVOKED,
+                         "the lease of %s was taken back, and the segment replaced; detach and "
+                         "attach anew",
+                         standing_text(standing, who));
+    if (!find_word(mapping, &word))
         return 0;
     /* Epochs only rise: a lower one is a stray store's, and the manager mends it. */
-    uint64_t epoch = lease_word_epoch(record.word);
-    if (epoch < standing->worker_epoch ||
-        record.word == lease_word(standing->worker_epoch, SHM_LEASE_LEASED))
+    const uint64_t own =
+        standing->worker_index != SHM_NONE ? standing->worker_epoch : standing->attachment_epoch;
+    const uint64_t epoch = lease_word_epoch(word);
+    if (epoch < own || word == lease_word(own, SHM_LEASE_LEASED))
         return 0;
     return error_set(segment->error, -EKEYREVOKED,
-                     "the lease of worker '%s' was taken back (its epoch was %llu, now %llu); "
-                     "detach and attach anew",
-                     standing->worker, (unsigned long long)standing->worker_epoch,
+                     "the lease of %s was taken back (its epoch was %llu, now %llu); detach and "
+                     "attach anew",
+                     standing_text(standing, who), (unsigned long long)own,
                      (unsigned long long)epoch);
 }
 
@@ -285,7 +314,7 @@ int shmc_lease_fd(const shmc *segment) {
     int r = handle_usable(segment);
     if (r < 0)
         return r;
-    if (segment->now->standing.worker[0] == '\0' || segment->now->standing.fd < 0)
+    if (!standing_is(segment->now) || segment->now->standing.fd < 0)
         return error_set(segment->error, -ENOENT,
                          "the lease has no descriptor; attach as a worker with SHMC_LEASE_FD");
     return segment->now->standing.fd;

@@ -197,124 +197,13 @@ void mapping_close(struct mapping *mapping) {
     mapping->parts = (struct parts){0};
 }
 
-static struct range *find_range(const struct ranges *ranges, const struct shm_arena *arena) {
-    for (size_t i = 0; i < ranges->n; i++)
-        if (ranges->at[i].offset == arena->offset && ranges->at[i].bytes == arena->bytes)
-            return &ranges->at[i];
-    return NULL;
-}
-
-int ranges_reserve(struct ranges *ranges) {
-    if (ranges->n < ranges->room)
-        return 0;
-    size_t room = ranges->room == 0 ? SHM_PAGE / sizeof *ranges->at : 2 * ranges->room;
-    size_t old = ranges->room * sizeof *ranges->at, bytes = room * sizeof *ranges->at;
-    void *at = ranges->at == NULL
-                   ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-                   : mremap(ranges->at, old, bytes, MREMAP_MAYMOVE);
-    if (at == MAP_FAILED)
-        return -errno;
-    ranges->at = at;
-    ranges->room = room;
-    return 0;
-}
-
-static bool overlaps_directory(const shmc *segment, const struct shm_arena *arena) {
-    struct shm_directory_place places[2];
-    shared_copy_from(places, segment->now->base + offsetof(struct shm_header, directories),
-                     sizeof places);
-    for (int i = 0; i < 2; i++)
-        if (arena->offset < places[i].offset + places[i].bytes &&
-            places[i].offset < arena->offset + arena->bytes)
-            return true;
-    return false;
-}
-
-static bool is_ours(const shmc *segment, const struct shm_arena *arena) {
-    return arena->owner_index == segment->now->standing.worker_index ||
-           (arena->owner_index == SHM_NONE && !overlaps_directory(segment, arena));
-}
-
-/* What was ours stays writable while it is retired or quarantined: a thread may be in the middle of
- * a publish there, and nobody else gets the space before our lease has ended. */
-static int note_arena(shmc *segment, const struct shm_arena *arena, bool add) {
-    struct ranges *ranges = &segment->now->ranges;
-    struct range *known = find_range(ranges, arena);
-    if (known != NULL) {
-        known->ours = true;
-        return 0;
-    }
-    if (!add || !layout_place_in_force(arena->state))
-        return 0;
-    int r = ranges_reserve(ranges);
-    if (r == 0)
-        r = sysv_protect(segment->now->base, arena->offset, arena->bytes, true);
-    if (r == 0)
-        ranges->at[ranges->n++] = (struct range){
-            .offset = arena->offset, .bytes = arena->bytes, .ours = true, .writable = true};
-    return r;
-}
-
-static int walk(shmc *segment, uint64_t generation, bool add) {
-    const char *field;
-    for (uint32_t index = 0;; index++) {
-        struct shm_arena arena;
-        int r = directory_arena(&segment->now->directory, generation, index, &arena, &field);
-        if (r == -ERANGE)
-            return 0;
-        if (r == 0 && is_ours(segment, &arena))
-            r = note_arena(segment, &arena, add);
-        if (r < 0 && r != -ENOENT)
-            return r;
-    }
-}
-
-static void drop_ranges(shmc *segment) {
-    struct ranges *ranges = &segment->now->ranges;
-    size_t kept = 0;
-    for (size_t i = 0; i < ranges->n; i++) {
-        struct range range = ranges->at[i];
-        if (range.ours)
-            ranges->at[kept++] = range;
-        else
-            sysv_protect(segment->now->base, range.offset, range.bytes, false);
-    }
-    ranges->n = kept;
-}
-
-static int update_sysv(shmc *segment, uint64_t generation) {
-    struct ranges *ranges = &segment->now->ranges;
-    for (size_t i = 0; i < ranges->n; i++)
-        ranges->at[i].ours = false;
-    int r = walk(segment, generation, false);
-    if (r == 0) {
-        drop_ranges(segment);
-        r = walk(segment, generation, true);
-    }
-    if (r < 0 && r != -EAGAIN)
-        error_set(segment->error, r,
-                  "worker '%s': its part of the shared memory can't be mapped for writing: %s",
-                  segment->now->standing.worker,
-                  r == -EBADMSG ? "the directory's arenas are damaged" : strerror(-r));
-    return r;
-}
-
-int mapping_update(shmc *segment, uint64_t generation) {
-    struct ranges *ranges = &segment->now->ranges;
-    if (ranges->generation == generation)
-        return 0;
-    int r = 0;
-    if (parts_are(segment->now))
-        r = parts_update(segment, generation);
-    else if (segment->now->standing.worker[0] != '\0' && !segment->now->standing.lost)
-        r = update_sysv(segment, generation);
-    if (r == 0)
-        ranges->generation = generation;
-    return r;
-}
-
 int mapping_reach(shmc *segment, const struct shm_section *section, uint64_t generation) {
-    return parts_are(segment->now) ? parts_reach(segment, section->arena_index, generation) : 0;
+    if (!parts_are(segment->now))
+        return 0;
+    int r = parts_reach(segment, section->arena_index, generation);
+    if (r == 0 && section->kind == SHM_KIND_QUEUE)
+        r = parts_reach(segment, section->claims_arena, generation);
+    return r;
 }
 
 bool mapping_shows(shmc *segment, const struct mapping *mapping, const struct shm_section *section,
@@ -323,22 +212,12 @@ bool mapping_shows(shmc *segment, const struct mapping *mapping, const struct sh
         return true;
     if (lock_take(&segment->lock) < 0)
         return false;
-    bool shows =
-        mapping == segment->now && parts_reach(segment, section->arena_index, generation) == 0;
+    bool shows = mapping == segment->now && mapping_reach(segment, section, generation) == 0;
     lock_release(&segment->lock);
     return shows;
 }
 
-bool mapping_writable(const shmc *segment, uint64_t offset, uint64_t bytes) {
-    const struct ranges *ranges = &segment->now->ranges;
-    for (size_t i = 0; i < ranges->n; i++) {
-        const struct range *range = &ranges->at[i];
-        if (range->writable && offset >= range->offset && offset - range->offset <= range->bytes &&
-            bytes <= range->bytes - (offset - range->offset))
-            return true;
-    }
-    return false;
-}
+/* ---- doorbells */
 
 /* A shmid from the header is a number like any other. */
 static bool bells_ok(const shmc *segment, const void *base, const struct shmid_ds *found,
@@ -384,6 +263,8 @@ struct shm_bell *mapping_bell(shmc *segment, uint32_t index) {
         return NULL;
     return (struct shm_bell *)(void *)(bells->base + (size_t)(index + 1) * SHM_LINE);
 }
+
+/* ---- places */
 
 /* The bytes from the section's first to its extent's end are in the segment: the directory checked
  * that.  What is inside is checked here. */

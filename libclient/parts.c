@@ -278,16 +278,34 @@ static int fetch_arena(shmc *segment, const struct shm_arena *arena, uint32_t in
 /* What was ours before is left as it is mapped: a thread may be in the middle of a publish there,
  * which reaches nobody. */
 static int revoked(shmc *segment) {
+    char who[STANDING_BYTES];
     int r = standing_check(segment, segment->now);
     return r < 0 ? r
                  : error_set(segment->error, -EBADMSG,
-                             "worker '%s': its record in the header is damaged; a running manager "
-                             "repairs it within about a second",
-                             segment->now->standing.worker);
+                             "%s: its record in the header is damaged; a running manager repairs "
+                             "it within about a second",
+                             standing_text(&segment->now->standing, who));
+}
+
+static int take_arena(shmc *segment, const struct shm_arena *arena, uint32_t index, bool writable,
+                      uint64_t generation) {
+    int r = ranges_reserve(&segment->now->ranges);
+    if (r < 0)
+        return error_set(segment->error, r, "no memory for another arena");
+    r = fetch_arena(segment, arena, index, writable);
+    if (r == -EACCES && writable &&
+        !standing_holds(segment->now)) /* it has a successor's memory by now */
+        r = revoked(segment);
+    /* The manager knows of a newer directory than we looked at. */
+    if (r == -EAGAIN && directory_generation(&segment->now->directory) == generation &&
+        !directory_replaced(&segment->now->directory))
+        return error_set(segment->error, -EBADMSG,
+                         "the manager knows no arena %u, which the directory names; restart it",
+                         index);
+    return r;
 }
 
 int parts_reach(shmc *segment, uint32_t index, uint64_t generation) {
-    const struct standing *standing = &segment->now->standing;
     struct ranges *ranges = &segment->now->ranges;
     struct shm_arena arena;
     const char *field;
@@ -298,27 +316,17 @@ int parts_reach(shmc *segment, uint32_t index, uint64_t generation) {
                                         "the segment's header is damaged (arena %u); a running "
                                         "manager repairs it within about a second",
                                         index);
-    const bool ours = standing->worker[0] != '\0' && !standing->lost &&
-                      arena.owner_index == standing->worker_index;
+    const bool ours = mapping_owns(segment->now, &arena);
     if (ours && !standing_holds(segment->now))
         return revoked(segment);
     for (size_t i = 0; i < ranges->n; i++)
         if (same_arena(&ranges->at[i], index, &arena))
             return 0;
-    r = ranges_reserve(ranges);
-    if (r < 0)
-        return error_set(segment->error, r, "no memory for another arena");
-    r = fetch_arena(segment, &arena, index, ours);
-    if (r == -EACCES && ours &&
-        !standing_holds(segment->now)) /* it has a successor's memory by now */
-        r = revoked(segment);
-    /* The manager knows of a newer directory than we looked at. */
-    if (r == -EAGAIN && directory_generation(&segment->now->directory) == generation &&
-        !directory_replaced(&segment->now->directory))
-        return error_set(segment->error, -EBADMSG,
-                         "the manager knows no arena %u, which the directory names; restart it",
-                         index);
-    return r;
+    return take_arena(segment, &arena, index, ours, generation);
+}
+
+int parts_write(shmc *segment, uint32_t index, const struct shm_arena *arena) {
+    return take_arena(segment, arena, index, true, directory_generation(&segment->now->directory));
 }
 
 /* Lets go of arenas that are no longer there. */
@@ -344,19 +352,18 @@ static int prune(shmc *segment, uint64_t generation) {
 }
 
 int parts_update(shmc *segment, uint64_t generation) {
-    const struct standing *standing = &segment->now->standing;
     struct ranges *ranges = &segment->now->ranges;
     bool first = ranges->generation == 0;
     int r = prune(segment, generation);
     segment->now->parts.hasty = !first;
     /* A worker has what is its own from the beginning, so that it needs no manager later. */
-    for (uint32_t index = 0; r == 0 && standing->worker[0] != '\0' && !standing->lost; index++) {
+    for (uint32_t index = 0; r == 0 && standing_is(segment->now); index++) {
         struct shm_arena arena;
         const char *field;
         r = directory_arena(&segment->now->directory, generation, index, &arena, &field);
         if (r == -ERANGE)
             break;
-        if (r == -ENOENT || (r == 0 && (arena.owner_index != standing->worker_index ||
+        if (r == -ENOENT || (r == 0 && (!mapping_owns(segment->now, &arena) ||
                                         !layout_place_in_force(arena.state)))) {
             r = 0;
             continue;

@@ -127,14 +127,22 @@ static int check_raw(const shmc_section *section, const struct shm_section *foun
                      "section '%s': its descriptor is damaged (size)", section->name);
 }
 
-/* A shared section is every worker's, if its arena is. */
+/* Its arena is one that we may write, and is mapped so; a queue's claims have another. */
+static bool is_writable(const shmc *segment, const struct shm_section *section) {
+    const uint64_t bytes =
+        section->kind == SHM_KIND_QUEUE ? section->claims_off - section->offset : section->bytes;
+    return mapping_writable(segment, section->offset, bytes);
+}
+
 static bool may_write(const shmc *segment, const struct found *found) {
-    const struct shm_section *now = &found->section, *before = &found->before;
-    return segment->now->standing.worker[0] != '\0' &&
-           (now->owner_index == segment->now->standing.worker_index ||
-            (now->flags & SHM_SECTION_SHARED) != 0) &&
-           mapping_writable(segment, now->offset, now->bytes) &&
-           (!found->moving || mapping_writable(segment, before->offset, before->bytes));
+    return standing_is(segment->now) && is_writable(segment, &found->section) &&
+           (!found->moving || is_writable(segment, &found->before));
+}
+
+static bool may_receive(const shmc *segment, const struct shm_section *section) {
+    return section->kind == SHM_KIND_QUEUE && standing_is(segment->now) &&
+           mapping_writable(segment, section->claims_off,
+                            section->offset + section->bytes - section->claims_off);
 }
 
 /* A signal handler that interrupts this finds the object unbound, and then the lock taken. */
@@ -148,6 +156,7 @@ static void rebind(shmc_section *section, const struct found *found) {
     }
     section->descriptor = found->section;
     section->own = may_write(section->segment, found);
+    section->receives = may_receive(section->segment, &found->section);
     section->snapshot = found->snapshot;
     section->before = found->snapshot_before;
     section->snapshot.before = found->moving ? &section->before : NULL;
@@ -227,21 +236,39 @@ int section_resolve(shmc_section *section) {
     return r;
 }
 
+/* A kind that many may write: its arena is made writable when somebody does. */
+static bool is_many(const struct shm_section *section) {
+    return section->kind == SHM_KIND_SLOTS || section->kind == SHM_KIND_QUEUE ||
+           (section->flags & SHM_SECTION_SHARED) != 0;
+}
+
+int section_not_ours(const shmc_section *section) {
+    const struct standing *standing = &section->mapping->standing;
+    const char *what = standing->worker[0] != '\0' ? "worker "
+                       : standing->attachment != 0 ? "anonymous"
+                                                   : "a reader";
+    return error_set(section->segment->error, -EACCES,
+                     "section '%s' belongs to worker '%s', and this process is %s%s: attach as its "
+                     "owner",
+                     section->name, section->descriptor.owner, what, standing->worker);
+}
+
 int section_ready_to_write(shmc_section *section, enum shmc_kind kind) {
     shmc *segment = section->segment;
-    int r = section_ready(section, kind);
-    if (r < 0 && !((r == -EBADMSG || r == -ENOTCONN) && section->bound &&
-                   section->descriptor.kind == (uint32_t)kind))
+    int r;
+    do {
+        r = section_ready(section, kind);
+        if (r < 0 && !((r == -EBADMSG || r == -ENOTCONN) && section->bound &&
+                       section->descriptor.kind == (uint32_t)kind))
+            return r;
+        if (section->mapping->standing.lost)
+            return standing_check(segment, section->mapping);
+        if (!section->own && !is_many(&section->descriptor))
+            return section_not_ours(section);
+        r = section->own ? 0 : mapping_write(segment, section, section->descriptor.arena_index);
+    } while (r == -EAGAIN);
+    if (r < 0)
         return r;
-    if (section->mapping->standing.lost)
-        return standing_check(segment, section->mapping);
-    if (!section->own)
-        return error_set(segment->error, -EACCES,
-                         "section '%s' belongs to worker '%s', and this process is %s%s: attach as "
-                         "its owner",
-                         section->name, section->descriptor.owner,
-                         section->mapping->standing.worker[0] == '\0' ? "a reader" : "worker ",
-                         section->mapping->standing.worker);
     return standing_holds(section->mapping) ? 0 : standing_check(segment, section->mapping);
 }
 

@@ -24,6 +24,7 @@ struct mapping *mapping_new(void) {
         return NULL;
     mapping->bells.id = -1;
     mapping->standing.fd = -1;
+    mapping->standing.worker_index = SHM_NONE;
     return mapping;
 }
 

@@ -441,15 +441,6 @@ int directory_load(const struct directory *directory, struct layout *ret, const 
     return -EBADMSG;
 }
 
-static const struct shm_attachment *shared_attachment(const struct directory *directory,
-                                                      uint32_t index) {
-    if (index >= directory->header.attachments_capacity)
-        return NULL;
-    return (const struct shm_attachment *)(const void *)(directory->base +
-                                                         directory->header.attachments_off) +
-           index;
-}
-
 /* A record is consistent when its word is the same on both sides of the copy: the manager writes
  * the fields that a state makes valid before it stores that state, with release. */
 #define COPY_RECORD(from, to)                                                                      \
@@ -480,16 +471,11 @@ int directory_worker(const struct directory *directory, uint32_t index, struct s
 
 int directory_attachment(const struct directory *directory, uint32_t index,
                          struct shm_attachment *ret) {
-    const struct shm_attachment *shared = shared_attachment(directory, index);
+    const struct shm_attachment *shared = directory_attachment_shared(directory, index);
     if (shared == NULL)
         return -ENOENT;
     struct shm_attachment copy;
     COPY_RECORD(shared, &copy)
     *ret = copy;
     return 0;
-}
-
-uint64_t directory_attachment_word(const struct directory *directory, uint32_t index) {
-    const struct shm_attachment *shared = shared_attachment(directory, index);
-    return shared == NULL ? 0 : shared_load_acquire64(&shared->word);
 }

@@ -91,12 +91,25 @@ static inline const struct shm_worker *directory_worker_shared(const struct dire
     return (const struct shm_worker *)(const void *)(directory->base + h->workers_off) + index;
 }
 
+static inline const struct shm_attachment *
+directory_attachment_shared(const struct directory *directory, uint32_t index) {
+    const struct shm_header *h = &directory->header;
+    if (index >= h->attachments_capacity)
+        return NULL;
+    return (const struct shm_attachment *)(const void *)(directory->base + h->attachments_off) +
+           index;
+}
+
 /* The commit words alone, with acquire; 0 when the index is out of range. */
 static inline uint64_t directory_worker_word(const struct directory *directory, uint32_t index) {
     const struct shm_worker *shared = directory_worker_shared(directory, index);
     return shared == NULL ? 0 : shared_load_acquire64(&shared->word);
 }
-uint64_t directory_attachment_word(const struct directory *directory, uint32_t index);
+static inline uint64_t directory_attachment_word(const struct directory *directory,
+                                                 uint32_t index) {
+    const struct shm_attachment *shared = directory_attachment_shared(directory, index);
+    return shared == NULL ? 0 : shared_load_acquire64(&shared->word);
+}
 
 static inline uint64_t lease_word(uint64_t epoch, enum shm_lease_state state) {
     return epoch << 8 | (uint64_t)state;
