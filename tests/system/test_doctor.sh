@@ -43,6 +43,28 @@ if [ -n "${SHM_TEST_ALONE-}" ] && on_sysv; then
     tail -n 1 <<<"$before" >$kernel/shmall
 fi
 
+# The kernel's queues, which are beside the table: notes.
+if [ -n "${SHM_TEST_ALONE-}" ]; then
+    kernel=/proc/sys/kernel
+    before=$(cat $kernel/msgmnb $kernel/msgmni)
+    queue=$(perl -e 'print msgget(0, 0600)')
+    ok 'queues in use are counted' says 0 \
+        "ok +System V queues: 1 of $(cat $kernel/msgmni) in use, 0 messages, 0 bytes; up to $(cat $kernel/msgmax) bytes in one message" doctor
+    perl -e '1 while msgsnd($ARGV[0], pack("l! a1024", 1, "x"), 04000)' "$queue"
+    ok 'a full queue is named' says 0 "note +queue 0x00000000: System V queue $queue is full: 16 messages, 16384 bytes of at most 16384; process 0 received last" doctor
+    ipcrm -q "$queue"
+    echo 1000 >$kernel/msgmnb
+    ok 'messages that no queue would ever take' says 0 'note +kernel.msgmnb: it is 1000, less than kernel.msgmax' doctor
+    echo 2 >$kernel/msgmni
+    queue=$(perl -e 'print msgget(0, 0600)')
+    other=$(perl -e 'print msgget(0, 0600)')
+    ok 'no more queues to be had' says 0 'note +kernel.msgmni: 2 System V queues of at most 2 are in use' doctor
+    ok 'with its remedy' says 0 'do: sysctl -w kernel.msgmni=4' doctor
+    ipcrm -q "$queue" -q "$other"
+    head -n 1 <<<"$before" >$kernel/msgmnb
+    tail -n 1 <<<"$before" >$kernel/msgmni
+fi
+
 # A sanitizer's shadow takes more than that by itself.
 sanitized || ok 'an address space that has no room' says 1 \
     'WRONG +address space: RLIMIT_AS is 122880000, which leaves no room for a segment of 67108864' \

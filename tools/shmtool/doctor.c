@@ -85,6 +85,7 @@ int verb_doctor(const struct tool *tool) {
         look_at_runtime(&doctor);
         look_at_table(&doctor);
         look_at_kernel(&doctor);
+        look_at_queues(&doctor);
         look_at_limits(&doctor);
         look_at_groups(&doctor);
         look_at_segment(&doctor);

@@ -32,6 +32,9 @@ void look_at_groups(struct doctor *doctor);
 void look_at_segment(struct doctor *doctor);
 void look_at_orphans(struct doctor *doctor);
 
+/* ---- doctor_queues.c */
+void look_at_queues(struct doctor *doctor);
+
 /* ---- doctor_files.c */
 void look_at_table(struct doctor *doctor);
 void look_at_runtime(struct doctor *doctor);
