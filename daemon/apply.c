@@ -35,7 +35,7 @@ static int resolve(struct wanted *w, char *error, size_t bytes) {
             return r;
     }
     w->group = resolve_group(w->table.group_name, &w->group_missing);
-    return resolve_readers(&w->table, error, bytes);
+    return resolve_groups(&w->table, error, bytes);
 }
 
 static int open_table(const struct manager *m, struct table_db **ret, struct verdict *v) {

@@ -122,7 +122,7 @@ static int make_plan(const struct config *config, struct plan *plan) {
         return r;
     struct layout layout = {0};
     struct directory directory;
-    r = resolve_readers(&table, plan->error, sizeof plan->error);
+    r = resolve_groups(&table, plan->error, sizeof plan->error);
     if (r < 0) {
         table_clear(&table);
         return r;

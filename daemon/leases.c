@@ -209,8 +209,12 @@ int leases_grant(struct manager *m, uint32_t worker, const struct peer *peer, st
         return -ENOMEM;
     struct shm_attachment attachment = image_get_attachment(&m->segment.image, index);
     struct shm_worker record = image_get_worker(&m->segment.image, worker);
-    *lease = (struct lease){
-        .manager = m, .worker = worker, .state = SHM_LEASE_GRANTED, .keep = -1, .pidfd = -1};
+    *lease = (struct lease){.manager = m,
+                            .worker = worker,
+                            .state = SHM_LEASE_GRANTED,
+                            .keep = -1,
+                            .pidfd = -1,
+                            .generation = m->layout.generation};
     struct lease_record *r = &lease->record;
     r->attachment = index;
     r->attachment_epoch = next_epoch(m, attachment.word);
@@ -338,12 +342,24 @@ bool *leases_held(const struct manager *m) {
 }
 
 /* Who never acknowledged a lease, and has lost it, never wrote. */
+static bool may_write(const struct lease *l) {
+    return !l->superseded || l->state != SHM_LEASE_GRANTED;
+}
+
 bool *leases_lingering(const struct manager *m) {
     bool *lingers = calloc(m->layout.workers_used + 1, sizeof *lingers);
     for (const struct lease *l = m->leases.first; lingers != NULL && l != NULL; l = l->next)
-        if ((!l->superseded || l->state != SHM_LEASE_GRANTED) && l->worker < m->layout.workers_used)
+        if (may_write(l) && l->worker < m->layout.workers_used)
             lingers[l->worker] = true;
     return lingers;
+}
+
+bool leases_attached(const struct manager *m, uint64_t *since) {
+    *since = UINT64_MAX;
+    for (const struct lease *l = m->leases.first; l != NULL; l = l->next)
+        if (may_write(l) && l->generation < *since)
+            *since = l->generation;
+    return *since != UINT64_MAX;
 }
 
 void leases_leave(struct manager *m) {

@@ -27,6 +27,7 @@ struct lease {
     bool superseded; /* not acknowledged in time, or taken back: only its lock is waited for */
     int keep;
     int pidfd;
+    uint64_t generation;    /* that it was granted under; 0: found, from whenever it is */
     unsigned checks;        /* looks since the last event, for the back-off */
     sd_event_source *timer; /* acknowledgement, then back-off */
     struct client *client;  /* who shall acknowledge */
@@ -86,5 +87,8 @@ void leases_relate(struct manager *manager);
  * lock still, who may write where he could.  The caller frees them; NULL: no memory. */
 bool *leases_held(const struct manager *manager);
 bool *leases_lingering(const struct manager *manager);
+
+/* Does anybody linger?  Then *since is the lowest generation that one of them was granted under. */
+bool leases_attached(const struct manager *manager, uint64_t *since);
 
 #endif

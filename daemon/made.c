@@ -57,7 +57,7 @@ static bool fits(const struct table *wanted, struct table_section *row) {
     }
     if (r < 0)
         journal(LOG_WARNING, JOURNAL_TROUBLE, "made at run time, and dropped: %s", why);
-    else if (resolve_readers(&one, why, sizeof why) < 0) /* then nobody else reads it */
+    else if (resolve_groups(&one, why, sizeof why) < 0) /* then nobody else reads it */
         journal(LOG_WARNING, JOURNAL_TROUBLE, "made at run time: %s", why);
     return r == 0;
 }

@@ -122,7 +122,7 @@ static int look_for(struct asking *a, const struct table_section *row, bool excl
 
 static int look_up_readers(struct asking *a, struct table_section *row) {
     struct table one = {.sections = row, .sections_n = 1};
-    return resolve_readers(&one, a->text, sizeof a->text);
+    return resolve_groups(&one, a->text, sizeof a->text);
 }
 
 static int append(struct asking *a, struct table_section *row) {

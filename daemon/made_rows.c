@@ -236,7 +236,7 @@ bool made_same(const struct table_section *a, const struct table_section *b) {
 /* ---- quota */
 
 uint64_t made_charge(const struct table_section *row) {
-    const uint64_t bytes = layout_section_bytes(row->kind, row->size, row->count);
+    const uint64_t bytes = layout_section_bytes(row->kind, row->size, row->count, row->shared);
     return bytes == 0 || bytes > UINT64_MAX - SHM_PAGE ? UINT64_MAX : layout_round(bytes, SHM_PAGE);
 }
 

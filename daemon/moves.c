@@ -68,10 +68,14 @@ int moves_gather(struct manager *m, const struct table *table, bool force, struc
     find_moved(m, ret);
     if (table != NULL)
         measure(m, table, ret);
+    uint64_t since;
+    const bool attached = leases_attached(m, &since);
     ret->facts = (struct plan_facts){.worker_held = ret->held,
                                      .worker_lingers = ret->lingers,
                                      .moved = ret->moved,
                                      .value_bytes = ret->value_bytes,
+                                     .attached = attached,
+                                     .attached_since = since,
                                      .backend = segment_backend(&m->segment),
                                      .force = force};
     return 0;

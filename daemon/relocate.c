@@ -6,6 +6,7 @@
 #include "relocate.h"
 #include "core/crc32c.h"
 #include "core/futex.h"
+#include "core/geometry.h"
 #include "core/memfd.h"
 #include "core/shared.h"
 #include "journal.h"
@@ -151,6 +152,15 @@ struct carrying {
     const struct relocation *left;
 };
 
+/* Nobody is there, and the two are divided likewise.  Who had something there is named by the epoch
+ * of a lease that is over, which no other lease ever has. */
+static void copy_whole(const struct carrying *c, const struct shm_section *from,
+                       const struct shm_section *to) {
+    uint8_t *memory = (uint8_t *)c->to->base + to->ctl_off;
+    shared_copy_to(memory, memory_of(c->from, c->left, from), from->bytes);
+    geometry_mend(memory, to); /* the bell may be another */
+}
+
 static int copy_section(const struct carrying *c, uint32_t from_slot, uint32_t to_slot, char *error,
                         size_t error_bytes) {
     const struct shm_section *from = &c->running->sections[from_slot];
@@ -159,6 +169,10 @@ static int copy_section(const struct carrying *c, uint32_t from_slot, uint32_t t
     if (from->kind == SHM_KIND_RAW) {
         shared_copy_to((uint8_t *)c->to->base + to->ctl_off, memory_of(c->from, c->left, from),
                        from->size < to->size ? from->size : to->size);
+        return 0;
+    }
+    if (from->kind == SHM_KIND_SLOTS || from->kind == SHM_KIND_QUEUE) {
+        copy_whole(c, from, to);
         return 0;
     }
     int r = bind_old(c->from, c->left, c->running, from_slot, &place);

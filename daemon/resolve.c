@@ -46,20 +46,28 @@ gid_t resolve_group(const char *name, bool *missing) {
     return getegid();
 }
 
-int resolve_readers(struct table *table, char *error, size_t bytes) {
+/* The class of who is in that group: gid + 1; 0, of all. */
+static int resolve_class(const struct table_section *section, const char *column, const char *name,
+                         uint32_t *ret, char *error, size_t bytes) {
+    bool missing = false;
+    *ret = name[0] == '\0' ? 0 : (uint32_t)resolve_group(name, &missing) + 1;
+    if (!missing)
+        return 0;
+    snprintf(error, bytes,
+             "section '%s': there is no group '%s' on this host: make it (groupadd), or change "
+             "section.%s",
+             section->name, name, column);
+    return -EINVAL;
+}
+
+int resolve_groups(struct table *table, char *error, size_t bytes) {
     for (size_t i = 0; i < table->sections_n; i++) {
-        struct table_section *section = &table->sections[i];
-        bool missing = false;
-        section->read_class = 0;
-        if (section->read_group[0] != '\0')
-            section->read_class = (uint32_t)resolve_group(section->read_group, &missing) + 1;
-        if (missing) {
-            snprintf(error, bytes,
-                     "section '%s': there is no group '%s' on this host: make it (groupadd), or "
-                     "change section.read_group",
-                     section->name, section->read_group);
+        struct table_section *s = &table->sections[i];
+        /* Both, as made sections go on without their groups. */
+        int w = resolve_class(s, "write_group", s->write_group, &s->write_class, error, bytes);
+        int r = resolve_class(s, "read_group", s->read_group, &s->read_class, error, bytes);
+        if (r < 0 || w < 0)
             return -EINVAL;
-        }
     }
     return 0;
 }

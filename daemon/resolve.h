@@ -14,7 +14,7 @@ int resolve_user(const struct table_worker *worker, uid_t *uid, char *error, siz
  * own group. */
 gid_t resolve_group(const char *name, bool *missing);
 
-/* Looks up the groups of read_group: -EINVAL, a group that isn't there. */
-int resolve_readers(struct table *table, char *error, size_t error_bytes);
+/* Looks up the groups of read_group and write_group: -EINVAL, a group that isn't there. */
+int resolve_groups(struct table *table, char *error, size_t error_bytes);
 
 #endif

@@ -26,6 +26,13 @@ static int no_lease(const struct manager *m, const char *name, char *error, size
     return known ? -ESRCH : -ENOENT;
 }
 
+/* What many write stays: their words there name a lease, and count for nothing with its end. */
+static bool is_own(const struct layout *layout, uint32_t worker, uint32_t arena) {
+    return layout->arenas[arena].owner_index == worker &&
+           layout_place_in_force(layout->arenas[arena].state) &&
+           layout_arena_of_owner(layout, arena);
+}
+
 /* The layout in force, the worker's arenas with another incarnation. */
 static int renew_arenas(const struct manager *m, uint32_t worker, struct layout *ret, char *error,
                         size_t bytes) {
@@ -40,7 +47,7 @@ static int renew_arenas(const struct manager *m, uint32_t worker, struct layout 
             layout_arrive(ret, i); /* the copy takes the newest value from where it is */
     for (uint32_t i = 0; i < ret->arenas_used; i++) {
         struct shm_arena *arena = &ret->arenas[i];
-        if (arena->owner_index != worker || !layout_place_in_force(arena->state))
+        if (!is_own(&m->layout, worker, i))
             continue;
         arena->incarnation = ret->generation;
         arena->crc = CRC32C_OF((const struct shm_arena *)arena);
@@ -86,8 +93,7 @@ static int relocate(struct manager *m, const char *who, uint32_t worker, char *e
 
 static bool has_arenas(const struct manager *m, uint32_t worker) {
     for (uint32_t i = 0; i < m->layout.arenas_used; i++)
-        if (m->layout.arenas[i].owner_index == worker &&
-            layout_place_in_force(m->layout.arenas[i].state))
+        if (is_own(&m->layout, worker, i))
             return true;
     return false;
 }

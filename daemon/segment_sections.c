@@ -5,6 +5,7 @@
  */
 #include "backend.h"
 #include "core/futex.h"
+#include "core/geometry.h"
 #include "core/shared.h"
 #include "memory.h"
 #include "relocate.h"
@@ -83,14 +84,22 @@ static int reserve(struct segment *s, const struct layout *running, const struct
     return -ENOMEM;
 }
 
+static void format_section(void *memory, const struct shm_section *section) {
+    if (section->kind == SHM_KIND_SNAPSHOT)
+        snapshot_format(memory, section);
+    else if (section->kind == SHM_KIND_SLOTS)
+        slots_format(memory, section);
+    else if (section->kind == SHM_KIND_QUEUE)
+        queue_format(memory, section);
+}
+
 static void format(struct segment *s, const struct layout *running, const struct layout *next) {
     for (uint32_t i = 0; i < next->sections_used; i++) {
         const struct shm_section *section = &next->sections[i];
         if (!needs_memory(running, next, i))
             continue;
         memset((uint8_t *)s->base + section->offset, 0, section->bytes); /* it may be used */
-        if (section->kind == SHM_KIND_SNAPSHOT)
-            snapshot_format((uint8_t *)s->base + section->ctl_off, section);
+        format_section((uint8_t *)s->base + section->ctl_off, section);
         if (is_new(running, next, i))
             memset((struct shm_bell *)(void *)s->bells + 1 + section->bell_index, 0,
                    sizeof(struct shm_bell));
@@ -99,17 +108,19 @@ static void format(struct segment *s, const struct layout *running, const struct
 
 /* ---- control lines that somebody damaged */
 
-static bool mend_control(struct segment *s, const struct shm_section *section) {
+static unsigned mend_control(struct segment *s, const struct shm_section *section) {
     struct snapshot bound;
     const char *field;
     void *control = (uint8_t *)s->base + section->ctl_off;
+    if (section->kind == SHM_KIND_SLOTS || section->kind == SHM_KIND_QUEUE)
+        return geometry_mend(control, section);
     if (section->kind != SHM_KIND_SNAPSHOT ||
         snapshot_bind(&bound, control, section, NULL, &field) == 0)
-        return false;
+        return 0;
     struct shm_snapshot fresh = {0};
     snapshot_format(&fresh, section);
     shared_copy_to(control, &fresh.control, sizeof fresh.control);
-    return true;
+    return 1;
 }
 
 static unsigned mend_section(struct segment *s, const struct layout *layout, uint32_t slot) {

@@ -19,7 +19,7 @@
 #define SIZE_MAX_HERE (UINT64_C(1) << 46) /* beyond any segment: sums of a few don't overflow */
 
 bool slots_geometry(struct slots_geometry *ret, uint64_t size, uint32_t count, bool shared) {
-    if (size == 0 || size > SIZE_MAX_HERE || count == 0)
+    if (size == 0 || size > UINT32_MAX || count == 0)
         return false;
     struct slots_geometry g = {.buffer_bytes = layout_round(size, SHM_LINE)};
     if (!shared)

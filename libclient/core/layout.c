@@ -5,6 +5,7 @@
 #include "layout.h"
 
 #include "crc32c.h"
+#include "geometry.h"
 #include "table.h"
 
 #include <errno.h>
@@ -163,7 +164,9 @@ uint32_t layout_directory_capacity(uint64_t bytes) {
     return capacity;
 }
 
-uint64_t layout_section_bytes(uint32_t kind, uint64_t size, uint32_t count) {
+uint64_t layout_section_bytes(uint32_t kind, uint64_t size, uint32_t count, bool shared) {
+    struct slots_geometry slots;
+    struct queue_geometry queue;
     uint64_t stride, bytes;
     if (size == 0 || size > UINT64_MAX - 2 * SHM_LINE)
         return 0;
@@ -176,7 +179,34 @@ uint64_t layout_section_bytes(uint32_t kind, uint64_t size, uint32_t count) {
             __builtin_add_overflow(bytes, sizeof(struct shm_snapshot), &bytes))
             return 0;
         return bytes;
+    case SHM_KIND_SLOTS:
+        return slots_geometry(&slots, size, count, shared) ? slots.bytes : 0;
+    case SHM_KIND_QUEUE:
+        return queue_geometry(&queue, size, count) ? queue.bytes : 0;
     default:
         return 0;
     }
+}
+
+uint64_t layout_claims_at(const struct shm_section *section) {
+    struct queue_geometry queue;
+    return section->kind == SHM_KIND_QUEUE && queue_geometry(&queue, section->size, section->count)
+               ? queue.lanes_bytes
+               : 0;
+}
+
+bool layout_arena_of_owner(const struct layout *layout, uint32_t index) {
+    if (layout->arenas[index].writers != SHM_WRITERS_OWNER)
+        return false;
+    for (uint32_t i = 0; i < layout->sections_used; i++)
+        if (layout->sections[i].kind == SHM_KIND_QUEUE && layout->sections[i].claims_arena == index)
+            return false;
+    return true;
+}
+
+bool layout_record_owns(const char *record, const struct shm_section *section) {
+    const size_t length = strnlen(section->owner, SHM_NAME_BYTES - 1);
+    return strncmp(record, section->owner, length) == 0 &&
+           (record[length] == '\0' ||
+            (section->kind == SHM_KIND_QUEUE && strcmp(record + length, "#1") == 0));
 }

@@ -60,7 +60,26 @@ void layout_directory_offsets(uint32_t capacity, struct shm_directory *ret);
 
 /* Bytes that a section of this kind needs, control block included, a multiple of SHM_LINE; 0 when
  * that overflows or the kind isn't known. */
-uint64_t layout_section_bytes(uint32_t kind, uint64_t size, uint32_t count);
+uint64_t layout_section_bytes(uint32_t kind, uint64_t size, uint32_t count, bool shared);
+
+/* Do many write such a section, each of them what is his for the moment?  Then it stands in arenas
+ * of its own, whose writers are others than an owner's. */
+static inline bool layout_of_many(uint32_t kind, bool shared) {
+    return kind == SHM_KIND_SLOTS || kind == SHM_KIND_QUEUE || (kind == SHM_KIND_RAW && shared);
+}
+static inline bool layout_is_of_many(const struct shm_section *section) {
+    return layout_of_many(section->kind, (section->flags & SHM_SECTION_SHARED) != 0);
+}
+
+/* A queue's claims begin behind so many of its bytes; 0: the section has none. */
+uint64_t layout_claims_at(const struct shm_section *section);
+
+/* Is the arena for its owner's sections, and for none that many write? */
+bool layout_arena_of_owner(const struct layout *layout, uint32_t index);
+
+/* A worker's record by the name in a section's owner: of a queue, the first one of all its worker's
+ * instances. */
+bool layout_record_owns(const char *record, const struct shm_section *section);
 
 /* Does it hold together: everything inside the segment, aligned, without overlap, states, indices
  * and checksums right?  0, or -EBADMSG and what is wrong.  (Used on whatever was read from the

@@ -117,6 +117,10 @@ static int check_arena(const struct check *check, uint32_t index) {
     if (arena->incarnation == 0 || arena->incarnation > l->generation)
         return bad(check, "arena %u has incarnation %llu", index,
                    (unsigned long long)arena->incarnation);
+    if (arena->writers > SHM_WRITERS_CLASS ||
+        (arena->write_class != 0 && arena->writers != SHM_WRITERS_CLASS))
+        return bad(check, "arena %u has writers %u of class %u", index, arena->writers,
+                   arena->write_class);
     if (arena->owner_index != SHM_NONE && (arena->owner_index >= l->workers_used ||
                                            (!left && l->workers[arena->owner_index][0] == '\0')))
         return bad(check, "arena %u has no owner at %u", index, arena->owner_index);
@@ -134,33 +138,91 @@ static int check_texts(const struct check *check, uint32_t slot) {
     return 0;
 }
 
+static bool left(const struct shm_section *section) {
+    return section->state == SHM_PLACE_RETIRED || section->state == SHM_PLACE_QUARANTINED;
+}
+
+/* A part of a section in its arena. */
+static int check_arena_of(const struct check *check, uint32_t slot, uint32_t index, uint64_t offset,
+                          uint64_t bytes) {
+    const struct layout *l = check->layout;
+    const struct shm_section *section = &l->sections[slot];
+    if (index >= l->arenas_used)
+        return bad(check, "section %u is in no arena", slot);
+    const struct shm_arena *arena = &l->arenas[index];
+    if (arena->state == SHM_PLACE_FREE || (!left(section) && arena->state != SHM_PLACE_LIVE) ||
+        offset % SHM_LINE != 0 || bytes % SHM_LINE != 0 ||
+        !inside(offset, bytes, arena->offset, arena->offset + arena->bytes))
+        return bad(check, "section %u is misplaced in arena %u", slot, index);
+    if (section->state == SHM_PLACE_QUARANTINED && arena->state == SHM_PLACE_RETIRED)
+        return bad(check, "section %u is quarantined, and its arena %u is not", slot, index);
+    return 0;
+}
+
+static bool is_anothers(const struct shm_arena *arena, const struct shm_section *section) {
+    return section->read_class != arena->read_class ||
+           (arena->owner_index != SHM_NONE && arena->owner_index != section->owner_index);
+}
+
+/* Those that many write have their arenas for themselves. */
+static int check_writers(const struct check *check, uint32_t slot, uint64_t claims) {
+    const struct layout *l = check->layout;
+    const struct shm_section *section = &l->sections[slot];
+    const struct shm_arena *arena = &l->arenas[section->arena_index];
+    const bool many = layout_is_of_many(section);
+    if (is_anothers(arena, section))
+        return bad(check, "section %u is in another's arena %u", slot, section->arena_index);
+    if (section->write_class != (many ? arena->write_class : 0) ||
+        arena->writers != (many ? SHM_WRITERS_CLASS : SHM_WRITERS_OWNER))
+        return bad(check, "section %u can be written by others than its arena %u", slot,
+                   section->arena_index);
+    if (!many)
+        return 0;
+    const uint64_t bytes = claims == 0 ? layout_round(section->bytes, SHM_PAGE) : claims;
+    if (arena->offset != section->offset || arena->bytes != bytes)
+        return bad(check, "section %u is not alone in arena %u", slot, section->arena_index);
+    if (claims == 0)
+        return 0;
+    arena = &l->arenas[section->claims_arena];
+    const uint32_t writers = strcmp(l->workers[section->owner_index], section->owner) == 0
+                                 ? SHM_WRITERS_OWNER
+                                 : SHM_WRITERS_INSTANCES;
+    if (arena->offset != section->claims_off || arena->bytes != section->bytes - claims ||
+        arena->writers != writers || is_anothers(arena, section))
+        return bad(check, "section %u is not alone in arena %u", slot, section->claims_arena);
+    return 0;
+}
+
 static int check_extent(const struct check *check, uint32_t slot) {
     const struct layout *l = check->layout;
     const struct shm_section *section = &l->sections[slot];
-    const bool left =
-        section->state == SHM_PLACE_RETIRED || section->state == SHM_PLACE_QUARANTINED;
-    if (section->arena_index >= l->arenas_used)
-        return bad(check, "section %u is in no arena", slot);
-    const struct shm_arena *arena = &l->arenas[section->arena_index];
-    if (arena->state == SHM_PLACE_FREE || (!left && arena->state != SHM_PLACE_LIVE) ||
-        section->offset % SHM_LINE != 0 || section->bytes % SHM_LINE != 0 ||
-        !inside(section->offset, section->bytes, arena->offset, arena->offset + arena->bytes))
-        return bad(check, "section %u is misplaced in arena %u", slot, section->arena_index);
+    const uint64_t claims = layout_claims_at(section);
+    if (claims >= section->bytes && claims != 0)
+        return bad(check, "section %u has no room for its claims", slot);
+    int r = check_arena_of(check, slot, section->arena_index, section->offset,
+                           claims == 0 ? section->bytes : claims);
+    if (r < 0)
+        return r;
+    if (claims == 0 ? section->claims_off != 0 || section->claims_arena != 0
+                    : section->claims_off != section->offset + claims)
+        return bad(check, "section %u has claims_off %llu and claims_arena %u", slot,
+                   (unsigned long long)section->claims_off, section->claims_arena);
+    if (claims != 0)
+        r = check_arena_of(check, slot, section->claims_arena, section->claims_off,
+                           section->bytes - claims);
+    if (r < 0)
+        return r;
     if ((section->flags & SHM_SECTION_PINNED) != 0 && section->offset % SHM_PAGE != 0)
         return bad(check, "section %u is pinned at no page", slot);
     if (section->ctl_off != section->offset)
         return bad(check, "section %u has ctl_off %llu", slot,
                    (unsigned long long)section->ctl_off);
-    if (section->state == SHM_PLACE_QUARANTINED && arena->state == SHM_PLACE_RETIRED)
-        return bad(check, "section %u is quarantined, and its arena %u is not", slot,
-                   section->arena_index);
-    if (!left && (section->owner_index >= l->workers_used ||
-                  strcmp(l->workers[section->owner_index], section->owner) != 0))
+    if (left(section))
+        return 0;
+    if (section->owner_index >= l->workers_used ||
+        !layout_record_owns(l->workers[section->owner_index], section))
         return bad(check, "section %u is not owned by worker %u", slot, section->owner_index);
-    if (!left && (section->read_class != arena->read_class ||
-                  (arena->owner_index != SHM_NONE && arena->owner_index != section->owner_index)))
-        return bad(check, "section %u is in another's arena %u", slot, section->arena_index);
-    return 0;
+    return check_writers(check, slot, claims);
 }
 
 static int check_shape(const struct check *check, uint32_t slot) {
@@ -175,15 +237,16 @@ static int check_shape(const struct check *check, uint32_t slot) {
         break;
     case SHM_KIND_SLOTS:
     case SHM_KIND_QUEUE:
-        return section->count > 0 && section->size > 0
-                   ? 0
-                   : bad(check, "section %u has no size or count", slot);
+        if (section->count == 0 || section->size == 0)
+            return bad(check, "section %u has no size or count", slot);
+        break;
     default:
         return bad(check, "section %u has kind %u", slot, section->kind);
     }
     if (!right)
         return bad(check, "section %u has count %u", slot, section->count);
-    if (section->bytes != layout_section_bytes(section->kind, section->size, section->count))
+    if (section->bytes != layout_section_bytes(section->kind, section->size, section->count,
+                                               (section->flags & SHM_SECTION_SHARED) != 0))
         return bad(check, "section %u has %llu bytes, which is not what its size needs", slot,
                    (unsigned long long)section->bytes);
     return 0;
@@ -226,12 +289,10 @@ static int check_section(const struct check *check, uint32_t slot) {
         return bad(check, "section %u has a wrong checksum", slot);
     if (section->state > SHM_PLACE_BAD)
         return bad(check, "section %u has state %u", slot, section->state);
-    const bool left =
-        section->state == SHM_PLACE_RETIRED || section->state == SHM_PLACE_QUARANTINED;
     if (section->section_id == 0 || section->incarnation == 0 ||
         section->incarnation > section->changed_gen || section->changed_gen > l->generation ||
-        (left ? section->retired_gen == 0 || section->retired_gen > l->generation
-              : section->retired_gen != 0))
+        (left(section) ? section->retired_gen == 0 || section->retired_gen > l->generation
+                       : section->retired_gen != 0))
         return bad(check, "section %u has a wrong id or generation", slot);
     if (section->bell_index >= l->bells_capacity)
         return bad(check, "section %u has bell_index %u", slot, section->bell_index);

@@ -26,7 +26,7 @@ struct placer {
     struct layout *next;
     const struct layout *running;
     struct spans taken;    /* arenas and directories */
-    struct spans sections; /* within the arenas */
+    struct spans sections; /* within the arenas, a queue in its two */
     uint32_t hole;         /* no free arena record below */
     char *error;
     size_t error_bytes;
@@ -41,9 +41,9 @@ __attribute__((format(printf, 2, 3))) static int refuse(const struct placer *pla
     return -ENOSPC;
 }
 
-/* What was left before, and can be used as soon as somebody has gone. */
+/* What was left before, and can be used as soon as one worker has gone. */
 static bool waits_for(const struct placer *placer, const struct shm_section *section) {
-    return section->state == SHM_PLACE_QUARANTINED &&
+    return section->state == SHM_PLACE_QUARANTINED && !layout_is_of_many(section) &&
            section->retired_gen < placer->next->generation &&
            section->owner_index < placer->next->workers_used;
 }
@@ -123,9 +123,9 @@ static bool find_gap(const struct placer *placer, const struct spans *taken, uin
     return false;
 }
 
-/* The array has room for an arena for each new section. */
-static uint32_t add_arena(struct placer *placer, const struct shm_section *of, uint64_t offset,
-                          uint64_t bytes) {
+/* The array has room for two arenas for each new section. */
+static uint32_t add_arena(struct placer *placer, const struct shm_section *of,
+                          enum shm_writers writers, uint64_t offset, uint64_t bytes) {
     struct layout *next = placer->next;
     while (placer->hole < next->arenas_used && next->arenas[placer->hole].state != SHM_PLACE_FREE)
         placer->hole++;
@@ -140,6 +140,8 @@ static uint32_t add_arena(struct placer *placer, const struct shm_section *of, u
         .owner_index = of->owner_index,
         .state = SHM_PLACE_LIVE,
         .read_class = of->read_class,
+        .writers = writers,
+        .write_class = writers == SHM_WRITERS_CLASS ? of->write_class : 0,
     };
     arena->crc = CRC32C_OF(arena);
     spans_add(&placer->taken, (struct span){offset, bytes, index});
@@ -152,10 +154,52 @@ static void put_section(struct shm_section *section, uint32_t arena_index, uint6
     section->ctl_off = offset;
 }
 
-/* One writer and the same readers. */
+/* Where its claims begin, a queue goes on in another arena. */
+static void take(struct spans *spans, const struct shm_section *section, uint32_t slot,
+                 void (*add)(struct spans *, struct span)) {
+    const uint64_t end = section->offset + section->bytes;
+    const uint64_t middle = section->claims_off == 0 ? end : section->claims_off;
+    add(spans, (struct span){section->offset, middle - section->offset, slot});
+    if (middle < end)
+        add(spans, (struct span){middle, end - middle, slot});
+}
+
+/* One writer and the same readers.  (In a queue's claims, which may have one writer, too, there is
+ * no gap.) */
 static bool belongs(const struct shm_arena *arena, const struct shm_section *section) {
-    return arena->state == SHM_PLACE_LIVE && arena->owner_index == section->owner_index &&
+    return arena->state == SHM_PLACE_LIVE && arena->writers == SHM_WRITERS_OWNER &&
+           !layout_is_of_many(section) && arena->owner_index == section->owner_index &&
            arena->read_class == section->read_class;
+}
+
+/* ---- sections that many write: whole pages, and nothing else on them */
+
+/* Who receives: the owner, or any of its instances. */
+static enum shm_writers receivers(const struct placer *placer, const struct shm_section *section) {
+    const char *record = placer->next->workers[section->owner_index];
+    return strchr(record, '#') != NULL && strchr(section->owner, '#') == NULL
+               ? SHM_WRITERS_INSTANCES
+               : SHM_WRITERS_OWNER;
+}
+
+static void put_alone(struct placer *placer, struct shm_section *section, uint64_t offset) {
+    const uint64_t bytes = layout_round(section->bytes, SHM_PAGE);
+    const uint64_t claims = layout_claims_at(section), first = claims == 0 ? bytes : claims;
+    put_section(section, add_arena(placer, section, SHM_WRITERS_CLASS, offset, first), offset);
+    if (claims == 0)
+        return;
+    section->claims_off = offset + claims;
+    section->claims_arena =
+        add_arena(placer, section, receivers(placer, section), section->claims_off, bytes - claims);
+}
+
+static int place_alone(struct placer *placer, struct shm_section *section) {
+    const uint64_t bytes = layout_round(section->bytes, SHM_PAGE);
+    struct span gap;
+    if (!find_gap(placer, &placer->taken, bytes, bytes, &gap))
+        return refuse_section(placer, section);
+    put_alone(placer, section, gap.offset);
+    return 0;
 }
 
 /* ---- pinned sections */
@@ -204,8 +248,11 @@ static int pin_section(struct placer *placer, uint32_t slot) {
     const struct span *taken = spans_overlap(&placer->taken, section->offset, bytes);
     if (section->offset < next->arena_start)
         return refuse_pin(placer, section, NULL);
-    if (taken == NULL)
-        put_section(section, add_arena(placer, section, section->offset, bytes), section->offset);
+    if (taken == NULL && layout_is_of_many(section))
+        put_alone(placer, section, section->offset);
+    else if (taken == NULL)
+        put_section(section, add_arena(placer, section, SHM_WRITERS_OWNER, section->offset, bytes),
+                    section->offset);
     else if (taken->index != SPAN_DIRECTORY && taken->offset <= section->offset &&
              taken->offset + taken->bytes >= section->offset + section->bytes &&
              belongs(&next->arenas[taken->index], section)) {
@@ -214,7 +261,7 @@ static int pin_section(struct placer *placer, uint32_t slot) {
             return r;
     } else
         return refuse_pin(placer, section, taken);
-    spans_add(&placer->sections, (struct span){section->offset, section->bytes, slot});
+    take(&placer->sections, section, slot, spans_add);
     return 0;
 }
 
@@ -264,9 +311,9 @@ static int place_directory(struct placer *placer, unsigned which, uint32_t entri
     return 0;
 }
 
-static int place_directories(struct placer *placer, size_t unpinned) {
+static int place_directories(struct placer *placer, uint32_t fresh_arenas) {
     const struct layout *next = placer->next;
-    uint32_t arenas = (uint32_t)unpinned; /* an arena for each, at the most */
+    uint32_t arenas = fresh_arenas;
     for (uint32_t i = 0; i < next->arenas_used; i++)
         if (next->arenas[i].state != SHM_PLACE_FREE)
             arenas++;
@@ -349,7 +396,8 @@ static int place_run(struct placer *placer, const struct fresh *fresh, size_t n)
         int r = place_run(placer, fresh, n / 2);
         return r < 0 ? r : place_run(placer, fresh + n / 2, n - n / 2);
     }
-    const uint32_t arena = add_arena(placer, section_of(placer, fresh), gap.offset, gap.bytes);
+    const uint32_t arena =
+        add_arena(placer, section_of(placer, fresh), SHM_WRITERS_OWNER, gap.offset, gap.bytes);
     uint64_t offset = gap.offset;
     for (size_t i = 0; i < n; i++) {
         put_section(section_of(placer, &fresh[i]), arena, offset);
@@ -389,12 +437,12 @@ static int place_others(struct placer *placer, struct fresh *fresh, size_t n) {
 static int gather(struct placer *placer, size_t n) {
     struct layout *next = placer->next;
     struct shm_arena *arenas =
-        reallocarray(next->arenas, next->arenas_used + n + 1, sizeof *arenas);
+        reallocarray(next->arenas, next->arenas_used + 2 * n + 1, sizeof *arenas);
     if (arenas == NULL)
         return -ENOMEM;
     next->arenas = arenas;
-    if (spans_reserve(&placer->taken, next->arenas_used + n + 4) < 0 ||
-        spans_reserve(&placer->sections, next->sections_used) < 0)
+    if (spans_reserve(&placer->taken, next->arenas_used + 2 * n + 4) < 0 ||
+        spans_reserve(&placer->sections, 2 * (size_t)next->sections_used) < 0)
         return -ENOMEM;
     /* A directory that moves doesn't leave its old place to anything in this plan: it is in the
      * header until the flip. */
@@ -408,31 +456,48 @@ static int gather(struct placer *placer, size_t n) {
                          (struct span){next->arenas[i].offset, next->arenas[i].bytes, i});
     for (uint32_t i = 0; n > 0 && i < next->sections_used; i++)
         if (next->sections[i].ctl_off != 0) /* else free, or not placed yet */
-            spans_append(&placer->sections,
-                         (struct span){next->sections[i].offset, next->sections[i].bytes, i});
+            take(&placer->sections, &next->sections[i], i, spans_append);
     spans_sort(&placer->taken);
     spans_sort(&placer->sections);
     return 0;
+}
+
+/* `fresh` gets those that are their owners' alone; *arenas is how many there may be more. */
+static int place_pinned(struct placer *placer, const uint32_t *slots, size_t n, struct fresh *fresh,
+                        size_t *ret, uint32_t *arenas) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        const struct shm_section *section = &placer->next->sections[slots[i]];
+        if ((section->flags & SHM_SECTION_PINNED) != 0) {
+            r = pin_section(placer, slots[i]);
+            continue;
+        }
+        *arenas += section->kind == SHM_KIND_QUEUE ? 2 : 1; /* each its own, at the most */
+        if (!layout_is_of_many(section))
+            fresh[(*ret)++] = (struct fresh){section->owner_index, section->read_class, slots[i]};
+    }
+    return r;
 }
 
 static int place_all(struct placer *placer, const uint32_t *slots, size_t n) {
     struct fresh *fresh = calloc(n + 1, sizeof *fresh);
     if (fresh == NULL)
         return -ENOMEM;
-    size_t unpinned = 0;
+    size_t owned = 0;
+    uint32_t arenas = 0;
     int r = gather(placer, n);
-    for (size_t i = 0; r == 0 && i < n; i++) {
-        const struct shm_section *section = &placer->next->sections[slots[i]];
-        if ((section->flags & SHM_SECTION_PINNED) != 0)
-            r = pin_section(placer, slots[i]);
-        else
-            fresh[unpinned++] = (struct fresh){section->owner_index, section->read_class, slots[i]};
-    }
     if (r == 0)
-        r = place_directories(placer, unpinned);
+        r = place_pinned(placer, slots, n, fresh, &owned, &arenas);
     if (r == 0)
-        r = place_others(placer, fresh, unpinned);
+        r = place_directories(placer, arenas);
+    if (r == 0)
+        r = place_others(placer, fresh, owned);
     free(fresh);
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        struct shm_section *section = &placer->next->sections[slots[i]];
+        if ((section->flags & SHM_SECTION_PINNED) == 0 && layout_is_of_many(section))
+            r = place_alone(placer, section);
+    }
     return r;
 }
 

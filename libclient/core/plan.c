@@ -116,8 +116,9 @@ static void note_place(const struct planner *planner, const struct fresh *about,
         plan_note(change, "from %llu to %llu (%llu bytes), with the next publish of worker '%s'",
                   from, at, bytes, about->holder);
     else
-        plan_note(change, "from %llu to %llu (%llu bytes), now, taken from worker '%s'", from, at,
-                  bytes, about->holder);
+        plan_note(change, "from %llu to %llu (%llu bytes), now, taken from %s%s%s", from, at, bytes,
+                  about->holder[0] == '\0' ? "who writes it" : "worker '", about->holder,
+                  about->holder[0] == '\0' ? "" : "'");
 }
 
 int plan_place(struct planner *planner) {
@@ -210,9 +211,9 @@ static int add_section(struct planner *planner, const struct table_section *row)
         .incarnation = next->generation,
         .changed_gen = next->generation,
         .offset = row->pinned ? row->offset : 0,
-        .bytes = layout_section_bytes(row->kind, row->size, row->count),
+        .bytes = layout_section_bytes(row->kind, row->size, row->count, row->shared),
         .state = SHM_PLACE_LIVE,
-        .owner_index = plan_find_worker(planner, row->owner),
+        .owner_index = plan_find_owner(planner, row),
         .bell_index = slot,
     };
     plan_fill_section(section, row);
@@ -234,14 +235,6 @@ int plan_check_served(const struct planner *planner) {
                            table_word(TABLE_BACKENDS, runs),
                            table_word(TABLE_BACKENDS, wanted->backend),
                            table_word(TABLE_BACKENDS, runs));
-    for (size_t i = 0; i < wanted->sections_n; i++)
-        if (wanted->sections[i].kind != SHM_KIND_RAW &&
-            wanted->sections[i].kind != SHM_KIND_SNAPSHOT)
-            return plan_refuse(
-                planner,
-                "section '%s': kind '%s' is not served by this version (raw and snapshot "
-                "are)",
-                wanted->sections[i].name, table_word(TABLE_KINDS, wanted->sections[i].kind));
     return 0;
 }
 

@@ -54,10 +54,15 @@ struct plan_facts {
                                     any more.  NULL: none */
     const uint64_t *value_bytes; /* by slot: length of the newest value; 0: none.  NULL: not known,
                                     and nothing is refused for it */
-    const bool *given_up;        /* by slot: a section that its holder doesn't write any more, and
-                                    wants removed.  NULL: none */
-    enum shm_backend backend;    /* of what runs; 0: any */
-    bool force;                  /* also what takes something away from a holder */
+    /* Who may write what many write is anybody who may attach: does somebody, or did he and may
+     * still write where he could; and what is the lowest generation that one of them may have been
+     * let in under? */
+    bool attached;
+    uint64_t attached_since;
+    const bool *given_up;     /* by slot: a section that its holder doesn't write any more, and
+                                 wants removed.  NULL: none */
+    enum shm_backend backend; /* of what runs; 0: any */
+    bool force;               /* also what takes something away from a holder */
 };
 
 /* Settles, then compares row by row.  A segment of another size is a new one: `next` then has that
@@ -74,8 +79,9 @@ int plan_make(struct plan *ret, const struct layout *running, const struct table
  * plan_make(); without changes there is nothing to do. */
 int plan_settle(struct plan *ret, const struct layout *running, const struct plan_facts *facts);
 
-/* Every section of that worker goes to a fresh place in a fresh arena of the worker's, and what it
- * leaves is QUARANTINED.  Returns as plan_make(); also -EINVAL where one is pinned or MOVING. */
+/* Every section that the worker alone writes goes to a fresh place in a fresh arena of the
+ * worker's, and what it leaves is QUARANTINED; what many write stays, as its words say who may.
+ * Returns as plan_make(); also -EINVAL where one is pinned or MOVING. */
 int plan_evict(struct plan *ret, const struct layout *running, uint32_t worker,
                const struct plan_facts *facts);
 

@@ -7,6 +7,7 @@
 #include "plan_parts.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@ void plan_fill_section(struct shm_section *section, const struct table_section *
     section->flags = flags_of(row);
     section->count = row->count;
     section->read_class = row->read_class;
+    section->write_class = row->write_class;
 }
 
 /* ---- what it says of a change */
@@ -49,11 +51,15 @@ static const char *notify_word(uint32_t flags) {
 }
 
 /* The table's group was looked up: its number is all that the layout has. */
-static const char *group_word(uint32_t read_class, char text[24]) {
-    if (read_class == 0)
-        return "NULL";
-    snprintf(text, 24, "%u", read_class - 1);
-    return text;
+static void note_group(struct plan_change *change, const char *column, uint32_t from, uint32_t to) {
+    char text[2][24] = {"NULL", "NULL"};
+    if (from == to)
+        return;
+    if (from != 0)
+        snprintf(text[0], sizeof text[0], "%u", from - 1);
+    if (to != 0)
+        snprintf(text[1], sizeof text[1], "%u", to - 1);
+    plan_note(change, "%s %s -> %s", column, text[0], text[1]);
 }
 
 static void note_manners(struct plan_change *change, const struct shm_section *from,
@@ -82,10 +88,13 @@ static void note_manners(struct plan_change *change, const struct shm_section *f
                   (unsigned long long)to->offset);
 }
 
+static bool of_items(uint32_t kind) {
+    return kind == SHM_KIND_SLOTS || kind == SHM_KIND_QUEUE;
+}
+
 void plan_note_section(struct plan_change *change, const struct shm_section *from,
                        const struct shm_section *to) {
     const uint32_t differs = from->flags ^ to->flags;
-    char from_group[24], to_group[24];
     if (strcmp(from->name, to->name) != 0)
         plan_note(change, "renamed from '%s'", from->name);
     if (from->size != to->size)
@@ -101,11 +110,14 @@ void plan_note_section(struct plan_change *change, const struct shm_section *fro
         plan_note(change, "owner %s -> %s", from->owner, to->owner);
     if (from->count != to->count && from->kind == to->kind)
         plan_note(change, "count %u -> %u", from->count, to->count);
-    if (from->read_class != to->read_class)
-        plan_note(change, "read_group %s -> %s", group_word(from->read_class, from_group),
-                  group_word(to->read_class, to_group));
+    if (from->incarnation != to->incarnation && from->kind == to->kind &&
+        (differs & SHM_SECTION_SHARED) == 0 && of_items(to->kind))
+        plan_note(change, "begins empty");
+    note_group(change, "read_group", from->read_class, to->read_class);
+    note_group(change, "write_group", from->write_class, to->write_class);
     note_manners(change, from, to);
 }
+
 /* ---- what differs */
 
 struct difference {
@@ -118,58 +130,66 @@ struct difference {
 
 bool plan_begins_anew(const struct shm_section *section, const struct table_section *row) {
     const bool shared = (section->flags & SHM_SECTION_SHARED) != 0;
-    return section->kind != (uint32_t)row->kind || shared != row->shared;
+    return section->kind != (uint32_t)row->kind || shared != row->shared ||
+           (of_items(row->kind) && (section->size != row->size || section->count != row->count));
 }
 
-static struct difference compare(const struct shm_section *section,
+static struct difference compare(const struct planner *planner, const struct shm_section *section,
                                  const struct table_section *row) {
     struct difference d = {
         .anew = plan_begins_anew(section, row),
-        .owner = strcmp(section->owner, row->owner) != 0,
+        .owner = strcmp(section->owner, row->owner) != 0 ||
+                 section->owner_index != plan_find_owner(planner, row),
         .renamed = strcmp(section->name, row->name) != 0,
     };
     d.smaller = !d.anew && row->size < section->size;
-    d.place = d.anew || d.owner || section->count != row->count ||
-              section->read_class != row->read_class ||
-              section->bytes != layout_section_bytes(row->kind, row->size, row->count) ||
-              (row->pinned && row->offset != section->offset);
+    d.place =
+        d.anew || d.owner || section->count != row->count ||
+        section->read_class != row->read_class || section->write_class != row->write_class ||
+        section->bytes != layout_section_bytes(row->kind, row->size, row->count, row->shared) ||
+        (row->pinned && row->offset != section->offset);
     return d;
 }
 
 /* ---- what is refused */
 
+/* `what` can't be, as somebody may be writing there. */
+__attribute__((format(printf, 3, 4))) static int
+wait_for(const struct planner *planner, const struct shm_section *section, const char *what, ...) {
+    char text[256], occupant[PLAN_OCCUPANT_BYTES];
+    va_list args;
+    va_start(args, what);
+    vsnprintf(text, sizeof text, what, args);
+    va_end(args);
+    return plan_wait(planner,
+                     "section '%s': %s while %s `shmtool reload`, or `shmtool reload --force`)",
+                     section->name, text, plan_occupant(section, occupant));
+}
+
 static int refuse_held(const struct planner *planner, const struct shm_section *section,
                        const char *what, const char *from, const char *to) {
-    return plan_wait(planner,
-                     "section '%s': %s can't change from %s to %s while worker '%s' holds its "
-                     "lease (end that worker, then `shmtool reload`, or `shmtool reload --force`)",
-                     section->name, what, from, to, section->owner);
+    return wait_for(planner, section, "%s can't change from %s to %s", what, from, to);
 }
 
 /* What would be taken away from its holder. */
 static int check_taken(const struct planner *planner, const struct shm_section *section,
                        const struct table_section *row, const struct difference *d) {
+    const bool shared = (section->flags & SHM_SECTION_SHARED) != 0;
     if (section->kind != (uint32_t)row->kind)
         return refuse_held(planner, section, "its kind", table_word(TABLE_KINDS, section->kind),
                            table_word(TABLE_KINDS, row->kind));
-    if (d->anew)
+    if (shared != row->shared)
         return refuse_held(planner, section, "shared", row->shared ? "0" : "1",
                            row->shared ? "1" : "0");
     if (d->owner)
         return refuse_held(planner, section, "its owner", section->owner, row->owner);
     if (d->smaller)
-        return plan_wait(
-            planner,
-            "section '%s': its size can't shrink from %llu to %llu while worker '%s' holds its "
-            "lease (end that worker, then `shmtool reload`, or `shmtool reload --force`)",
-            section->name, (unsigned long long)section->size, (unsigned long long)row->size,
-            section->owner);
+        return wait_for(planner, section, "its size can't shrink from %llu to %llu",
+                        (unsigned long long)section->size, (unsigned long long)row->size);
     if (d->renamed)
-        return plan_wait(
-            planner,
-            "section '%s': it can't be renamed to '%s' while worker '%s' holds its lease "
-            "(end that worker, then `shmtool reload`, or `shmtool reload --force`)",
-            section->name, row->name, section->owner);
+        return wait_for(planner, section, "it can't be renamed to '%s'", row->name);
+    if (d->place && of_items(section->kind))
+        return wait_for(planner, section, "it can't go to another place");
     return 0;
 }
 
@@ -181,13 +201,18 @@ static int check_held(const struct planner *planner, const struct shm_section *s
             return r;
     }
     /* Its holder has the address, and nothing tells it to go. */
-    if (d->place && section->kind == SHM_KIND_RAW && !d->anew && !d->owner)
+    if (!d->place || section->kind != SHM_KIND_RAW || d->anew || d->owner)
+        return 0;
+    if (layout_is_of_many(section))
         return plan_wait(planner,
-                         "section '%s': it can't go to another place while worker '%s' holds its "
-                         "lease, who writes a raw section in place (end that worker, then "
-                         "`shmtool reload`)",
-                         section->name, section->owner);
-    return 0;
+                         "section '%s': it can't go to another place while somebody is attached "
+                         "who may write it in place (end them all, then `shmtool reload`)",
+                         section->name);
+    return plan_wait(planner,
+                     "section '%s': it can't go to another place while worker '%s' holds its "
+                     "lease, who writes a raw section in place (end that worker, then "
+                     "`shmtool reload`)",
+                     section->name, section->owner);
 }
 
 int plan_check_value(const struct planner *planner, uint32_t slot,
@@ -208,7 +233,7 @@ int plan_check_value(const struct planner *planner, uint32_t slot,
 /* The value is read from the place before until it stands in the new one. */
 static int check_pin(const struct planner *planner, const struct shm_section *section,
                      const struct table_section *row) {
-    const uint64_t bytes = layout_section_bytes(row->kind, row->size, row->count);
+    const uint64_t bytes = layout_section_bytes(row->kind, row->size, row->count, row->shared);
     if (!row->pinned || row->offset >= section->offset + section->bytes ||
         section->offset >= row->offset + bytes)
         return 0;
@@ -234,7 +259,7 @@ static int check_change(const struct planner *planner, uint32_t slot,
                         const struct table_section *row, const struct difference *d) {
     const struct shm_section *section = &planner->next->sections[slot];
     int r = d->place ? check_moving(planner, section) : 0;
-    if (r == 0 && plan_lingers(planner, section->owner_index))
+    if (r == 0 && plan_occupied(planner, section))
         r = check_held(planner, section, row, d);
     if (r == 0 && d->smaller)
         r = plan_check_value(planner, slot, section, row);
@@ -259,7 +284,8 @@ int plan_leave(struct planner *planner, uint32_t slot, enum leaving leaving) {
     struct fresh *about = &planner->fresh_about[planner->fresh_n];
     *about = (struct fresh){
         .change = planner->plan->changes_n, .from = section->offset, .leaving = leaving};
-    memcpy(about->holder, section->owner, sizeof about->holder);
+    if (!layout_is_of_many(section))
+        memcpy(about->holder, section->owner, sizeof about->holder);
     planner->fresh[planner->fresh_n++] = slot;
     return 0;
 }
@@ -269,32 +295,34 @@ static struct shm_section changed_section(const struct planner *planner, uint32_
                                           const struct table_section *row,
                                           const struct difference *d) {
     const uint64_t generation = planner->next->generation;
+    const bool occupied = plan_occupied(planner, &planner->next->sections[slot]);
     struct shm_section changed = planner->next->sections[slot];
-    /* Of a damaged one nothing can be brought along. */
-    const bool anew = d->anew || changed.state == SHM_PLACE_BAD;
+    /* Of a damaged one nothing can be brought along, nor of what somebody is at. */
+    const bool anew =
+        d->anew || changed.state == SHM_PLACE_BAD || (occupied && of_items(changed.kind));
     plan_fill_section(&changed, row);
     if (!d->place)
         return changed;
-    const bool lingers = plan_lingers(planner, changed.owner_index);
-    changed.state = lingers && !anew && !d->owner ? SHM_PLACE_MOVING : SHM_PLACE_LIVE;
+    changed.state = occupied && !anew && !d->owner ? SHM_PLACE_MOVING : SHM_PLACE_LIVE;
     changed.incarnation = anew ? generation : changed.incarnation;
-    changed.owner_index = plan_find_worker(planner, row->owner);
-    changed.bytes = layout_section_bytes(row->kind, row->size, row->count);
+    changed.owner_index = plan_find_owner(planner, row);
+    changed.bytes = layout_section_bytes(row->kind, row->size, row->count, row->shared);
     changed.offset = row->pinned ? row->offset : 0;
-    changed.ctl_off = 0;
+    changed.ctl_off = changed.claims_off = 0;
+    changed.claims_arena = 0;
     return changed;
 }
 
-static enum leaving leaving_of(const struct planner *planner, uint32_t worker_index,
+static enum leaving leaving_of(const struct planner *planner, const struct shm_section *section,
                                const struct shm_section *changed) {
-    return changed->state == SHM_PLACE_MOVING    ? LEAVE_MOVING
-           : plan_lingers(planner, worker_index) ? LEAVE_TAKEN
-                                                 : LEAVE_FREE;
+    return changed->state == SHM_PLACE_MOVING ? LEAVE_MOVING
+           : plan_occupied(planner, section)  ? LEAVE_TAKEN
+                                              : LEAVE_FREE;
 }
 
 int plan_change_section(struct planner *planner, uint32_t slot, const struct table_section *row) {
     struct shm_section *section = &planner->next->sections[slot];
-    const struct difference d = compare(section, row);
+    const struct difference d = compare(planner, section, row);
     int r = check_change(planner, slot, row, &d);
     if (r < 0)
         return r;
@@ -302,7 +330,7 @@ int plan_change_section(struct planner *planner, uint32_t slot, const struct tab
     if (memcmp(&changed, section, sizeof changed) == 0)
         return 0;
     if (d.place)
-        r = plan_leave(planner, slot, leaving_of(planner, section->owner_index, &changed));
+        r = plan_leave(planner, slot, leaving_of(planner, section, &changed));
     struct plan_change *change =
         r < 0 ? NULL : plan_add_change(planner, d.place ? PLAN_MOVE : PLAN_CHANGE, row->name);
     if (change == NULL)
@@ -329,18 +357,17 @@ static bool lapsed(const struct planner *planner, const struct shm_section *sect
 
 int plan_remove_section(struct planner *planner, uint32_t slot) {
     const struct shm_section *section = &planner->next->sections[slot];
-    const bool lingers = plan_lingers(planner, section->owner_index) && !given_up(planner, slot);
+    const bool lingers = plan_occupied(planner, section) && !given_up(planner, slot);
     if (lingers && !planner->facts->force && !lapsed(planner, section))
-        return plan_wait(planner,
-                         "section '%s': it can't be removed while worker '%s' holds its lease (end "
-                         "that worker, then `shmtool reload`, or `shmtool reload --force`)",
-                         section->name, section->owner);
+        return wait_for(planner, section, "it can't be removed");
     struct plan_change *change = plan_add_change(planner, PLAN_REMOVE, section->name);
     if (change == NULL)
         return -ENOMEM;
     plan_note(change, "at %llu, %llu bytes", (unsigned long long)section->offset,
               (unsigned long long)section->bytes);
-    if (lingers)
+    if (lingers && layout_is_of_many(section))
+        plan_note(change, "taken from who writes it");
+    else if (lingers)
         plan_note(change, "taken from worker '%s'", section->owner);
     if (section->state == SHM_PLACE_MOVING && !lingers)
         layout_leave(planner->next, section->old_slot, SHM_PLACE_RETIRED);

@@ -9,6 +9,8 @@
 
 #include "plan.h"
 
+#define PLAN_OCCUPANT_BYTES (SHM_NAME_BYTES + 96)
+
 struct named {
     const char *name;
     uint32_t index;
@@ -31,7 +33,7 @@ struct fresh {
     size_t change; /* its line in the list of changes */
     uint64_t from; /* the offset before; 0: none, it is new */
     enum leaving leaving;
-    char holder[SHM_NAME_BYTES]; /* the owner before */
+    char holder[SHM_NAME_BYTES]; /* the owner before; "": it is many's */
 };
 
 /* A place that is left, until it gets a slot. */
@@ -81,11 +83,20 @@ void plan_put_text(char to[SHM_NAME_BYTES], const char *from);
 /* May somebody who holds or held that worker's lease still write? */
 bool plan_lingers(const struct planner *planner, uint32_t worker_index);
 
+/* May somebody still write in that place? */
+bool plan_occupied(const struct planner *planner, const struct shm_section *section);
+
+/* Who they are, for a message: "worker 'x' holds its lease", and how to end that. */
+const char *plan_occupant(const struct shm_section *section, char text[PLAN_OCCUPANT_BYTES]);
+
 /* Records for all workers of the table; the array has room for them.  A record that nobody wants
  * any more but whose worker lingers stays until a later plan finds it free. */
 int plan_add_workers(struct planner *planner);
 int plan_remove_workers(struct planner *planner);
 uint32_t plan_find_worker(const struct planner *planner, const char *name);
+
+/* The record that owns a row's section. */
+uint32_t plan_find_owner(const struct planner *planner, const struct table_section *row);
 
 /* What of a section comes from its row and needs no place. */
 void plan_fill_section(struct shm_section *section, const struct table_section *row);

@@ -98,11 +98,39 @@ bool plan_lingers(const struct planner *planner, uint32_t worker_index) {
            (facts->worker_lingers != NULL && facts->worker_lingers[worker_index]);
 }
 
+bool plan_occupied(const struct planner *planner, const struct shm_section *section) {
+    const struct plan_facts *facts = planner->facts;
+    if (!layout_is_of_many(section))
+        return plan_lingers(planner, section->owner_index);
+    /* Who came behind the generation that left it never found it. */
+    return facts != NULL && facts->attached &&
+           (section->retired_gen == 0 || facts->attached_since < section->retired_gen);
+}
+
+const char *plan_occupant(const struct shm_section *section, char text[PLAN_OCCUPANT_BYTES]) {
+    if (layout_is_of_many(section))
+        snprintf(text, PLAN_OCCUPANT_BYTES,
+                 "somebody is attached who may write it (end them all, then");
+    else
+        snprintf(text, PLAN_OCCUPANT_BYTES, "worker '%s' holds its lease (end that worker, then",
+                 section->owner);
+    return text;
+}
+
 /* Name of a row's i-th record; it changes with the number of instances. */
 static void record_name(const struct table_worker *row, uint32_t i, char name[SHM_NAME_BYTES]) {
     char numbered[SHM_NAME_BYTES + 12];
     snprintf(numbered, sizeof numbered, "%s#%u", row->name, i + 1);
     plan_put_text(name, row->instances == 1 ? row->name : numbered);
+}
+
+uint32_t plan_find_owner(const struct planner *planner, const struct table_section *row) {
+    char name[SHM_NAME_BYTES];
+    const struct table_worker *worker = table_worker(planner->wanted, row->owner);
+    if (row->kind != SHM_KIND_QUEUE || worker == NULL || strchr(row->owner, '#') != NULL)
+        return plan_find_worker(planner, row->owner);
+    record_name(worker, 0, name);
+    return plan_find_worker(planner, name);
 }
 
 static bool record_wanted(const struct table *wanted, const char *name) {

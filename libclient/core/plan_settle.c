@@ -32,8 +32,10 @@ static int let_go(struct planner *planner, uint32_t slot) {
     struct plan_change *change = plan_add_change(planner, PLAN_REMOVE, section->name);
     if (change == NULL)
         return -ENOMEM;
-    plan_note(change, "left by worker '%s' at last: at %llu, %llu bytes", section->owner,
-              (unsigned long long)section->offset, (unsigned long long)section->bytes);
+    const bool many = layout_is_of_many(section);
+    plan_note(change, "left by %s%s%s at last: at %llu, %llu bytes", many ? "all" : "worker '",
+              many ? "" : section->owner, many ? "" : "'", (unsigned long long)section->offset,
+              (unsigned long long)section->bytes);
     layout_leave(planner->next, slot, SHM_PLACE_RETIRED);
     return 0;
 }
@@ -53,7 +55,7 @@ int plan_settle_sections(struct planner *planner) {
     for (uint32_t i = 0; r == 0 && i < next->sections_used; i++) {
         const struct shm_section *section = &next->sections[i];
         if (section->state == SHM_PLACE_QUARANTINED && !waits[i] &&
-            !plan_lingers(planner, section->owner_index))
+            !plan_occupied(planner, section))
             r = let_go(planner, i);
     }
     free(waits);
@@ -66,8 +68,11 @@ enum use { EMPTY, LEFT, USED };
 
 static void use_arena(const struct layout *next, uint8_t *use, const struct shm_section *section,
                       uint8_t is) {
+    const uint32_t claims = section->claims_off == 0 ? section->arena_index : section->claims_arena;
     if (section->arena_index < next->arenas_used && use[section->arena_index] < is)
         use[section->arena_index] = is;
+    if (claims < next->arenas_used && use[claims] < is)
+        use[claims] = is;
 }
 
 int plan_settle_arenas(struct layout *next) {
@@ -138,7 +143,8 @@ static int evict_section(struct planner *planner, uint32_t slot) {
 static void evict_arenas(struct layout *next, uint32_t worker) {
     for (uint32_t i = 0; i < next->arenas_used; i++) {
         struct shm_arena *arena = &next->arenas[i];
-        if (arena->state != SHM_PLACE_LIVE || arena->owner_index != worker)
+        if (arena->state != SHM_PLACE_LIVE || arena->owner_index != worker ||
+            !layout_arena_of_owner(next, i))
             continue;
         arena->state = SHM_PLACE_QUARANTINED;
         arena->retired_gen = next->generation;
@@ -152,7 +158,8 @@ static int evict(struct planner *planner, uint32_t worker) {
         r = plan_prepare(planner, 0, planner->next->workers_used);
     for (size_t i = 0; r == 0 && i < planner->existing_n; i++) {
         const uint32_t slot = planner->existing[i].slot;
-        if (planner->next->sections[slot].owner_index == worker)
+        const struct shm_section *section = &planner->next->sections[slot];
+        if (section->owner_index == worker && !layout_is_of_many(section))
             r = evict_section(planner, slot);
     }
     if (r < 0 || planner->plan->changes_n == 0)

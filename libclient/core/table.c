@@ -255,7 +255,7 @@ static int check_owner(const struct check *check, const struct table_section *s)
                      "section '%s': its owner '%s' is beyond the worker's %u instances (UPDATE "
                      "worker SET instances = %u WHERE name = '%s')",
                      s->name, s->owner, worker->instances, instance, name);
-    if (instance == 0 && worker->instances > 1)
+    if (instance == 0 && worker->instances > 1 && s->kind != SHM_KIND_QUEUE)
         return wrong(check,
                      "section '%s': its owner '%s' has %u instances, and it must name one (UPDATE "
                      "section SET owner = '%s#1' WHERE name = '%s')",
@@ -297,15 +297,12 @@ static int check_count(const struct check *check, const struct table_section *s)
     return 0;
 }
 
-/* What the section takes of the segment; for the kinds whose exact shape isn't settled, what its
- * items take at least. */
+/* What the section takes of the segment. */
 static uint64_t bytes_of(const struct table_section *s) {
-    uint64_t bytes;
-    if (s->kind == SHM_KIND_RAW || s->kind == SHM_KIND_SNAPSHOT)
-        bytes = layout_section_bytes(s->kind, s->size, s->count);
-    else if (__builtin_mul_overflow(s->size, (uint64_t)s->count, &bytes))
-        bytes = 0;
-    return bytes == 0 ? UINT64_MAX : bytes;
+    const uint64_t bytes = layout_section_bytes(s->kind, s->size, s->count, s->shared);
+    if (bytes == 0 || bytes > TABLE_SEGMENT_MAX)
+        return UINT64_MAX;
+    return layout_of_many(s->kind, s->shared) ? layout_round(bytes, SHM_PAGE) : bytes;
 }
 
 static int check_extent(const struct check *check, const struct table_section *s) {
@@ -352,17 +349,20 @@ static int check_times(const struct check *check, const struct table_section *s)
                      "always or never (UPDATE section SET stamp = 'precise', notify = 'demand' "
                      "WHERE name = '%s')",
                      s->name, s->name);
-    if (s->stale_ms > 0 && (s->kind == SHM_KIND_RAW || s->stamp == TABLE_STAMP_NONE))
+    const char *untimed = s->kind == SHM_KIND_RAW        ? "a raw section"
+                          : s->kind == SHM_KIND_QUEUE    ? "a queue"
+                          : s->stamp == TABLE_STAMP_NONE ? "stamp 'none'"
+                                                         : NULL;
+    if (s->stale_ms > 0 && untimed != NULL)
         return wrong(check,
                      "section '%s': stale_ms is %llu, but %s has no times to tell by (UPDATE "
                      "section SET stale_ms = 0 WHERE name = '%s')",
-                     s->name, (unsigned long long)s->stale_ms,
-                     s->kind == SHM_KIND_RAW ? "a raw section" : "stamp 'none'", s->name);
+                     s->name, (unsigned long long)s->stale_ms, untimed, s->name);
     return 0;
 }
 
 static int check_access(const struct check *check, const struct table_section *s) {
-    const bool many = s->kind == SHM_KIND_SLOTS || s->kind == SHM_KIND_QUEUE;
+    const bool many = layout_of_many(s->kind, s->shared);
     if ((s->read_group[0] != '\0' && !account_ok(s->read_group)) ||
         (s->write_group[0] != '\0' && !account_ok(s->write_group)))
         return wrong(check,
@@ -378,13 +378,19 @@ static int check_access(const struct check *check, const struct table_section *s
     if (s->write_group[0] != '\0' && !many)
         return wrong(check,
                      "section '%s': write_group is '%s', but only its owner writes a %s section "
-                     "(UPDATE section SET write_group = NULL WHERE name = '%s')",
-                     s->name, s->write_group, table_word(TABLE_KINDS, s->kind), s->name);
+                     "%s(UPDATE section SET write_group = NULL WHERE name = '%s')",
+                     s->name, s->write_group, table_word(TABLE_KINDS, s->kind),
+                     s->kind == SHM_KIND_RAW ? "that isn't shared " : "", s->name);
     if (s->shared && s->kind != SHM_KIND_RAW && s->kind != SHM_KIND_SLOTS)
         return wrong(check,
                      "section '%s': shared is for raw and slots, not for a %s (UPDATE section SET "
                      "shared = 0 WHERE name = '%s')",
                      s->name, table_word(TABLE_KINDS, s->kind), s->name);
+    if (s->persist && s->kind == SHM_KIND_QUEUE)
+        return wrong(check,
+                     "section '%s': persist is for values, and a queue's messages would come twice "
+                     "(UPDATE section SET persist = 0 WHERE name = '%s')",
+                     s->name, s->name);
     return 0;
 }
 

@@ -28,11 +28,12 @@ struct table_worker {
 struct table_section {
     uint64_t id;
     char name[SHM_NAME_BYTES];
-    char owner[SHM_NAME_BYTES]; /* a worker, or "worker#3" */
+    char owner[SHM_NAME_BYTES]; /* a worker, or "worker#3"; a queue's, all of its instances */
     char format[SHM_NAME_BYTES];
     char read_group[SHM_NAME_BYTES];  /* "" = all who may attach */
-    char write_group[SHM_NAME_BYTES]; /* "" = the owner */
+    char write_group[SHM_NAME_BYTES]; /* "" = the owner, or all who may attach */
     uint32_t read_class;              /* of read_group, once that was looked up: gid + 1; 0 = all */
+    uint32_t write_class;             /* likewise of write_group */
     enum shm_kind kind;
     uint64_t size;
     uint32_t count;

@@ -18,13 +18,16 @@ static unsigned pick(unsigned n) {
 
 static bool held[OWNERS_MAX], lingers[OWNERS_MAX], moved[ROWS_MAX];
 static uint64_t value_bytes[ROWS_MAX];
-static bool force;
+static bool force, attached;
+static uint64_t attached_since;
 
 static void pick_facts(void) {
     force = pick(3) == 0;
+    attached = pick(12) == 0;
+    attached_since = pick((unsigned)running.generation + 1);
     for (uint32_t i = 0; i < running.workers_used; i++) {
-        held[i] = pick(3) == 0;
-        lingers[i] = held[i] || pick(6) == 0;
+        held[i] = running.workers[i][0] != '\0' && pick(4) == 0;
+        lingers[i] = running.workers[i][0] != '\0' && (held[i] || pick(6) == 0);
     }
     for (uint32_t i = 0; i < running.sections_used; i++) {
         const struct shm_section *s = &running.sections[i];
@@ -38,6 +41,8 @@ static struct plan_facts facts(void) {
                                .worker_lingers = lingers,
                                .moved = moved,
                                .value_bytes = value_bytes,
+                               .attached = attached,
+                               .attached_since = attached_since,
                                .force = force};
 }
 
@@ -57,8 +62,23 @@ static const char *pick_owner(void) {
 static void pick_pin(struct table_section *row) {
     row->pinned = true;
     row->offset = (uint64_t)pick((unsigned)(table.size / SHM_PAGE / 2)) * SHM_PAGE;
-    if (row->offset + layout_section_bytes(row->kind, row->size, row->count) > table.size)
+    if (row->offset + layout_section_bytes(row->kind, row->size, row->count, row->shared) >
+        table.size)
         row->pinned = false;
+}
+
+/* What many write; the receivers of some queues are a worker's instances, whose number changes. */
+static void make_shared(struct table_section *row) {
+    static const enum shm_kind kinds[] = {SHM_KIND_RAW, SHM_KIND_SLOTS, SHM_KIND_QUEUE};
+    row->kind = kinds[pick(3)];
+    row->size = 1 + row->size % (pick(8) == 0 ? 60000 : 3000);
+    row->shared = row->kind == SHM_KIND_RAW || (row->kind == SHM_KIND_SLOTS && pick(2));
+    row->count = row->kind == SHM_KIND_RAW ? 0 : 1 + pick(3);
+    row->write_class = pick(3);
+    if (row->kind == SHM_KIND_QUEUE && pick(2)) {
+        worker("pool")->instances = pick(2) ? 1 : 3;
+        strcpy(row->owner, "pool");
+    }
 }
 
 static void edit_add(void) {
@@ -74,6 +94,10 @@ static void edit_add(void) {
         row->count = 2 + pick(5);
         row->stamp = (enum table_stamp)pick(3);
     }
+    if (pick(crowded ? 30 : 4) == 0)
+        make_shared(row);
+    if (row->kind == SHM_KIND_QUEUE)
+        row->persist = false;
     if (!crowded && pick(6) == 0)
         pick_pin(row);
 }
@@ -108,7 +132,13 @@ static void edit_manners(struct table_section *row) {
 
 /* Somewhere else. */
 static void edit_place(struct table_section *row) {
-    switch (pick(7)) {
+    switch (pick(9)) {
+    case 7:
+        row->write_class = pick(3);
+        break;
+    case 8:
+        make_shared(row);
+        break;
     case 0:
         row->size = 1 + pick(crowded ? 200 : 3000);
         break;
@@ -143,14 +173,20 @@ static void edit_change(void) {
         return;
     struct table_section *row = &table.sections[pick((unsigned)table.sections_n)];
     const struct table_section before = *row;
-    (pick(2) ? edit_manners : edit_place)(row);
+    (pick(3) == 0 ? edit_manners : edit_place)(row);
     const bool raw = row->kind == SHM_KIND_RAW;
-    row->count = raw ? 0 : row->count == 0 ? 4 : row->count;
-    row->shared = row->shared && raw;
-    if (raw || row->stamp == TABLE_STAMP_NONE)
+    row->count = raw ? 0 : row->count < 2 ? 4 : row->count;
+    row->shared = row->shared && (raw || row->kind == SHM_KIND_SLOTS);
+    if (!row->shared && row->kind != SHM_KIND_SLOTS && row->kind != SHM_KIND_QUEUE)
+        row->write_class = 0;
+    if (raw || row->kind == SHM_KIND_QUEUE || row->stamp == TABLE_STAMP_NONE)
         row->stale_ms = 0;
-    const uint64_t bytes = layout_section_bytes(row->kind, row->size, row->count);
-    if (bytes > table.size || (row->pinned && row->offset > table.size - bytes))
+    if (row->kind == SHM_KIND_QUEUE)
+        row->persist = false;
+    const uint64_t bytes =
+        layout_round(layout_section_bytes(row->kind, row->size, row->count, row->shared), SHM_PAGE);
+    if (bytes > table.size || (row->pinned && row->offset > table.size - bytes) ||
+        (strcmp(row->owner, "pool") == 0 && row->kind != SHM_KIND_QUEUE))
         *row = before;
 }
 
@@ -160,7 +196,7 @@ static bool edit_wrong(void) {
         return false;
     struct table_section *row = &table.sections[pick((unsigned)table.sections_n)];
     if (pick(2))
-        row->kind = SHM_KIND_QUEUE, row->count = 4;
+        row->kind = SHM_KIND_QUEUE, row->count = 4, row->persist = true;
     else
         row->name[0] = '9';
     return true;

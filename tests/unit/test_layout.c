@@ -82,19 +82,24 @@ START_TEST(directory_arithmetic) {
 END_TEST
 
 START_TEST(section_arithmetic) {
-    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_RAW, 1, 0), 64);
-    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_RAW, 64, 0), 64);
-    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_RAW, 65, 0), 128);
-    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SNAPSHOT, 1, 2), 192 + 2 * 128);
-    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SNAPSHOT, 65536, 4), 192 + 4 * 65600);
-    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SNAPSHOT, 10, 0), 0);
-    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_RAW, 0, 0), 0);
-    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_RAW, UINT64_MAX, 0), 0);
-    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SNAPSHOT, UINT64_MAX / 2, 4), 0);
-    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SNAPSHOT, UINT64_MAX - 200, 2), 0);
-    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SNAPSHOT, UINT64_MAX - 191, 1), 0);
-    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SLOTS, 64, 4), 0);
-    ck_assert_uint_eq(layout_section_bytes(99, 64, 4), 0);
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_RAW, 1, 0, false), 64);
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_RAW, 64, 0, false), 64);
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_RAW, 65, 0, false), 128);
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SNAPSHOT, 1, 2, false), 192 + 2 * 128);
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SNAPSHOT, 65536, 4, false), 192 + 4 * 65600);
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SNAPSHOT, 10, 0, false), 0);
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_RAW, 0, 0, false), 0);
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_RAW, UINT64_MAX, 0, false), 0);
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SNAPSHOT, UINT64_MAX / 2, 4, false), 0);
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SNAPSHOT, UINT64_MAX - 200, 2, false), 0);
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SNAPSHOT, UINT64_MAX - 191, 1, false), 0);
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SLOTS, 64, 4, false),
+                      64 + 4 * (64 + 2 * (32 + 64)));
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SLOTS, 64, 4, true), 64 + 4 * (64 + 64));
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_SLOTS, UINT64_C(1) << 32, 1, true), 0);
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_QUEUE, 1024, 4, false), 12288 + 4096);
+    ck_assert_uint_eq(layout_section_bytes(SHM_KIND_QUEUE, UINT64_C(1) << 32, 1, false), 0);
+    ck_assert_uint_eq(layout_section_bytes(99, 64, 4, false), 0);
 }
 END_TEST
 
@@ -118,7 +123,7 @@ static struct shm_section make_section(const char *name, uint64_t id, uint32_t a
         .incarnation = 1,
         .changed_gen = 2,
         .offset = offset,
-        .bytes = layout_section_bytes(SHM_KIND_SNAPSHOT, 100, 4),
+        .bytes = layout_section_bytes(SHM_KIND_SNAPSHOT, 100, 4, false),
         .ctl_off = offset,
         .size = 100,
         .kind = SHM_KIND_SNAPSHOT,
@@ -157,6 +162,37 @@ static void make(struct layout *layout) {
     layout->sections[2].state = SHM_PLACE_RETIRED;
     layout->sections[2].retired_gen = 2;
     seal(layout);
+}
+
+/* c is a queue of worker1's, with its claims in an arena behind the lanes'; or slots. */
+static void set_queue(struct layout *l) {
+    struct shm_section *s = &l->sections[2];
+    const struct shm_arena lanes = l->arenas[1];
+    s->kind = SHM_KIND_QUEUE;
+    s->state = SHM_PLACE_LIVE;
+    s->retired_gen = 0;
+    s->count = 1;
+    s->bytes = layout_section_bytes(SHM_KIND_QUEUE, s->size, 1, false);
+    s->write_class = 8;
+    s->claims_off = s->offset + 4096;
+    s->claims_arena = 2;
+    l->arenas[2] = l->arenas[1];
+    l->arenas[2].offset = lanes.offset + 4096;
+    l->arenas[1].bytes = l->arenas[2].bytes = 4096;
+    l->arenas[1].writers = SHM_WRITERS_CLASS;
+    l->arenas[1].write_class = 8;
+    seal(l);
+}
+
+static void set_slots(struct layout *l) {
+    set_queue(l);
+    struct shm_section *s = &l->sections[2];
+    s->kind = SHM_KIND_SLOTS;
+    s->claims_off = 0;
+    s->claims_arena = 0;
+    s->bytes = layout_section_bytes(SHM_KIND_SLOTS, s->size, 1, false);
+    l->arenas[2] = (struct shm_arena){0};
+    seal(l);
 }
 
 typedef void breaker(struct layout *layout);
@@ -232,8 +268,24 @@ BREAK(section_kind, l->sections[0].kind = 5; seal(l))
 BREAK(section_count, l->sections[0].count = 1; seal(l))
 BREAK(section_raw_count, l->sections[0].kind = SHM_KIND_RAW; seal(l))
 BREAK(section_bytes, l->sections[0].size = 200; seal(l))
-BREAK(section_slots, l->sections[0].kind = SHM_KIND_SLOTS; l->sections[0].size = 0; seal(l))
-BREAK(section_lanes, l->sections[0].kind = SHM_KIND_QUEUE; l->sections[0].count = 0; seal(l))
+BREAK(section_slots, set_slots(l); l->sections[2].size = 0; seal(l))
+BREAK(arena_writers, l->arenas[0].writers = 3; seal(l))
+BREAK(arena_write_class, l->arenas[0].write_class = 1; seal(l))
+BREAK(section_written, l->arenas[0].writers = SHM_WRITERS_CLASS; seal(l))
+BREAK(section_claims, l->sections[0].claims_off = 4096; seal(l))
+BREAK(slots_of_owner, set_slots(l); l->arenas[1].writers = SHM_WRITERS_OWNER;
+      l->arenas[1].write_class = 0; l->sections[2].write_class = 0; seal(l))
+BREAK(slots_of_others, set_slots(l); l->sections[2].write_class = 9; seal(l))
+BREAK(slots_in_company, set_slots(l); l->arenas[1].bytes = 8192; seal(l))
+BREAK(queue_claims, set_queue(l); l->sections[2].claims_off += 64; seal(l))
+BREAK(queue_claims_nowhere, set_queue(l); l->sections[2].claims_arena = ARENAS; seal(l))
+BREAK(queue_claims_elsewhere, set_queue(l); l->sections[2].claims_arena = 0; seal(l))
+BREAK(queue_claims_left, set_queue(l); l->arenas[2].state = SHM_PLACE_RETIRED;
+      l->arenas[2].retired_gen = 2; seal(l))
+BREAK(queue_receivers, set_queue(l); l->arenas[2].writers = SHM_WRITERS_INSTANCES; seal(l))
+BREAK(queue_receiver, set_queue(l); l->arenas[2].owner_index = 0; seal(l))
+BREAK(queue_small, set_queue(l); l->sections[2].bytes = 4096; seal(l))
+BREAK(section_lanes, set_slots(l); l->sections[2].count = 0; seal(l))
 BREAK(sections_overlap, l->sections[1].offset = l->sections[1].ctl_off = l->sections[0].offset + 64;
       seal(l))
 BREAK(section_name_twice, l->sections[1].name[0] = 'a'; seal(l))
@@ -344,8 +396,22 @@ static const struct {
     CASE(section_count, "section 0 has count 1"),
     CASE(section_raw_count, "section 0 has count 4"),
     CASE(section_bytes, "section 0 has 960 bytes, which is not what its size needs"),
-    CASE(section_slots, "section 0 has no size or count"),
-    CASE(section_lanes, "section 0 has no size or count"),
+    CASE(section_slots, "section 2 has no size or count"),
+    CASE(section_lanes, "section 2 has no size or count"),
+    CASE(arena_writers, "arena 0 has writers 3 of class 0"),
+    CASE(arena_write_class, "arena 0 has writers 0 of class 1"),
+    CASE(section_written, "section 0 can be written by others than its arena 0"),
+    CASE(section_claims, "section 0 has claims_off 4096 and claims_arena 0"),
+    CASE(slots_of_owner, "section 2 can be written by others than its arena 1"),
+    CASE(slots_of_others, "section 2 can be written by others than its arena 1"),
+    CASE(slots_in_company, "section 2 is not alone in arena 1"),
+    CASE(queue_claims, "section 2 has claims_off"),
+    CASE(queue_claims_nowhere, "section 2 is in no arena"),
+    CASE(queue_claims_elsewhere, "section 2 is misplaced in arena 0"),
+    CASE(queue_claims_left, "section 2 is misplaced in arena 2"),
+    CASE(queue_receivers, "section 2 is not alone in arena 2"),
+    CASE(queue_receiver, "section 2 is not alone in arena 2"),
+    CASE(queue_small, "section 2 has no room for its claims"),
     CASE(sections_overlap, "section 0 and section 1 overlap"),
     CASE(section_name_twice, "section 0 and 1 are both named 'a'"),
     CASE(section_bad_twice, "section 0 and 1 are both named 'a'"),
@@ -391,19 +457,30 @@ START_TEST(check_takes_a_section_that_moves) {
 }
 END_TEST
 
-/* An arena that many write belongs to no one worker; the kinds that are not served yet have no
- * size that could be wrong. */
-START_TEST(check_takes_what_later_versions_make) {
+/* An arena that many write may belong to no one worker. */
+START_TEST(check_takes_an_arena_of_nobody) {
     struct layout layout;
     char error[128] = "";
     make(&layout);
     layout.arenas[0].owner_index = SHM_NONE;
-    layout.sections[0].kind = SHM_KIND_QUEUE;
-    layout.sections[1].kind = SHM_KIND_SLOTS;
     seal(&layout);
     ck_assert_msg(layout_check(&layout, error, sizeof error) == 0, "%s", error);
     layout.sections[1].state = SHM_PLACE_BAD;
     seal(&layout);
+    ck_assert_msg(layout_check(&layout, error, sizeof error) == 0, "%s", error);
+    layout_clear(&layout);
+}
+END_TEST
+
+START_TEST(check_takes_what_many_write) {
+    struct layout layout;
+    char error[128] = "";
+    make(&layout);
+    set_queue(&layout);
+    ck_assert_msg(layout_check(&layout, error, sizeof error) == 0, "%s", error);
+    layout_clear(&layout);
+    make(&layout);
+    set_slots(&layout);
     ck_assert_msg(layout_check(&layout, error, sizeof error) == 0, "%s", error);
     layout_clear(&layout);
 }
@@ -460,4 +537,5 @@ END_TEST
 
 UNIT_MAIN("layout", fixed_tables, directory_arithmetic, section_arithmetic,
           check_finds_what_is_wrong, check_takes_a_section_that_moves,
-          check_takes_what_later_versions_make, check_survives_garbage, copies_and_lookups)
+          check_takes_an_arena_of_nobody, check_takes_what_many_write, check_survives_garbage,
+          copies_and_lookups)

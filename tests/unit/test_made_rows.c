@@ -210,8 +210,9 @@ START_TEST(whole_pages_count) {
     row.size = UINT64_MAX;
     ck_assert_uint_eq(made_charge(&row), UINT64_MAX);
     row = (struct table_section){.kind = SHM_KIND_SNAPSHOT, .size = 1000, .count = 4};
-    ck_assert_uint_eq(made_charge(&row),
-                      layout_round(layout_section_bytes(SHM_KIND_SNAPSHOT, 1000, 4), SHM_PAGE));
+    ck_assert_uint_eq(
+        made_charge(&row),
+        layout_round(layout_section_bytes(SHM_KIND_SNAPSHOT, 1000, 4, false), SHM_PAGE));
     row.count = UINT32_MAX;
     row.size = UINT64_MAX / 4;
     ck_assert_uint_eq(made_charge(&row), UINT64_MAX);

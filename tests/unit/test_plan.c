@@ -147,9 +147,14 @@ END_TEST
 START_TEST(not_served) {
     start(MIB);
     add("a", "x", 1000)->kind = SHM_KIND_QUEUE;
-    refused("section 'a': kind 'queue' is not served by this version (raw and snapshot are)");
-    table.sections[0].kind = SHM_KIND_SLOTS;
-    refused("section 'a': kind 'slots' is not served by this version (raw and snapshot are)");
+    table.sections[0].persist = true;
+    refused("section 'a': persist is for values, and a queue's messages would come twice (UPDATE "
+            "section SET persist = 0 WHERE name = 'a')");
+    table.sections[0].persist = false;
+    table.sections[0].stale_ms = 100;
+    refused("section 'a': stale_ms is 100, but a queue has no times to tell by (UPDATE section SET "
+            "stale_ms = 0 WHERE name = 'a')");
+    table.sections[0].stale_ms = 0;
     table.sections[0].kind = SHM_KIND_SNAPSHOT;
     table.backend = SHM_BACKEND_MEMFD;
     refused("segment: its backend can't change from sysv to memfd while it runs (UPDATE segment "

@@ -172,7 +172,7 @@ START_TEST(anew) {
     table.sections[2].shared = true;
     apply_with(&facts, "move a: kind snapshot -> raw, begins empty, from 81920 to 92032 (1024 "
                        "bytes), now, taken from worker 'x'; move r: shared 0 -> 1, begins empty, "
-                       "from 91008 to 93056 (1024 bytes), now, taken from worker 'x'");
+                       "from 91008 to 98304 (1024 bytes), now, taken from worker 'x'");
     ck_assert_uint_eq(section("a")->incarnation, 2);
     ck_assert_uint_eq(section("a")->changed_gen, 2);
     ck_assert_uint_eq(section("r")->incarnation, 2);

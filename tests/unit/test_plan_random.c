@@ -25,14 +25,41 @@ static const struct table_section *row_of(uint64_t section_id) {
     return NULL;
 }
 
+static bool items(uint32_t kind) {
+    return kind == SHM_KIND_SLOTS || kind == SHM_KIND_QUEUE;
+}
+
+static bool shared(const struct shm_section *s) {
+    return (s->flags & SHM_SECTION_SHARED) != 0;
+}
+
+/* Do others write it than its owner? */
+static bool many(const struct shm_section *s) {
+    return items(s->kind) || (s->kind == SHM_KIND_RAW && shared(s));
+}
+
+/* Is somebody there who may write? */
+static bool occupied(const struct shm_section *s) {
+    return many(s) ? attached && (s->retired_gen == 0 || attached_since < s->retired_gen)
+                   : lingers[s->owner_index];
+}
+
+/* The record that owns a row's section. */
+static const char *record_of(const struct table_section *row) {
+    const bool instances = strcmp(row->owner, "pool") == 0 && worker("pool")->instances > 1;
+    return instances ? "pool#1" : row->owner;
+}
+
 static struct expected expect(const struct shm_section *s, const struct table_section *row) {
     struct expected e = {0};
-    e.anew =
-        s->kind != (uint32_t)row->kind || ((s->flags & SHM_SECTION_SHARED) != 0) != row->shared;
-    e.owner = strcmp(s->owner, row->owner) != 0;
+    e.anew = s->kind != (uint32_t)row->kind || shared(s) != row->shared ||
+             (items(s->kind) && (s->size != row->size || s->count != row->count));
+    e.owner = strcmp(s->owner, row->owner) != 0 ||
+              strcmp(running.workers[s->owner_index], record_of(row)) != 0;
     e.renamed = strcmp(s->name, row->name) != 0;
     e.smaller = !e.anew && row->size < s->size;
     e.place = e.anew || e.owner || s->count != row->count || s->read_class != row->read_class ||
+              s->write_class != row->write_class ||
               layout_round(s->size, SHM_LINE) != layout_round(row->size, SHM_LINE) ||
               (row->pinned && row->offset != s->offset);
     return e;
@@ -41,12 +68,13 @@ static struct expected expect(const struct shm_section *s, const struct table_se
 static bool refused_row(uint32_t slot) {
     const struct shm_section *s = &running.sections[slot];
     const struct table_section *row = row_of(s->section_id);
-    const bool keeps = lingers[s->owner_index];
+    const bool keeps = occupied(s);
     if (row == NULL)
         return keeps && !force;
     const struct expected e = expect(s, row);
     return (e.place && s->state == SHM_PLACE_MOVING && !moved[slot]) ||
            (keeps && !force && (e.anew || e.owner || e.smaller || e.renamed)) ||
+           (keeps && !force && e.place && items(s->kind)) ||
            (keeps && e.place && s->kind == SHM_KIND_RAW && !e.anew && !e.owner) ||
            (e.smaller && row->size < value_bytes[slot]);
 }
@@ -94,8 +122,11 @@ static void check_map(const struct layout *next) {
             continue;
         claim(lines, s->offset, s->bytes, SECTION);
         const struct shm_arena *a = &next->arenas[s->arena_index];
-        HOLDS(s->offset >= a->offset && s->offset + s->bytes <= a->offset + a->bytes);
-        HOLDS(!layout_place_in_force(s->state) || a->owner_index == s->owner_index);
+        const struct shm_arena *last = s->claims_off == 0 ? a : &next->arenas[s->claims_arena];
+        HOLDS(s->offset >= a->offset && s->offset + s->bytes <= last->offset + last->bytes);
+        HOLDS(a == last || (a->offset + a->bytes == last->offset && last->offset == s->claims_off));
+        HOLDS(!layout_place_in_force(s->state) ||
+              (a->owner_index == s->owner_index && last->owner_index == s->owner_index));
     }
     /* nor does anything new take the place that a directory has until the flip */
     for (int i = 0; i < 2; i++)
@@ -113,6 +144,28 @@ static void check_map(const struct layout *next) {
             claim(lines, running.arenas[i].offset, running.arenas[i].bytes, BEFORE);
 }
 
+/* Its arenas have its writers, and what others write stands in none of them. */
+static void check_writers(const struct layout *next, const struct shm_section *s,
+                          const struct table_section *row) {
+    const struct shm_arena *a = &next->arenas[s->arena_index];
+    const bool of_many = items(row->kind) || row->shared;
+    HOLDS(a->writers == (of_many ? SHM_WRITERS_CLASS : SHM_WRITERS_OWNER));
+    HOLDS(a->write_class == row->write_class && s->write_class == row->write_class);
+    HOLDS((row->kind == SHM_KIND_QUEUE) == (s->claims_off != 0));
+    if (row->kind == SHM_KIND_QUEUE) {
+        const struct shm_arena *claims = &next->arenas[s->claims_arena];
+        HOLDS(claims->writers == (strcmp(record_of(row), row->owner) == 0 ? SHM_WRITERS_OWNER
+                                                                          : SHM_WRITERS_INSTANCES));
+        HOLDS(claims->write_class == 0 && claims->read_class == row->read_class);
+    }
+    for (uint32_t i = 0; of_many && i < next->sections_used; i++) {
+        const struct shm_section *other = &next->sections[i];
+        HOLDS(other == s || other->state == SHM_PLACE_FREE ||
+              (other->arena_index != s->arena_index &&
+               (s->claims_off == 0 || other->arena_index != s->claims_arena)));
+    }
+}
+
 /* Each row is there, as it says. */
 static void check_rows(const struct layout *next) {
     size_t in_force = 0;
@@ -124,6 +177,7 @@ static void check_rows(const struct layout *next) {
         for (uint32_t j = 0; !used && j < next->sections_used; j++)
             used = layout_place_in_force(next->sections[j].state) &&
                    (next->sections[j].arena_index == i ||
+                    (next->sections[j].claims_off != 0 && next->sections[j].claims_arena == i) ||
                     (next->sections[j].state == SHM_PLACE_MOVING &&
                      next->sections[next->sections[j].old_slot].arena_index == i));
         HOLDS(used);
@@ -141,11 +195,17 @@ static void check_rows(const struct layout *next) {
               ((s->flags & SHM_SECTION_SHARED) != 0) == row->shared);
         HOLDS(((s->flags & SHM_SECTION_PINNED) != 0) == row->pinned);
         HOLDS(!row->pinned || s->offset == row->offset);
-        HOLDS(strcmp(next->workers[s->owner_index], row->owner) == 0);
+        HOLDS(strcmp(next->workers[s->owner_index], record_of(row)) == 0);
+        check_writers(next, s, row);
     }
 }
 
 static uint32_t evicted = SHM_NONE; /* worker whom this plan makes leave */
+
+/* What many write is taken from nobody who leaves. */
+static bool is_evicted(const struct shm_section *s) {
+    return s->owner_index == evicted && !many(s);
+}
 
 /* The place that a section left with this plan. */
 static uint32_t place_left(const struct layout *next, const struct shm_section *before) {
@@ -160,22 +220,21 @@ static uint32_t place_left(const struct layout *next, const struct shm_section *
 
 static void check_moved(const struct layout *next, const struct shm_section *before,
                         const struct shm_section *after, const struct expected *e) {
-    const bool keeps = lingers[before->owner_index];
-    const bool taken = e->anew || e->owner || before->owner_index == evicted;
+    const bool keeps = occupied(before);
+    const bool anew = e->anew || (keeps && items(before->kind));
+    const bool taken = anew || e->owner || is_evicted(before);
     const uint32_t left = place_left(next, before);
     HOLDS(after->changed_gen == next->generation && after->bell_index == before->bell_index);
-    HOLDS(after->incarnation == (e->anew ? next->generation : before->incarnation));
+    HOLDS(after->incarnation == (anew ? next->generation : before->incarnation));
     HOLDS(after->state == (keeps && !taken ? SHM_PLACE_MOVING : SHM_PLACE_LIVE));
     HOLDS(left != SHM_NONE);
     const struct shm_section *old = &next->sections[left];
     HOLDS(old->bytes == before->bytes && old->section_id == before->section_id);
     HOLDS(old->incarnation == before->incarnation && old->owner_index == before->owner_index);
     HOLDS(old->arena_index == before->arena_index && old->retired_gen == next->generation);
-    HOLDS(old->state ==
-          (keeps || before->owner_index == evicted ? SHM_PLACE_QUARANTINED : SHM_PLACE_RETIRED));
+    HOLDS(old->state == (keeps || is_evicted(before) ? SHM_PLACE_QUARANTINED : SHM_PLACE_RETIRED));
     HOLDS(after->state != SHM_PLACE_MOVING || after->old_slot == left);
-    HOLDS(after->arena_index != before->arena_index ||
-          (!e->owner && before->owner_index != evicted));
+    HOLDS(after->arena_index != before->arena_index || (!e->owner && !is_evicted(before)));
     moves++;
 }
 
@@ -187,7 +246,7 @@ static void check_section_steady(const struct layout *next, uint32_t slot) {
     struct expected e = {0};
     if (row != NULL)
         e = expect(before, row);
-    if (e.place || (row != NULL && before->owner_index == evicted)) {
+    if (e.place || (row != NULL && is_evicted(before))) {
         check_moved(next, before, after, &e);
         return;
     }
@@ -197,8 +256,7 @@ static void check_section_steady(const struct layout *next, uint32_t slot) {
     HOLDS((after->changed_gen == next->generation) == (memcmp(before, after, sizeof *before) != 0));
     if (row == NULL)
         HOLDS(after->retired_gen == next->generation &&
-              after->state ==
-                  (lingers[before->owner_index] ? SHM_PLACE_QUARANTINED : SHM_PLACE_RETIRED));
+              after->state == (occupied(before) ? SHM_PLACE_QUARANTINED : SHM_PLACE_RETIRED));
     else
         HOLDS(after->state == (moved[slot] ? SHM_PLACE_LIVE : before->state));
 }
@@ -210,7 +268,7 @@ static bool waited_for(uint32_t slot) {
         if (s->state == SHM_PLACE_MOVING && s->old_slot == slot)
             return !moved[i] && (row_of(s->section_id) != NULL || lingers[s->owner_index]);
     }
-    return lingers[running.sections[slot].owner_index];
+    return occupied(&running.sections[slot]);
 }
 
 /* What runs stays where it is, if its row doesn't want it elsewhere; what went is kept for one
@@ -300,7 +358,7 @@ static bool for_want_of_room(const char *error) {
 static bool evict_refused(void) {
     for (uint32_t i = 0; i < running.sections_used; i++) {
         const struct shm_section *s = &running.sections[i];
-        if (s->owner_index == evicted && layout_place_in_force(s->state) &&
+        if (is_evicted(s) && layout_place_in_force(s->state) &&
             ((s->state == SHM_PLACE_MOVING && !moved[i]) || (s->flags & SHM_SECTION_PINNED) != 0))
             return true;
     }
@@ -362,6 +420,7 @@ static void one_step(void) {
 static void all_leave(void) {
     memset(held, 0, sizeof held);
     memset(lingers, 0, sizeof lingers);
+    attached = false;
     for (uint32_t i = 0; i < running.sections_used; i++)
         moved[i] = running.sections[i].state == SHM_PLACE_MOVING;
     HOLDS(one_plan(SETTLE, false));
@@ -384,10 +443,11 @@ START_TEST(whatever_comes) {
     uint64_t applied = 0, grown = 0;
     for (seed = first; seed <= last; seed++) {
         state = seed;
-        start(pick(2) ? 2 * MIB : MIB);
+        start(pick(3) ? 2 * MIB : MIB);
         crowded = pick(4) == 0;
         memset(held, 0, sizeof held);
         memset(lingers, 0, sizeof lingers);
+        attached = false;
         for (int i = 0; i < EDITS; i++)
             one_step();
         applied += running.generation;

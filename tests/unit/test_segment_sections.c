@@ -4,6 +4,7 @@
  * bring their values along, and those that stay are left to the tick.
  */
 #include "backend.h"
+#include "core/geometry.h"
 #include "plan_fixture.h"
 #include "relocate.h"
 
@@ -104,5 +105,58 @@ START_TEST(an_edit_of_others_looks_at_none) {
 }
 END_TEST
 
+static uint8_t *memory_of(const char *name) {
+    return (uint8_t *)segment.base + section(name)->ctl_off;
+}
+
+static struct table_section *add_many(const char *name, enum shm_kind kind, uint64_t size) {
+    struct table_section *row = add(name, "y", size);
+    row->kind = kind;
+    return row;
+}
+
+/* Their constants are made and mended by the manager, and what is in them goes with them. */
+START_TEST(slots_and_queues_are_made_mended_and_moved) {
+    struct queue_geometry g;
+    open_memory();
+    struct table_section *s = add_many("s", SHM_KIND_SLOTS, 100);
+    struct table_section *q = add_many("q", SHM_KIND_QUEUE, 1000);
+    edit();
+    ck_assert(queue_geometry(&g, 1000, 4));
+    ck_assert_ptr_null(geometry_damage(memory_of("s"), section("s")));
+    ck_assert_ptr_null(geometry_damage(memory_of("q"), section("q")));
+    struct shm_slot *slot = (struct shm_slot *)(void *)(memory_of("s") + 64);
+    slot->grabs = 77;
+    uint64_t *claim = (uint64_t *)(void *)(memory_of("q") + g.bytes - sizeof *claim);
+    *claim = 88;
+    struct shm_lane *lane = (struct shm_lane *)(void *)(memory_of("q") + 64 + 3 * g.stride);
+    lane->sent = 99;
+    lane->lane = 7;
+    memset(memory_of("s"), 0, sizeof(struct shm_control));
+    ck_assert_uint_eq(segment_mend_controls(&segment, &running), 2);
+    ck_assert_ptr_null(geometry_damage(memory_of("s"), section("s")));
+    ck_assert_ptr_null(geometry_lane_damage(lane, 3, section("q")));
+    lane->lane = 7;
+    const uint64_t from = section("q")->offset;
+    s->write_class = q->write_class = 5;
+    edit();
+    ck_assert_uint_ne(section("q")->offset, from);
+    slot = (struct shm_slot *)(void *)(memory_of("s") + 64);
+    lane = (struct shm_lane *)(void *)(memory_of("q") + 64 + 3 * g.stride);
+    claim = (uint64_t *)(void *)(memory_of("q") + g.bytes - sizeof *claim);
+    ck_assert_uint_eq(slot->grabs, 77);
+    ck_assert_uint_eq(lane->sent, 99);
+    ck_assert_uint_eq(*claim, 88);
+    ck_assert_uint_eq(segment_mend_controls(&segment, &running), 0);
+    q->count = 3; /* divided otherwise, it means nothing */
+    edit();
+    ck_assert(queue_geometry(&g, 1000, 3));
+    ck_assert_ptr_null(geometry_damage(memory_of("q"), section("q")));
+    lane = (struct shm_lane *)(void *)(memory_of("q") + 64);
+    ck_assert_uint_eq(lane->sent, 0);
+    close_memory();
+}
+END_TEST
+
 UNIT_MAIN("segment_sections", a_damaged_section_moves_with_its_value,
-          an_edit_of_others_looks_at_none)
+          an_edit_of_others_looks_at_none, slots_and_queues_are_made_mended_and_moved)

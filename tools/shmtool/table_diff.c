@@ -104,7 +104,7 @@ static int resolve(struct table *table, char *error, size_t error_bytes) {
     int r = 0;
     for (size_t i = 0; r == 0 && i < table->workers_n; i++)
         r = resolve_user(&table->workers[i], &uid, error, error_bytes);
-    return r == 0 ? resolve_readers(table, error, error_bytes) : r;
+    return r == 0 ? resolve_groups(table, error, error_bytes) : r;
 }
 
 /* Beside what workers made, which stays. */

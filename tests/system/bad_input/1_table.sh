@@ -73,8 +73,10 @@ rejected 'an account' "account 'nobody-here'" "UPDATE worker SET user = 'nobody-
 kind 'unknown kinds'
 refused 'a stack' "section.kind takes 'raw', 'snapshot', 'slots' or 'queue'" "$add ('x', 'driver', 'stack', 1, NULL)"
 rejected 'a stack' "section 'x': kind must be raw, snapshot, slots or queue" "$add ('x', 'driver', 'stack', 1, NULL)"
-rejected 'one of a later version' "section 'x': kind 'queue' is not served by this version" \
-    "INSERT INTO section(name, owner, kind, size, count) VALUES ('x', 'driver', 'queue', 64, 2)"
+rejected 'a queue that outlives its memory' "section 'x': persist is for values" \
+    "INSERT INTO section(name, owner, kind, size, count, persist) VALUES ('x', 'driver', 'queue', 64, 2, 1)"
+rejected 'a queue of values' "section 'x': stale_ms is 5, but a queue has no times" \
+    "INSERT INTO section(name, owner, kind, size, count, stale_ms) VALUES ('x', 'driver', 'queue', 64, 2, 5)"
 rejected 'upper case' "section 'x': kind must be raw, snapshot, slots or queue" "$add ('x', 'driver', 'RAW', 1, NULL)"
 rejected 'a backend' 'backend' "UPDATE segment SET backend = 'disk'" "UPDATE segment SET backend = 'sysv'"
 
