@@ -12,11 +12,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SIZES      5
-#define BYTES_MAX  ((size_t)1 << 20)
-#define ROUNDS_MAX 64
-#define LINE       64
-#define BUFFERS    4 /* the table's default count; the limits take as many places in turn */
+#define SIZES         5
+#define MESSAGE_SIZES 2 /* of which so many, the smallest, are of messages and slots */
+#define BYTES_MAX     ((size_t)1 << 20)
+#define ROUNDS_MAX    64
+#define LINE          64
+#define BUFFERS       4 /* the table's default count; the limits take as many places in turn */
 
 extern const size_t bench_sizes[SIZES];
 
@@ -72,7 +73,8 @@ uint64_t value_check(const uint8_t *value, size_t bytes, const char *what);
 /* ---- channels: ways of handing a value to the other side; both can send */
 struct channel {
     const char *name;
-    bool every; /* each value arrives, so that a sender waits for its receiver */
+    bool every;  /* each value arrives, so that a sender waits for its receiver */
+    bool asleep; /* who waits sleeps */
     bool (*open)(const struct bench *bench);
     void (*send)(const uint8_t *value, size_t bytes);
     void (*receive)(uint8_t *value, size_t bytes); /* waits for the next */
@@ -80,7 +82,9 @@ struct channel {
 };
 
 extern const struct channel channel_limit, channel_library, channel_lmdb, channel_iceoryx,
-    channel_sysv, channel_mqueue, channel_seqpacket, channel_stream;
+    channel_sysv, channel_mqueue, channel_seqpacket, channel_stream, channel_pipe,
+    channel_sysv_asleep, channel_mqueue_asleep, channel_seqpacket_asleep, channel_stream_asleep,
+    channel_pipe_asleep;
 
 /* Sockets are made before the second process is. */
 void peers_prepare(void);
@@ -106,7 +110,8 @@ double latency_right(const struct bench *bench, const struct channel *channel);
 double flood_left(const struct bench *bench, const struct channel *channel);
 double flood_right(const struct bench *bench, const struct channel *channel);
 
-extern const struct measure limit_measures[], library_measures[], peer_measures[];
+extern const struct measure limit_measures[], library_measures[], peer_measures[], queue_measures[],
+    slot_measures[], private_measures[];
 
 /* library.c: the sections are NAME-BYTES, of workers `left` and `right`. */
 void library_start(enum side side);

@@ -8,8 +8,9 @@
 
 #define SAMPLES_MAX 20000
 
-static size_t rounds_of(const struct bench *bench, double ns_per_kib, size_t least) {
-    double ns = 1000 + ns_per_kib * (double)bench->bytes / 1024;
+static size_t rounds_of(const struct bench *bench, const struct channel *channel, double ns_per_kib,
+                        size_t least) {
+    double ns = (channel->asleep ? 60000 : 1000) + ns_per_kib * (double)bench->bytes / 1024;
     double n = bench->effort * 2e7 / ns;
     return n < (double)least ? least : n > SAMPLES_MAX ? SAMPLES_MAX : (size_t)n;
 }
@@ -17,7 +18,7 @@ static size_t rounds_of(const struct bench *bench, double ns_per_kib, size_t lea
 /* Sends one value at a time, each of which is received before the next is sent. */
 static double send_in_turn(const struct bench *bench, const struct channel *channel) {
     static double samples[SAMPLES_MAX];
-    size_t n = rounds_of(bench, 500, 10);
+    size_t n = rounds_of(bench, channel, 500, 10);
     for (size_t i = 0; i < n; i++) {
         value_stamp(bench->from, bench->bytes, i + 1);
         uint64_t started = time_ticks();
@@ -31,7 +32,7 @@ static double send_in_turn(const struct bench *bench, const struct channel *chan
 
 static double receive_in_turn(const struct bench *bench, const struct channel *channel) {
     static double samples[SAMPLES_MAX];
-    size_t n = rounds_of(bench, 500, 10);
+    size_t n = rounds_of(bench, channel, 500, 10);
     for (size_t i = 0; i < n; i++) {
         pair_await(i + 1);
         uint64_t started = time_ticks();
@@ -65,7 +66,7 @@ double receive_right(const struct bench *bench, const struct channel *channel) {
 /* Half of what there and back takes: both ways are the same. */
 double latency_left(const struct bench *bench, const struct channel *channel) {
     static double samples[SAMPLES_MAX];
-    size_t n = rounds_of(bench, 500, 10);
+    size_t n = rounds_of(bench, channel, 500, 10);
     for (size_t i = 0; i < n; i++) {
         value_stamp(bench->from, bench->bytes, i + 1);
         uint64_t started = time_ticks();
@@ -79,7 +80,7 @@ double latency_left(const struct bench *bench, const struct channel *channel) {
 }
 
 double latency_right(const struct bench *bench, const struct channel *channel) {
-    size_t n = rounds_of(bench, 500, 10);
+    size_t n = rounds_of(bench, channel, 500, 10);
     for (size_t i = 0; i < n; i++) {
         channel->receive(bench->to, bench->bytes);
         if (value_check(bench->to, bench->bytes, channel->name) != i + 1)
@@ -92,7 +93,8 @@ double latency_right(const struct bench *bench, const struct channel *channel) {
 
 /* A channel that passes on every value is sent so many; another one until the reader has enough. */
 static size_t flood_of(const struct bench *bench) {
-    return rounds_of(bench, 300, 20);
+    double n = bench->effort * 2e7 / (100 + 300 * (double)bench->bytes / 1024);
+    return n < 20 ? 20 : (size_t)n;
 }
 
 double flood_left(const struct bench *bench, const struct channel *channel) {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Usage: bench [--json] [--quick | --smoke] [--peers] [--only NAME]
- *        bench --open PREFIX HOW-MANY
- *        bench --edits TABLE ROUNDS
+ * Usage: bench [--json] [--quick | --smoke] [--peers | --queues | --slots | --private] [--only
+ * NAME] bench --open PREFIX HOW-MANY bench --edits TABLE ROUNDS
  *
  * The environment says which segment (SHMC_KEY, SHMC_RUNTIME_DIR); run.sh beside this makes one.
  */
@@ -17,16 +16,20 @@ struct plan {
     unsigned rounds;
     double effort;
     bool json, peers;
+    const struct measure *measures;
+    unsigned sizes;
     const char *only;
 };
 
 static int usage(void) {
-    fputs("usage: bench [--json] [--quick | --smoke] [--peers] [--only NAME]\n", stderr);
+    fputs("usage: bench [--json] [--quick | --smoke] [--peers | --queues | --slots | --private] "
+          "[--only NAME]\n",
+          stderr);
     return 2;
 }
 
 static int read_arguments(struct plan *ret, int argc, char **argv) {
-    *ret = (struct plan){.rounds = 11, .effort = 1};
+    *ret = (struct plan){.rounds = 11, .effort = 1, .measures = library_measures, .sizes = SIZES};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0)
             ret->json = true;
@@ -36,6 +39,12 @@ static int read_arguments(struct plan *ret, int argc, char **argv) {
             ret->rounds = 1, ret->effort = 0.002;
         else if (strcmp(argv[i], "--peers") == 0)
             ret->peers = true;
+        else if (strcmp(argv[i], "--queues") == 0)
+            ret->measures = queue_measures, ret->sizes = MESSAGE_SIZES;
+        else if (strcmp(argv[i], "--slots") == 0)
+            ret->measures = slot_measures, ret->sizes = MESSAGE_SIZES;
+        else if (strcmp(argv[i], "--private") == 0)
+            ret->measures = private_measures, ret->sizes = 1;
         else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
             ret->only = argv[++i];
         else
@@ -74,7 +83,7 @@ static bool wanted(const struct plan *plan, const struct measure *m, unsigned si
 }
 
 static void round_of(const struct plan *plan, struct bench *bench, unsigned size, unsigned round) {
-    const struct measure *const lists[] = {limit_measures, library_measures,
+    const struct measure *const lists[] = {limit_measures, plan->measures,
                                            plan->peers ? peer_measures : NULL};
     bench->bytes = bench_sizes[size];
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
@@ -109,7 +118,7 @@ int main(int argc, char **argv) {
     peers_prepare();
     pair_start(&bench);
     library_start(bench.side);
-    for (unsigned size = 0; size < SIZES; size++)
+    for (unsigned size = 0; size < plan.sizes; size++)
         for (unsigned round = 0; round < plan.rounds; round++)
             round_of(&plan, &bench, size, round);
     library_end();

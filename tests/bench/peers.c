@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What else there is on a Debian machine: the System V and POSIX queues and Unix sockets, which
- * pass on every value, and LMDB and iceoryx, which like a snapshot keep the newest.  All poll, as
- * what they are compared with does.  The queues take a large value in pieces.
+ * What else there is on a Debian machine: the System V and POSIX queues, Unix sockets and pipes,
+ * which pass on every value, and LMDB and iceoryx, which like a snapshot keep the newest.  All
+ * poll, as what they are compared with does; those that pass on every value can sleep, too.  The
+ * queues take a large value in pieces.
  */
 #include "bench.h"
 
@@ -26,6 +27,12 @@ static size_t least(size_t a, size_t b) {
 
 /* ---- System V: one queue, a type for each way */
 
+static bool asleep; /* calls wait in the kernel */
+
+static int unless_asleep(int flag) {
+    return asleep ? 0 : flag;
+}
+
 struct piece {
     long type;
     char bytes[PIECE];
@@ -48,11 +55,12 @@ static bool sysv_open(const struct bench *bench) {
 }
 
 static void sysv_send(const uint8_t *value, size_t bytes) {
-    struct piece piece = {.type = 1 + side};
+    struct piece piece;
+    piece.type = 1 + side;
     for (size_t at = 0; at < bytes; at += PIECE) {
         size_t n = least(PIECE, bytes - at);
         memcpy(piece.bytes, value + at, n);
-        while (msgsnd(queue, &piece, n, IPC_NOWAIT) < 0) {
+        while (msgsnd(queue, &piece, n, unless_asleep(IPC_NOWAIT)) < 0) {
             if (errno != EAGAIN)
                 bench_die("msgsnd: %s", strerror(errno));
             bench_relax();
@@ -63,7 +71,7 @@ static void sysv_send(const uint8_t *value, size_t bytes) {
 static void sysv_receive(uint8_t *value, size_t bytes) {
     struct piece piece;
     for (size_t at = 0; at < bytes;) {
-        ssize_t n = msgrcv(queue, &piece, PIECE, 1 + !side, IPC_NOWAIT);
+        ssize_t n = msgrcv(queue, &piece, PIECE, 1 + !side, unless_asleep(IPC_NOWAIT));
         if (n < 0 && errno != ENOMSG)
             bench_die("msgrcv: %s", strerror(errno));
         if (n < 0) {
@@ -89,7 +97,7 @@ static mqd_t mqueue_make(enum side from, pid_t pid) {
     char name[64];
     struct mq_attr attributes = {.mq_maxmsg = 10, .mq_msgsize = 8192};
     snprintf(name, sizeof name, "/shm-bench-%d-%d", (int)pid, from);
-    return mq_open(name, O_RDWR | O_CREAT | O_NONBLOCK, 0600, &attributes);
+    return mq_open(name, O_RDWR | O_CREAT | unless_asleep(O_NONBLOCK), 0600, &attributes);
 }
 
 static void mqueue_unlink(pid_t pid) {
@@ -142,9 +150,9 @@ static void mqueue_close(void) {
     }
 }
 
-/* ---- Unix sockets, made before the second process */
+/* ---- Unix sockets and pipes, made before the second process */
 
-static int pairs[2][2];
+static int pairs[2][2], pipes[2][2]; /* pipes: by the side that sends */
 
 void peers_prepare(void) {
     const int types[2] = {SOCK_SEQPACKET, SOCK_STREAM};
@@ -156,6 +164,9 @@ void peers_prepare(void) {
                 0)
                 setsockopt(pairs[i][j], SOL_SOCKET, SO_SNDBUF, &(int){SOCK_BUF}, sizeof(int));
     }
+    for (int from = 0; from < 2; from++)
+        if (pipe2(pipes[from], O_CLOEXEC) < 0)
+            bench_die("pipe: %s", strerror(errno));
 }
 
 static bool socket_open(const struct bench *bench) {
@@ -165,7 +176,8 @@ static bool socket_open(const struct bench *bench) {
 
 static void socket_send(int fd, const uint8_t *value, size_t bytes) {
     for (size_t at = 0; at < bytes;) {
-        ssize_t n = send(fd, value + at, least(PACKET, bytes - at), MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n = send(fd, value + at, least(PACKET, bytes - at),
+                         unless_asleep(MSG_DONTWAIT) | MSG_NOSIGNAL);
         if (n < 0 && errno != EAGAIN)
             bench_die("send: %s", strerror(errno));
         if (n < 0)
@@ -177,7 +189,7 @@ static void socket_send(int fd, const uint8_t *value, size_t bytes) {
 
 static void socket_receive(int fd, uint8_t *value, size_t bytes) {
     for (size_t at = 0; at < bytes;) {
-        ssize_t n = recv(fd, value + at, bytes - at, MSG_DONTWAIT);
+        ssize_t n = recv(fd, value + at, bytes - at, unless_asleep(MSG_DONTWAIT));
         if (n == 0 || (n < 0 && errno != EAGAIN))
             bench_die("recv: %s", n == 0 ? "closed" : strerror(errno));
         if (n < 0)
@@ -206,6 +218,39 @@ static void stream_receive(uint8_t *value, size_t bytes) {
 static void socket_close(void) {
 }
 
+static bool pipe_open(const struct bench *bench) {
+    side = bench->side;
+    return fcntl(pipes[side][1], F_SETFL, unless_asleep(O_NONBLOCK)) == 0 &&
+           fcntl(pipes[!side][0], F_SETFL, unless_asleep(O_NONBLOCK)) == 0;
+}
+
+static void pipe_send(const uint8_t *value, size_t bytes) {
+    for (size_t at = 0; at < bytes;) {
+        ssize_t n = write(pipes[side][1], value + at, bytes - at);
+        if (n < 0 && errno != EAGAIN)
+            bench_die("write: %s", strerror(errno));
+        if (n < 0)
+            bench_relax();
+        else
+            at += (size_t)n;
+    }
+}
+
+static void pipe_receive(uint8_t *value, size_t bytes) {
+    for (size_t at = 0; at < bytes;) {
+        ssize_t n = read(pipes[!side][0], value + at, bytes - at);
+        if (n == 0 || (n < 0 && errno != EAGAIN))
+            bench_die("read: %s", n == 0 ? "closed" : strerror(errno));
+        if (n < 0)
+            bench_relax();
+        else
+            at += (size_t)n;
+    }
+}
+
+static void pipe_close(void) {
+}
+
 void peers_end(void) {
 #ifdef BENCH_ICEORYX
     iceoryx_end();
@@ -214,20 +259,39 @@ void peers_end(void) {
 
 /* ---- the list */
 
-#define CHANNEL(symbol, called, prefix, opens)                                                     \
-    const struct channel symbol = {                                                                \
-        .name = called,                                                                            \
+/* Both forms: one that polls, and one that sleeps. */
+#define CHANNEL(symbol, prefix, opens)                                                             \
+    static bool symbol##_busy_open(const struct bench *bench) {                                    \
+        asleep = false;                                                                            \
+        return opens##_open(bench);                                                                \
+    }                                                                                              \
+    static bool symbol##_asleep_open(const struct bench *bench) {                                  \
+        asleep = true;                                                                             \
+        return opens##_open(bench);                                                                \
+    }                                                                                              \
+    const struct channel channel_##symbol = {                                                      \
+        .name = #symbol,                                                                           \
         .every = true,                                                                             \
-        .open = opens##_open,                                                                      \
+        .open = symbol##_busy_open,                                                                \
+        .send = prefix##_send,                                                                     \
+        .receive = prefix##_receive,                                                               \
+        .close = opens##_close,                                                                    \
+    };                                                                                             \
+    const struct channel channel_##symbol##_asleep = {                                             \
+        .name = #symbol,                                                                           \
+        .every = true,                                                                             \
+        .asleep = true,                                                                            \
+        .open = symbol##_asleep_open,                                                              \
         .send = prefix##_send,                                                                     \
         .receive = prefix##_receive,                                                               \
         .close = opens##_close,                                                                    \
     }
 
-CHANNEL(channel_sysv, "sysv", sysv, sysv);
-CHANNEL(channel_mqueue, "mqueue", mqueue, mqueue);
-CHANNEL(channel_seqpacket, "seqpacket", packet, socket);
-CHANNEL(channel_stream, "stream", stream, socket);
+CHANNEL(sysv, sysv, sysv);
+CHANNEL(mqueue, mqueue, mqueue);
+CHANNEL(seqpacket, packet, socket);
+CHANNEL(stream, stream, socket);
+CHANNEL(pipe, pipe, pipe);
 
 #define PEER_MEASURE(peer, called, to, in, prefix)                                                 \
     {                                                                                              \

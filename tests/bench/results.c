@@ -65,6 +65,13 @@ static struct summary sum_up(const struct row *row, unsigned size) {
     return ret;
 }
 
+static bool measured(unsigned size) {
+    for (unsigned i = 0; i < rows_n; i++)
+        if (rows[i].n[size] > 0)
+            return true;
+    return false;
+}
+
 static void print_table(unsigned size) {
     printf("\n%-22s %12s %12s %12s %-4s %6s  %s\n", "NAME", "MEDIAN", "MIN", "MAX", "", "RATIO",
            "TO");
@@ -128,6 +135,8 @@ void results_print(bool json) {
         return;
     }
     for (unsigned size = 0; size < SIZES; size++) {
+        if (!measured(size))
+            continue;
         printf("\n== %zu bytes\n", bench_sizes[size]);
         print_table(size);
     }
