@@ -312,10 +312,10 @@ struct shm_buffer {
  * buffer stands behind the header. */
 struct shm_slot {
     uint64_t owner;   /* epoch << 32 | attachment << 16 | state << 8 | flags; changed by CAS only */
-    uint64_t head;    /* version << 1 | buffer; 0 = nothing was put since it was grabbed */
-    uint64_t grabs;   /* how often it was */
-    uint64_t real_ns; /* when it was grabbed last */
-    uint32_t pid;     /* who did */
+    uint64_t head;    /* version << 1 | buffer; 0 = nothing was ever put; goes on over grabs */
+    uint64_t grabs;   /* how often it was grabbed */
+    uint64_t real_ns; /* when it was grabbed, or handed on, last */
+    uint32_t pid;     /* to whom */
     uint32_t reserved[7];
 };
 struct shm_slot_buffer {
@@ -338,7 +338,10 @@ enum shm_owner_state {
         2,                /* a slot that its holder hands on: whoever knows this word may take it */
     SHM_OWNER_SEALED = 3, /* the manager is taking it to another place; look the section up again */
 };
-#define SHM_OWNER_STAYS 0x1u /* flag of a slot: in use until it is released, whoever lives */
+/* Flags of a slot. */
+#define SHM_OWNER_STAYS 0x1u /* in use until it is released, whoever lives */
+#define SHM_OWNER_EMPTY                                                                            \
+    0x2u /* nothing was put since it was grabbed: what head names doesn't count */
 
 /* A queue: the control line and `count` lanes of `stride` bytes, and apart from them, in an arena
  * of the receivers', as many claims.  A lane is constants, its sender's lines, a ring of records,

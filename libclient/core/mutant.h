@@ -8,8 +8,8 @@
  * and the acquire load that pairs with it (the head's order covers both), a reader's first look at
  * the sequence (the second would do), and in image.c the fences behind the idle directory's head
  * and before its last store (the first fence and the flip cover them), and the order of the store
- * by which a carried value is named (its sequence's covers it).  They are kept because each
- * argument rests on code in another place.
+ * by which a carried value is named (its sequence's covers it); and of slots the same of sequence
+ * and head.  They are kept because each argument rests on code in another place.
  */
 #ifndef SHM_CORE_MUTANT_H
 #define SHM_CORE_MUTANT_H
@@ -81,7 +81,24 @@
     X(RECORD_WORD_RELAXED)  /* its store orders nothing */                                         \
     X(RECORD_READ_RELAXED)  /* nor does its load */                                                \
     X(RECORD_READ_UNFENCED) /* no fence between the copy and the second look at the word */        \
-    X(RECORD_UNCHECKED)     /* which is left out */
+    X(RECORD_UNCHECKED)     /* which is left out */                                                \
+    /* slots */                                                                                    \
+    X(SLOT_TAKES_CURRENT)    /* the holder fills the buffer that the head names */                 \
+    X(SLOT_NOT_DIRTIED)      /* a buffer is filled under the sequence of its old value */          \
+    X(SLOT_DIRTY_UNFENCED)   /* no fence between the odd sequence and the value */                 \
+    X(SLOT_HEAD_EARLY)       /* the head names a buffer that isn't filled yet */                   \
+    X(SLOT_FILLED_EARLY)     /* a slot isn't empty any more before its first value is there */     \
+    X(SLOT_CHECK_UNFENCED)   /* no fence between the value and the second look at its sequence */  \
+    X(SLOT_NO_SECOND_CHECK)  /* which is left out */                                               \
+    X(SLOT_HOLDER_UNCHECKED) /* a reader doesn't look at the owner again */                        \
+    X(SLOT_GRABS_UNCHECKED)  /* nor whether it is the same grab of the same owner */               \
+    X(SLOT_OWNER_RELAXED)    /* an owner word is newer than what is known of whom it names */      \
+    X(SLOT_GRAB_PLAIN)       /* owner words are looked at and then stored */                       \
+    X(SLOT_GRABS_LIVE)       /* what somebody holds is free */                                     \
+    X(SLOT_GRABS_STAYING)    /* so is what stays */                                                \
+    X(SLOT_GRABBED_FULL)     /* a slot isn't empty behind a grab */                                \
+    X(SLOT_FORGETS_HEAD)     /* its holder counts from 1 */                                        \
+    X(SLOT_TAKEN_BLINDLY)    /* who takes a slot doesn't mind what the ticket says */
 
 #define SHM_MUTANT_ENUM(name) MUTANT_##name,
 #define SHM_MUTANT_NAME(name) #name,

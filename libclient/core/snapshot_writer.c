@@ -9,15 +9,12 @@
  * whole.  The rest (counters, the wake-up) is not needed for that.
  */
 #include "barrier.h"
+#include "busy.h"
 #include "futex.h"
 #include "snapshot_parts.h"
+#include "stored.h"
 
 #include <errno.h>
-#include <sys/single_threaded.h>
-
-/* From this size on glibc may copy with non-temporal stores (its tunable's least value is 16 KiB).
- * Those pass a release fence, so the large copies pay for a store fence at either end. */
-#define NONTEMPORAL_MIN (UINT64_C(16) << 10)
 
 /* Buffers but the current one, the oldest value first, those without a value before all. */
 static void queue_sort(struct snapshot_writer *writer) {
@@ -100,22 +97,12 @@ void snapshot_move(struct snapshot_writer *writer, struct snapshot *to) {
     shared_store_relaxed64(&to->shared->epoch, writer->epoch);
 }
 
-/* Private memory, so not by shared.h.  Acquire and release hand the writer's counters on from one
- * thread to the next.  As long as there is one thread only, nobody but a signal handler can come
- * between the load and the store, and it is through before the store: no need for the 7 ns of an
- * exchange. */
 static inline bool enter(struct snapshot_writer *writer) {
-    if (!__libc_single_threaded)
-        return __atomic_exchange_n(&writer->busy, 1, __ATOMIC_ACQUIRE) == 0;
-    if (__atomic_load_n(&writer->busy, __ATOMIC_RELAXED) != 0)
-        return false;
-    __atomic_store_n(&writer->busy, 1, __ATOMIC_RELAXED);
-    __atomic_signal_fence(__ATOMIC_ACQUIRE);
-    return true;
+    return busy_enter(&writer->busy, 0, 1);
 }
 
 static inline void leave(struct snapshot_writer *writer) {
-    __atomic_store_n(&writer->busy, 0, __ATOMIC_RELEASE);
+    busy_leave(&writer->busy, 0);
 }
 
 static inline uint32_t queue_next(const struct snapshot_writer *writer) {
@@ -168,17 +155,6 @@ static inline struct shm_buffer *dirty(struct snapshot_writer *writer, uint32_t 
         shared_store_release64(&writer->snapshot->shared->head, head_for(writer, index));
     STEP(DIRTY_UNFENCED, shared_fence_release());
     return buffer;
-}
-
-static inline void stamp(struct shm_buffer *buffer, uint32_t flags) {
-    uint64_t mono = 0, real = 0;
-    if ((flags & SHM_SECTION_STAMP_NONE) == 0) {
-        const bool coarse = (flags & SHM_SECTION_STAMP_COARSE) != 0;
-        mono = clock_read_ns(coarse ? CLOCK_MONOTONIC_COARSE : CLOCK_MONOTONIC);
-        real = clock_read_ns(coarse ? CLOCK_REALTIME_COARSE : CLOCK_REALTIME);
-    }
-    shared_store_relaxed64(&buffer->mono_ns, mono);
-    shared_store_relaxed64(&buffer->real_ns, real);
 }
 
 static void wake(struct snapshot_writer *writer) {
@@ -254,7 +230,7 @@ static inline void finish(struct snapshot_writer *writer, uint32_t index, size_t
     shared_store_relaxed64(&buffer->len, bytes);
     shared_store_relaxed32(&buffer->epoch, writer->epoch);
     shared_store_relaxed32(&buffer->crc, 0);
-    stamp(buffer, writer->snapshot->flags);
+    stored_times(writer->snapshot->flags, &buffer->mono_ns, &buffer->real_ns);
     /* Pairs with a reader's first load of the sequence, for one that came by another way than the
      * head (a follower), and orders the value before the head for all. */
     shared_store_release64(&buffer->seq, 2 * writer->next);
@@ -275,12 +251,7 @@ static inline void finish(struct snapshot_writer *writer, uint32_t index, size_t
 static inline void put(struct snapshot_writer *writer, const void *data, size_t bytes) {
     const uint32_t index = choose(writer);
     struct shm_buffer *buffer = dirty(writer, index);
-    if (bytes >= NONTEMPORAL_MIN)
-        shared_fence_nontemporal();
-    if (bytes > 0)
-        shared_copy_to(buffer_data(buffer), data, bytes);
-    if (bytes >= NONTEMPORAL_MIN)
-        shared_fence_nontemporal();
+    stored_bytes(buffer_data(buffer), data, bytes);
     finish(writer, index, bytes);
 }
 

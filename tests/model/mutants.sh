@@ -26,10 +26,16 @@ finds() {
 
 # Most are found soon, each in one of the worlds.
 sim_finds() {
+    case $1 in
+        SLOT_*) worlds=slots ;;
+        *) worlds="snapshot move directory" ;;
+    esac
     for n in 5000 50000 500000; do
-        finds "$1" "$sim" --world snapshot --schedules $n && return
-        finds "$1" "$sim" --world move --schedules $n && return
-        finds "$1" "$sim" --world directory --schedules $((n / 10)) && return
+        for world in $worlds; do
+            schedules=$n
+            [ "$world" != directory ] || schedules=$((n / 10))
+            finds "$1" "$sim" --world "$world" --schedules "$schedules" && return
+        done
     done
     return 1
 }

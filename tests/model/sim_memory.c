@@ -219,6 +219,18 @@ uint64_t memory_exchange(void *at, uint64_t value, size_t bytes) {
     return before;
 }
 
+/* One that fails stores nothing, and is a full fence all the same. */
+bool memory_compare_exchange(void *at, uint64_t *expected, uint64_t value, size_t bytes) {
+    process_point();
+    const uint64_t before = load_value(at, bytes, true, true);
+    const bool done = before == *expected;
+    if (done)
+        store_value(at, value, bytes, true);
+    *expected = before;
+    thread_fence(&current->thread);
+    return done;
+}
+
 void memory_fence(enum memory_order order) {
     struct thread *thread = &current->thread;
     if (order == ACQUIRE)

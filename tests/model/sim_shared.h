@@ -18,6 +18,7 @@ enum memory_order { RELAXED, ACQUIRE, RELEASE, FULL };
 uint64_t memory_load(const void *at, size_t bytes, enum memory_order order);
 void memory_store(void *at, uint64_t value, size_t bytes, enum memory_order order);
 uint64_t memory_exchange(void *at, uint64_t value, size_t bytes);
+bool memory_compare_exchange(void *at, uint64_t *expected, uint64_t value, size_t bytes);
 void memory_fence(enum memory_order order);
 void memory_copy_from(void *to, const void *at, size_t bytes);
 void memory_copy_to(void *at, const void *from, size_t bytes);
@@ -38,6 +39,12 @@ void memory_clear(void *at, size_t bytes);
     }                                                                                              \
     static inline type shared_exchange##bits(type *to, type value) {                               \
         return (type)memory_exchange(to, value, sizeof *to);                                       \
+    }                                                                                              \
+    static inline bool shared_compare_exchange##bits(type *to, type *expected, type value) {       \
+        uint64_t found = *expected;                                                                \
+        const bool done = memory_compare_exchange(to, &found, value, sizeof *to);                  \
+        *expected = (type)found;                                                                   \
+        return done;                                                                               \
     }
 
 SHARED_DEFINE(uint32_t, 32)
