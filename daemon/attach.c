@@ -55,11 +55,15 @@ static bool is_holder(const struct client *c, const struct lease *lease) {
            (c->peer.pid != 0 && c->peer.pid == r->pid && c->peer.pid_start == r->pid_start);
 }
 
+/* A worker of the table's, or nobody by name. */
+static bool is_known(const struct lease *lease) {
+    return lease->worker != SHM_NONE || lease->record.worker[0] == '\0';
+}
+
 const struct lease *attach_lease(const struct client *c, uint32_t attachment, uint64_t epoch) {
     for (const struct lease *l = c->manager->leases.first; l != NULL; l = l->next)
         if (l->record.attachment == attachment && l->record.attachment_epoch == epoch)
-            return l->state == SHM_LEASE_LEASED && !l->superseded && l->worker != SHM_NONE &&
-                           is_holder(c, l)
+            return l->state == SHM_LEASE_LEASED && !l->superseded && is_known(l) && is_holder(c, l)
                        ? l
                        : NULL;
     return NULL;
@@ -122,6 +126,36 @@ static int choose(struct manager *m, const char *name, const struct table_worker
                   worker->instances, worker->name);
 }
 
+static int judge_worker(struct client *c, uint32_t *index, struct answer *a) {
+    struct manager *m = c->manager;
+    const struct table_worker *worker = table_worker(&m->table, c->worker);
+    if (worker == NULL)
+        return ANSWER(a, -ENOENT,
+                      "the table has no worker '%s': add it, and apply the table "
+                      "(shmtool reload)",
+                      table_name_ok(c->worker, true) ? c->worker : "?");
+    int r = may_be(c, worker, a);
+    return r == 0 ? choose(m, c->worker, worker, index, a) : r;
+}
+
+/* The workers' attachments are kept free for them, and no user has all the others. */
+static int judge_anonymous(const struct client *c, uint32_t *index, struct answer *a) {
+    const struct leases_room room = leases_room(c->manager);
+    const struct leases_room n = leases_anonymous(c->manager, c->peer.uid);
+    *index = SHM_NONE;
+    if (n.user >= room.user)
+        return ANSWER(a, -EUSERS,
+                      "uid %u has %u anonymous attachments, and may have %u: end some of those "
+                      "processes (shmtool workers lists them), or raise segment.size",
+                      c->peer.uid, n.user, room.user);
+    if (n.all >= room.all)
+        return ANSWER(a, -EUSERS,
+                      "all %u anonymous attachments are held: end some of those processes "
+                      "(shmtool workers lists them), or raise segment.size",
+                      room.all);
+    return 0;
+}
+
 static int judge(struct client *c, uint32_t *index, struct answer *a) {
     struct manager *m = c->manager;
     if (m->segment.removed)
@@ -129,17 +163,8 @@ static int judge(struct client *c, uint32_t *index, struct answer *a) {
             a, -EIDRM,
             "somebody removed the segment (ipcrm): restart the manager to have a new one");
     int r = may_attach(c, a);
-    if (r < 0)
-        return r;
-    const struct table_worker *worker = table_worker(&m->table, c->worker);
-    if (worker == NULL)
-        return ANSWER(a, -ENOENT,
-                      "the table has no worker '%s': add it, and apply the table "
-                      "(shmtool reload)",
-                      table_name_ok(c->worker, true) ? c->worker : "?");
-    r = may_be(c, worker, a);
     if (r == 0)
-        r = choose(m, c->worker, worker, index, a);
+        r = c->worker[0] == '\0' ? judge_anonymous(c, index, a) : judge_worker(c, index, a);
     if (r == 0 && leases_unacked(m, c->peer.uid) >= LEASES_UNACKED_MAX)
         return ANSWER(a, -EUSERS,
                       "uid %u has %u leases that were sent and not taken: end those "
@@ -148,15 +173,23 @@ static int judge(struct client *c, uint32_t *index, struct answer *a) {
     return r;
 }
 
+/* What was the worker's before is as its next holder may find it. */
+static int make_ready(const struct client *c, uint32_t worker, char *text, size_t bytes) {
+    struct manager *m = c->manager;
+    if (worker == SHM_NONE)
+        return 0;
+    made_before_grant(m, worker);
+    moves_before_grant(m, worker);
+    mend_heads(m, worker);
+    return revoke_leftovers(m, worker, c->peer.uid, text, bytes);
+}
+
 static void grant(struct client *c, uint32_t index) {
     struct manager *m = c->manager;
     struct lease *lease;
     int fd;
     char text[PROTOCOL_TEXT_BYTES];
-    made_before_grant(m, index);
-    moves_before_grant(m, index);
-    mend_heads(m, index);
-    int r = revoke_leftovers(m, index, c->peer.uid, text, sizeof text);
+    int r = make_ready(c, index, text, sizeof text);
     if (r < 0) {
         journal(LOG_ERR, JOURNAL_TROUBLE, "%s", text);
         server_refuse(c, r, 0, text);
@@ -200,7 +233,8 @@ static void keep_waiting(struct client *c, const struct answer *a) {
 /* Names that the table doesn't have are one: they come in any number. */
 static void note_refusal(const struct client *c, const char *text) {
     struct manager *m = c->manager;
-    const char *worker = table_worker(&m->table, c->worker) != NULL ? c->worker : "?";
+    const bool known = c->worker[0] == '\0' || table_worker(&m->table, c->worker) != NULL;
+    const char *worker = known ? c->worker : "?";
     char process[PROCESS_TEXT_BYTES];
     refusals_say(&m->refusals, worker, c->peer.uid, c->peer.pid, "%s (uid %u) was refused: %s",
                  process_text(c->peer.pid, process), c->peer.uid, text);

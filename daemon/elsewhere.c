@@ -46,9 +46,9 @@ static bool is_held(int dir_fd, const char *file, uint64_t segment_id, struct le
 
 static int refuse(const struct lease_record *held, const char *there, const char *remedy,
                   char *error, size_t error_bytes) {
-    char process[PROCESS_TEXT_BYTES];
-    snprintf(error, error_bytes, "worker '%s' is held by %s (uid %u), whose lease is in %s: %s",
-             held->worker, process_text(held->pid, process), held->uid, there, remedy);
+    char process[PROCESS_TEXT_BYTES], who[LEASES_WHO_BYTES];
+    snprintf(error, error_bytes, "%s is held by %s (uid %u), whose lease is in %s: %s",
+             leases_who(held, who), process_text(held->pid, process), held->uid, there, remedy);
     return -EBUSY;
 }
 

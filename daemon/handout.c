@@ -4,6 +4,7 @@
  * A descriptor that its receiver doesn't take stays in flight at the cost of our uid, also behind a
  * connection that we closed: so there is one a connection, and a limit for each user.
  */
+#include "core/writers.h"
 #include "manager.h"
 
 #include <errno.h>
@@ -85,23 +86,54 @@ static unsigned in_flight(struct manager *m, uid_t uid) {
 
 /* ---- who may have what */
 
+/* A class is 0, for all who may attach, or a group. */
+static bool in_class(const struct client *c, uint32_t class) {
+    return class == 0 || c->peer.uid == 0 || c->peer.uid == geteuid() ||
+           peer_in_group(&c->peer, (gid_t) class - 1);
+}
+
+static int not_writer(const struct client *c, uint32_t index, const struct shm_arena *arena,
+                      const char *owner, struct why *why) {
+    switch (arena->writers) {
+    case SHM_WRITERS_CLASS:
+        if (!in_class(c, arena->write_class))
+            return REFUSE(why, -EACCES,
+                          "uid %u is not in the group (gid %u) that may write this: see "
+                          "section.write_group in the table, add it (usermod -aG) and log in anew",
+                          c->peer.uid, arena->write_class - 1);
+        return REFUSE(why, -EACCES,
+                      "arena %u can be written by who holds an attachment, and that isn't you",
+                      index);
+    case SHM_WRITERS_INSTANCES:
+        return REFUSE(why, -EACCES,
+                      "arena %u can be written by the instances of worker '%.*s' alone, and you "
+                      "are none",
+                      index, (int)strcspn(owner, "#"), owner);
+    default:
+        return REFUSE(
+            why, -EACCES,
+            "arena %u can be written by the holder of worker '%s' alone, and that isn't you", index,
+            owner);
+    }
+}
+
 static int may_write(const struct client *c, const struct protocol_map *map,
                      const struct shm_arena *arena, struct why *why) {
+    const struct layout *layout = &c->manager->layout;
     const struct lease *lease = attach_lease(c, map->attachment, map->attachment_epoch);
-    if (lease != NULL && lease->worker == arena->owner_index)
+    const char *owner =
+        arena->owner_index < layout->workers_used ? layout->workers[arena->owner_index] : "";
+    const struct writers_who who = {.worker = lease == NULL ? SHM_NONE : lease->worker,
+                                    .name = lease == NULL ? "" : lease->record.worker,
+                                    .in_class = in_class(c, arena->write_class)};
+    if (lease != NULL && writers_allow(arena, owner, &who))
         return 0;
-    return REFUSE(why, -EACCES,
-                  "arena %u can be written by the holder of worker '%s' alone, and that isn't you",
-                  map->index,
-                  arena->owner_index < c->manager->layout.workers_used
-                      ? c->manager->layout.workers[arena->owner_index]
-                      : "?");
+    return not_writer(c, map->index, arena, owner[0] == '\0' ? "?" : owner, why);
 }
 
 static int may_read_class(const struct client *c, const struct shm_arena *arena, struct why *why) {
     const gid_t group = (gid_t)arena->read_class - 1;
-    if (arena->read_class == 0 || c->peer.uid == 0 || c->peer.uid == geteuid() ||
-        peer_in_group(&c->peer, group))
+    if (in_class(c, arena->read_class))
         return 0;
     return REFUSE(why, -EACCES,
                   "uid %u is not in the group (gid %u) that may read this: see section.read_group "

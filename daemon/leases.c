@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -50,6 +51,36 @@ void leases_write_records(struct manager *m, const struct lease *lease) {
     worker.uid = r->uid;
     worker.word = lease_word(r->worker_epoch, lease->state);
     image_worker(&m->segment.image, lease->worker, &worker);
+}
+
+/* ---- what they are called, and how many there may be */
+
+const char *leases_who(const struct lease_record *record, char ret[LEASES_WHO_BYTES]) {
+    if (record->worker[0] != '\0')
+        snprintf(ret, LEASES_WHO_BYTES, "worker '%s'", record->worker);
+    else
+        snprintf(ret, LEASES_WHO_BYTES, "an anonymous attachment");
+    return ret;
+}
+
+struct leases_room leases_room(const struct manager *m) {
+    const uint32_t records = m->layout.attachments_capacity - 1; /* 0 is nobody */
+    uint32_t workers = 0;
+    for (uint32_t i = 0; i < m->layout.workers_used; i++)
+        workers += m->layout.workers[i][0] != '\0';
+    const unsigned all = records > workers ? records - workers : 0;
+    return (struct leases_room){.all = all, .user = all / 2};
+}
+
+/* Those that only wait for a lock to go count, as their number can't be given again. */
+struct leases_room leases_anonymous(const struct manager *m, uid_t uid) {
+    struct leases_room n = {0};
+    for (const struct lease *l = m->leases.first; l != NULL; l = l->next)
+        if (l->record.worker[0] == '\0') {
+            n.all++;
+            n.user += l->record.uid == uid;
+        }
+    return n;
 }
 
 /* ---- the list */
@@ -118,10 +149,10 @@ void leases_set_timer(struct manager *m, struct lease *lease, uint64_t usec) {
  * inherited the socket: seen).  Its holder never saw LEASED, so it never writes; the name goes on.
  */
 static void supersede(struct manager *m, struct lease *lease) {
-    char process[PROCESS_TEXT_BYTES];
+    char process[PROCESS_TEXT_BYTES], who[LEASES_WHO_BYTES];
     refusals_say(&m->refusals, lease->record.worker, lease->record.uid, lease->record.pid,
-                 "worker '%s': %s did not take its lease within %d s; it is void",
-                 lease->record.worker, process_text(lease->record.pid, process),
+                 "%s: %s did not take its lease within %d s; it is void",
+                 leases_who(&lease->record, who), process_text(lease->record.pid, process),
                  LEASES_ACK_MS / 1000);
     uint32_t worker = lease->worker;
     struct client *client = lease->client;
@@ -208,7 +239,6 @@ int leases_grant(struct manager *m, uint32_t worker, const struct peer *peer, st
     if (lease == NULL)
         return -ENOMEM;
     struct shm_attachment attachment = image_get_attachment(&m->segment.image, index);
-    struct shm_worker record = image_get_worker(&m->segment.image, worker);
     *lease = (struct lease){.manager = m,
                             .worker = worker,
                             .state = SHM_LEASE_GRANTED,
@@ -218,9 +248,11 @@ int leases_grant(struct manager *m, uint32_t worker, const struct peer *peer, st
     struct lease_record *r = &lease->record;
     r->attachment = index;
     r->attachment_epoch = next_epoch(m, attachment.word);
-    r->worker_epoch = next_epoch(m, record.word);
     r->segment_id = image_header(&m->segment.image)->segment_id;
-    memcpy(r->worker, m->layout.workers[worker], SHM_NAME_BYTES);
+    if (worker != SHM_NONE) {
+        r->worker_epoch = next_epoch(m, image_get_worker(&m->segment.image, worker).word);
+        memcpy(r->worker, m->layout.workers[worker], SHM_NAME_BYTES);
+    }
     r->pid = peer->pid;
     r->uid = peer->uid;
     r->pid_start = peer->pid_start;
@@ -241,6 +273,7 @@ int leases_grant(struct manager *m, uint32_t worker, const struct peer *peer, st
     return 0;
 }
 
+/* Who has no name may come and go many times a second, and is in no journal. */
 void leases_acknowledge(struct manager *m, struct lease *lease) {
     char process[PROCESS_TEXT_BYTES];
     lease->client = NULL;
@@ -248,6 +281,8 @@ void leases_acknowledge(struct manager *m, struct lease *lease) {
     sd_event_source_disable_unref(lease->timer);
     lease->timer = NULL;
     leases_write_records(m, lease);
+    if (lease->record.worker[0] == '\0')
+        return;
     journal_about(LOG_INFO, JOURNAL_LEASED, lease->record.worker, lease->record.pid,
                   "worker '%s' is %s (uid %u)", lease->record.worker,
                   process_text(lease->record.pid, process), lease->record.uid);
@@ -300,7 +335,7 @@ void leases_disown(struct manager *m, struct lease *lease) {
 }
 
 struct lease *leases_of_worker(struct manager *m, uint32_t worker) {
-    for (struct lease *l = m->leases.first; l != NULL;) {
+    for (struct lease *l = worker == SHM_NONE ? NULL : m->leases.first; l != NULL;) {
         if (l->worker != worker || l->superseded)
             l = l->next;
         else if (!look(m, l))
@@ -312,7 +347,7 @@ struct lease *leases_of_worker(struct manager *m, uint32_t worker) {
 }
 
 const struct lease *leases_peek(const struct manager *m, uint32_t worker) {
-    for (const struct lease *l = m->leases.first; l != NULL; l = l->next)
+    for (const struct lease *l = m->leases.first; l != NULL && worker != SHM_NONE; l = l->next)
         if (l->worker == worker && !l->superseded)
             return l;
     return NULL;

@@ -14,6 +14,7 @@
 
 #define LEASES_ACK_MS      5000 /* a grant that isn't acknowledged by then may be superseded */
 #define LEASES_UNACKED_MAX 16u  /* of one uid; each costs a descriptor in flight */
+#define LEASES_WHO_BYTES   (SHM_NAME_BYTES + 16)
 
 struct manager;
 struct client;
@@ -22,7 +23,8 @@ struct obituary;
 struct lease {
     struct manager *manager;
     struct lease_record record;
-    uint32_t worker; /* index of the worker's record; SHM_NONE: the table lost it */
+    uint32_t worker; /* index of the worker's record; SHM_NONE: the table lost it, or it never had
+                        a name (record.worker is "") */
     enum shm_lease_state state;
     bool superseded; /* not acknowledged in time, or taken back: only its lock is waited for */
     int keep;
@@ -48,7 +50,21 @@ struct leases {
 int leases_open(struct manager *manager, char *error, size_t error_bytes);
 void leases_close(struct manager *manager);
 
-/* Makes a lease for a worker and its description to send (*grant). */
+/* "worker 'NAME'", or "an anonymous attachment". */
+const char *leases_who(const struct lease_record *record, char ret[LEASES_WHO_BYTES]);
+
+/* Of how many attachments without a name is there room: in all, so that each worker can still come,
+ * and for one user? */
+struct leases_room {
+    unsigned all, user;
+};
+struct leases_room leases_room(const struct manager *manager);
+
+/* How many there are, in all and of one user. */
+struct leases_room leases_anonymous(const struct manager *manager, uid_t uid);
+
+/* Makes a lease for a worker (SHM_NONE: for nobody by name) and its description to send (*grant).
+ */
 int leases_grant(struct manager *manager, uint32_t worker, const struct peer *peer,
                  struct lease **ret, int *grant);
 
@@ -65,7 +81,7 @@ void leases_acknowledge(struct manager *manager, struct lease *lease);
 /* The grant could not be sent, or its client is gone: only the lock counts from here on. */
 void leases_disown(struct manager *manager, struct lease *lease);
 
-/* Who is that worker?  NULL: nobody.  Looks at the lock itself. */
+/* Who is that worker?  NULL: nobody, as also for SHM_NONE.  Looks at the lock itself. */
 struct lease *leases_of_worker(struct manager *manager, uint32_t worker);
 
 /* The same as far as is known: ends no lease, and so changes no layout under its caller. */

@@ -52,8 +52,9 @@ static void end_period(const struct refusal *row, bool shared) {
                 "%u more claims of many workers and users were refused", row->left_out);
     else
         journal_about(LOG_NOTICE, JOURNAL_REFUSED, row->worker, 0,
-                      "worker '%s': %u more claims of uid %u were refused", row->worker,
-                      row->left_out, row->uid);
+                      "%s%s%s: %u more claims of uid %u were refused",
+                      row->worker[0] != '\0' ? "worker '" : "anonymous", row->worker,
+                      row->worker[0] != '\0' ? "'" : "", row->left_out, row->uid);
 }
 
 void refusals_look(struct refusals *refusals, uint64_t now_ns) {

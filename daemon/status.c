@@ -34,10 +34,11 @@ static json_int_t count_workers(const struct layout *layout) {
     return n;
 }
 
-static json_int_t count_leased(const struct leases *leases) {
+/* Workers, or who has no name. */
+static json_int_t count_leased(const struct leases *leases, bool anonymous) {
     json_int_t n = 0;
     for (const struct lease *l = leases->first; l != NULL; l = l->next)
-        n += l->state == SHM_LEASE_LEASED;
+        n += l->state == SHM_LEASE_LEASED && (l->record.worker[0] == '\0') == anonymous;
     return n;
 }
 
@@ -101,14 +102,15 @@ static json_t *moving_json(const struct manager *m) {
 
 char *status_reply(struct manager *m) {
     return text_of(json_pack(
-        "{s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:{s:I, s:I}, s:{s:I, s:I, s:I}}", "ok",
-        1, "manager", manager_json(m), "segment", segment_json(m), "generation",
+        "{s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:{s:I, s:I}, s:{s:I, s:I, s:I}}",
+        "ok", 1, "manager", manager_json(m), "segment", segment_json(m), "generation",
         (json_int_t)m->layout.generation, "sections", count_sections(&m->layout), "workers",
-        count_workers(&m->layout), "leased", count_leased(&m->leases), "table", verdict_json(m),
-        "checkpoint", checkpoint_json(m), "moving", moving_json(m), "clients", "connected",
-        (json_int_t)m->server.clients_n, "waiting", (json_int_t)server_waiting(&m->server),
-        "counters", "grants", (json_int_t)m->leases.grants, "refused",
-        (json_int_t)m->leases.refused, "repairs", (json_int_t)m->repairs));
+        count_workers(&m->layout), "leased", count_leased(&m->leases, false), "anonymous",
+        count_leased(&m->leases, true), "table", verdict_json(m), "checkpoint", checkpoint_json(m),
+        "moving", moving_json(m), "clients", "connected", (json_int_t)m->server.clients_n,
+        "waiting", (json_int_t)server_waiting(&m->server), "counters", "grants",
+        (json_int_t)m->leases.grants, "refused", (json_int_t)m->leases.refused, "repairs",
+        (json_int_t)m->repairs));
 }
 
 char *plan_reply(const struct plan *plan, int result) {
@@ -173,16 +175,19 @@ void status_line(const struct manager *m, char *line, size_t bytes) {
     const struct verdict *v = &m->verdict;
     unsigned stale = count_stale(&m->stale);
     unsigned moving = moves_count(&m->layout);
-    char late[64] = "";
+    const json_int_t anonymous = count_leased(&m->leases, true);
+    char late[64] = "", others[48] = "";
+    if (anonymous > 0)
+        snprintf(others, sizeof others, ", and %lld anonymous", (long long)anonymous);
     if (stale > 0)
         snprintf(late, sizeof late, " (%u stale)", stale);
     if (moving > 0)
         snprintf(late + strlen(late), sizeof late - strlen(late), " (%u moving)", moving);
     snprintf(line, bytes,
-             "generation %llu; %lld sections%s; %lld of %lld workers attached%s%s%s%s%s",
+             "generation %llu; %lld sections%s; %lld of %lld workers attached%s%s%s%s%s%s",
              (unsigned long long)m->layout.generation, (long long)count_sections(&m->layout), late,
-             (long long)count_leased(&m->leases), (long long)count_workers(&m->layout),
-             m->segment.removed ? "; the segment was removed, restart the manager" : "",
+             (long long)count_leased(&m->leases, false), (long long)count_workers(&m->layout),
+             others, m->segment.removed ? "; the segment was removed, restart the manager" : "",
              m->checkpoint.error[0] != '\0' ? "; checkpoint: " : "", m->checkpoint.error,
              v->outcome == VERDICT_APPLIED    ? ""
              : v->outcome == VERDICT_REJECTED ? "; table rejected: "

@@ -87,12 +87,15 @@ typedef struct shmc_section shmc_section;
 
 /* The lease is kept as an open file descriptor that exec passes on (see shmc_lease_fd()). */
 #define SHMC_LEASE_FD 0x1u
+/* With `worker` NULL: an attachment without a name, by which slots and queues may be written that
+ * the table lets this user write; each process has its own.  It is a lease as a worker's is. */
+#define SHMC_ANONYMOUS 0x2u
 
 struct shmc_options {
     size_t size;             /* sizeof (struct shmc_options) */
-    const char *worker;      /* who we are; NULL: a reader */
+    const char *worker;      /* who we are; NULL: a reader, or anonymous */
     uint32_t key;            /* 0: $SHMC_KEY, else SHMC_DEFAULT_KEY */
-    uint32_t flags;          /* SHMC_LEASE_FD */
+    uint32_t flags;          /* SHMC_LEASE_FD, SHMC_ANONYMOUS */
     const char *runtime_dir; /* NULL: $SHMC_RUNTIME_DIR, else /run/shm-manager */
     int timeout_ms;          /* for the segment to appear, the manager to answer, a holder to go */
     pid_t *holder;           /* on -EBUSY: the process that holds the worker; may be NULL */
@@ -111,6 +114,7 @@ struct shmc_options {
  *   -EPERM            neither root nor the manager's user made it, or its socket
  *   -EACCES           you may not attach, or not as this worker
  *   -EBUSY            the worker is held: *holder, and the text, say by which process
+ *   -EUSERS           no attachment is left for this user, or anonymous ones for anybody
  *   -ENOTCONN         a worker needs the manager, and it doesn't answer
  *   -ETIMEDOUT        `timeout_ms` ran out in the midst of the hand-shake
  *   -EINVAL           the options make no sense
@@ -187,6 +191,17 @@ struct shmc_worker_info {
     uint64_t reserved[4];
 };
 
+/* A process that is attached without a name. */
+struct shmc_attachment_info {
+    uint32_t attachment; /* by which slots and queues name it */
+    bool granted;        /* sent, not yet acknowledged */
+    uint64_t epoch;      /* counts the leases of that number */
+    pid_t pid;
+    uid_t uid;
+    uint64_t since_real_ns;
+    uint64_t reserved[4];
+};
+
 struct shmc_segment_info {
     uint32_t key;
     int id; /* sysv: shmid */
@@ -212,6 +227,9 @@ int shmc_segment(const shmc *segment, struct shmc_segment_info *ret);
 /* Arrays sorted by name, in one allocation that the caller frees with free(). */
 int shmc_sections(shmc *segment, struct shmc_section_info **ret, size_t *n);
 int shmc_workers(shmc *segment, struct shmc_worker_info **ret, size_t *n);
+
+/* Those that are attached without a name, by number; free() it. */
+int shmc_attachments(shmc *segment, struct shmc_attachment_info **ret, size_t *n);
 
 /* One section or worker; -ENOENT. */
 int shmc_inspect(shmc *segment, const char *name, struct shmc_section_info *ret);

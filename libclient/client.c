@@ -73,9 +73,15 @@ int settings_read(struct settings *ret, const struct shmc_options *options,
                              .worker = copy->worker,
                              .runtime_dir = copy->runtime_dir,
                              .deadline_ns = deadline_after(copy->timeout_ms)};
-    if ((copy->flags & ~SHMC_LEASE_FD) != 0)
-        return error_set(error, -EINVAL, "options.flags 0x%x has bits besides SHMC_LEASE_FD",
+    if ((copy->flags & ~(SHMC_LEASE_FD | SHMC_ANONYMOUS)) != 0)
+        return error_set(error, -EINVAL,
+                         "options.flags 0x%x has bits besides SHMC_LEASE_FD and SHMC_ANONYMOUS",
                          copy->flags);
+    if (copy->worker != NULL && (copy->flags & SHMC_ANONYMOUS) != 0)
+        return error_set(error, -EINVAL,
+                         "options.worker is '%.80s', and options.flags has SHMC_ANONYMOUS; a "
+                         "process is either a worker or has no name",
+                         copy->worker);
     if (copy->worker != NULL && !table_name_ok(copy->worker, true))
         return error_set(
             error, -EINVAL,
@@ -181,7 +187,7 @@ void shmc_detach(shmc *segment) {
 
 static int attach_once(shmc *segment, struct settings *settings) {
     int r = mapping_open(segment, settings);
-    if (r < 0 || settings->worker == NULL)
+    if (r < 0 || !settings_write(settings))
         return r;
     r = standing_take(segment, settings);
     if (r == 0) {

@@ -137,6 +137,11 @@ struct settings {
     pid_t holder;
 };
 
+/* Not just to read. */
+static inline bool settings_write(const struct settings *settings) {
+    return settings->worker != NULL || (settings->flags & SHMC_ANONYMOUS) != 0;
+}
+
 /* Copies a struct that begins with its size and may be of another version; what is beyond ours must
  * be zero.  -EINVAL; what is known of it is copied all the same. */
 int options_copy(void *ret, size_t bytes, const void *from, const char *name, const char *type,
@@ -291,7 +296,8 @@ static inline const char *refused_text(const struct protocol_refused *refused) {
 
 /* ---- lease.c */
 
-/* Becomes the worker, by taking over the lease that `shmtool run` left or by asking the manager. */
+/* Becomes the worker, or somebody without a name, by taking over the lease that `shmtool run` left
+ * or by asking the manager. */
 int standing_take(shmc *segment, struct settings *settings);
 void standing_drop(struct standing *standing);
 

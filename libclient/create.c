@@ -76,11 +76,12 @@ static int check_asker(shmc *segment, const struct mapping *mapping, const char 
         return error_set(segment->error, -EINVAL,
                          "no section can be named '%.80s'; a name has 1 to %d characters",
                          name == NULL ? "" : name, SHMC_NAME_BYTES - 1);
+    char who[STANDING_BYTES];
     if (mapping->standing.worker[0] == '\0')
         return error_set(segment->error, -EACCES,
-                         "section '%s': this process is a reader, and workers make and drop "
-                         "sections: attach as one (options.worker)",
-                         name);
+                         "section '%s': this process is %s, and workers make and drop sections: "
+                         "attach as one (options.worker)",
+                         name, standing_text(&mapping->standing, who));
     return standing_holds(mapping) ? 0 : standing_check(segment, mapping);
 }
 

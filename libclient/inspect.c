@@ -279,6 +279,44 @@ int shmc_inspect_worker(shmc *segment, const char *name, struct shmc_worker_info
     return r;
 }
 
+/* ---- who has no name */
+
+static int attachments(const shmc *segment, const struct mapping *mapping,
+                       struct shmc_attachment_info **ret, size_t *n) {
+    const uint32_t capacity = mapping->directory.header.attachments_capacity;
+    struct shmc_attachment_info *all = calloc(capacity + 1, sizeof *all);
+    if (all == NULL)
+        return damaged(segment, -ENOMEM, "");
+    size_t count = 0;
+    for (uint32_t i = 1; i < capacity; i++) {
+        struct shm_attachment record;
+        if (directory_attachment(&mapping->directory, i, &record) < 0 || record.worker != SHM_NONE)
+            continue;
+        const enum shm_lease_state state = lease_word_state(record.word);
+        if (state != SHM_LEASE_LEASED && state != SHM_LEASE_GRANTED)
+            continue;
+        all[count++] = (struct shmc_attachment_info){.attachment = i,
+                                                     .granted = state == SHM_LEASE_GRANTED,
+                                                     .epoch = lease_word_epoch(record.word),
+                                                     .pid = (pid_t)record.pid,
+                                                     .uid = record.uid,
+                                                     .since_real_ns = record.since_real_ns};
+    }
+    *ret = all;
+    *n = count;
+    return 0;
+}
+
+int shmc_attachments(shmc *segment, struct shmc_attachment_info **ret, size_t *n) {
+    struct mapping *mapping;
+    int r = mapping_borrow(segment, &mapping);
+    if (r < 0)
+        return r;
+    r = attachments(segment, mapping, ret, n);
+    mapping_return(segment, mapping);
+    return r;
+}
+
 /* ---- the segment */
 
 static uint64_t arena_bytes(const struct layout *layout) {

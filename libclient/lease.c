@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Being a worker: the lease, and how it is come by.  It is either taken over from `shmtool run`,
- * which left it open over exec, or granted by the manager.  The manager's word in the segment's
- * header is what counts in the end; the messages only say where to look.
+ * Being somebody who may write: the lease, and how it is come by.  It is either taken over from
+ * `shmtool run`, which left it open over exec, or granted by the manager.  The manager's word in
+ * the segment's header is what counts in the end; the messages only say where to look.
  */
 #include "core/lease.h"
 #include "client.h"
@@ -15,11 +15,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Is `granted` the worker that was asked for, or one of its instances? */
+/* Is `granted` the worker that was asked for, or one of its instances?  NULL: none was. */
 static bool same_worker(const char *granted, const char *wanted) {
-    size_t n = strlen(wanted);
-    return strncmp(granted, wanted, n) == 0 && (granted[n] == '\0' || granted[n] == '#');
+    size_t n = wanted == NULL ? 0 : strlen(wanted);
+    return n == 0 ? granted[0] == '\0'
+                  : strncmp(granted, wanted, n) == 0 && (granted[n] == '\0' || granted[n] == '#');
 }
+
+/* Who is, or will be, the holder: for "%s%s%s" in texts. */
+#define NAMED(worker)                                                                              \
+    (worker)[0] != '\0' ? "worker '" : "an anonymous attachment", (worker), (worker)[0] != '\0' ? "'" : ""
 
 /* Keeps a lease's description, which it closes: as a mapping, which lasts as long as the address
  * space, and as a descriptor, if one shall outlast that. */
@@ -67,12 +72,16 @@ struct inherited {
     char worker[SHM_NAME_BYTES];
     int fd;
 };
+#define NAMELESS "-" /* in place of a worker */
 
 static bool parse_inherited(const char *text, struct inherited *ret) {
     int end = 0;
-    return sscanf(text, "0x%8x:%63[^:]:%u:%llu:%d%n", &ret->key, ret->worker, &ret->attachment,
-                  &ret->epoch, &ret->fd, &end) == 5 &&
-           text[end] == '\0' && ret->fd >= 0;
+    if (sscanf(text, "0x%8x:%63[^:]:%u:%llu:%d%n", &ret->key, ret->worker, &ret->attachment,
+               &ret->epoch, &ret->fd, &end) != 5)
+        return false;
+    if (strcmp(ret->worker, NAMELESS) == 0)
+        ret->worker[0] = '\0';
+    return text[end] == '\0' && ret->fd >= 0;
 }
 
 /* The descriptor may be anything by now: it is the lease if it holds the record of that grant. */
@@ -135,7 +144,8 @@ static int claim(shmc *segment, int socket, const struct settings *settings, uin
     union protocol_message message = {.claim = {.flags = 0}};
     if (settings->deadline_ns > clock_mono_ns())
         message.claim.flags = PROTOCOL_CLAIM_WAIT;
-    memcpy(message.claim.worker, settings->worker, strlen(settings->worker));
+    if (settings->worker != NULL)
+        memcpy(message.claim.worker, settings->worker, strlen(settings->worker));
     return connection_send(socket, &message, PROTOCOL_CLAIM, sizeof message.claim, deadline_ns,
                            segment->error);
 }
@@ -160,9 +170,9 @@ static int await_grant(shmc *segment, int socket, struct settings *settings, uin
             return refusal(segment, settings, &message.refused);
         if (message.head.type == PROTOCOL_GRANT)
             return error_set(segment->error, -EMFILE,
-                             "the lease of worker '%s' was granted, and there was no descriptor "
-                             "free to take it with; raise RLIMIT_NOFILE (ulimit -n)",
-                             message.grant.worker);
+                             "the lease of %s%s%s was granted, and there was no descriptor free "
+                             "to take it with; raise RLIMIT_NOFILE (ulimit -n)",
+                             NAMED(message.grant.worker));
         if (message.head.type != PROTOCOL_WAITING)
             return error_set(segment->error, -EPROTONOSUPPORT,
                              "the manager answered a claim by message %u; restart it",
@@ -170,6 +180,15 @@ static int await_grant(shmc *segment, int socket, struct settings *settings, uin
         waiting = message.refused;
         deadline_ns = settings->deadline_ns;
     }
+}
+
+/* Is the worker by that number the one of that name?  Who has no name has no number. */
+static bool is_record_of(const struct mapping *mapping, const struct protocol_grant *grant) {
+    struct shm_worker record;
+    if (grant->worker[0] == '\0')
+        return grant->worker_index == SHM_NONE;
+    return directory_worker(&mapping->directory, grant->worker_index, &record) == 0 &&
+           strcmp(record.name, grant->worker) == 0;
 }
 
 static int acknowledge(shmc *segment, int socket, struct settings *settings,
@@ -184,13 +203,11 @@ static int acknowledge(shmc *segment, int socket, struct settings *settings,
         return r;
     if (message.head.type == PROTOCOL_REFUSED)
         return refusal(segment, settings, &message.refused);
-    struct shm_worker record;
     if (message.head.type != PROTOCOL_LEASED || !standing_holds(segment->now) ||
-        directory_worker(&segment->now->directory, grant->worker_index, &record) < 0 ||
-        strcmp(record.name, grant->worker) != 0)
+        !is_record_of(segment->now, grant))
         return error_set(segment->error, -EAGAIN,
-                         "worker '%s' was granted, but the shared memory doesn't say so; try again",
-                         grant->worker);
+                         "%s%s%s was granted, but the shared memory doesn't say so; try again",
+                         NAMED(grant->worker));
     return 0;
 }
 
@@ -203,10 +220,10 @@ static int converse(shmc *segment, int socket, struct settings *settings, uint64
         r = await_grant(segment, socket, settings, deadline_ns, &grant, &fd);
     if (r < 0)
         return r;
-    if (!same_worker(grant.worker, settings->worker)) {
+    if (!same_worker(grant.worker, settings->worker) || grant.attachment == 0) {
         close(fd);
-        return error_set(segment->error, -EPROTONOSUPPORT, "asked for worker '%s', granted '%s'",
-                         settings->worker, grant.worker);
+        return error_set(segment->error, -EPROTONOSUPPORT, "asked for %s%s%s, granted '%s'",
+                         NAMED(settings->worker == NULL ? "" : settings->worker), grant.worker);
     }
     *standing = (struct standing){.worker_index = grant.worker_index,
                                   .attachment = grant.attachment,
@@ -316,7 +333,8 @@ int shmc_lease_fd(const shmc *segment) {
         return r;
     if (!standing_is(segment->now) || segment->now->standing.fd < 0)
         return error_set(segment->error, -ENOENT,
-                         "the lease has no descriptor; attach as a worker with SHMC_LEASE_FD");
+                         "the lease has no descriptor; attach as a worker, or with "
+                         "SHMC_ANONYMOUS, and SHMC_LEASE_FD");
     return segment->now->standing.fd;
 }
 
@@ -326,8 +344,8 @@ int shmc_lease_env(const shmc *segment, char *text, size_t bytes) {
         return fd;
     const struct standing *standing = &segment->now->standing;
     int n = snprintf(text, bytes, "0x%08x:%s:%u:%llu:%d", segment->now->directory.header.key,
-                     standing->worker, standing->attachment,
-                     (unsigned long long)standing->attachment_epoch, fd);
+                     standing->worker[0] != '\0' ? standing->worker : NAMELESS,
+                     standing->attachment, (unsigned long long)standing->attachment_epoch, fd);
     if (n < 0 || (size_t)n >= bytes)
         return error_set(segment->error, -EMSGSIZE,
                          "%zu bytes are too few for the lease's text; give it 256", bytes);

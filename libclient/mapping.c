@@ -53,7 +53,7 @@ static int refused(const shmc *segment, const struct settings *settings, int err
                          "shared memory 0x%08x (shmid %d): uid %u may not %s it; become a member "
                          "of its group (shm-workers), and log in anew",
                          settings->key, segment->now->id, geteuid(),
-                         settings->worker != NULL ? "write" : "read");
+                         settings_write(settings) ? "write" : "read");
     if (error == -ENOMEM)
         return error_set(segment->error, error,
                          "shared memory 0x%08x (shmid %d): no address space for all of it; raise "
@@ -88,7 +88,7 @@ static int attach_sysv(shmc *segment, const struct settings *settings, uint64_t 
     if (r < 0)
         return r;
     void *base;
-    r = sysv_attach(segment->now->id, settings->worker != NULL, &base);
+    r = sysv_attach(segment->now->id, settings_write(settings), &base);
     if (r < 0)
         return refused(segment, settings, r);
     segment->now->base = base;

@@ -140,12 +140,13 @@ static bool comes_yet(int r) {
            r == -ETIMEDOUT;
 }
 
-/* Who was the worker is it again, unless somebody else was quicker, or the table lets him no more:
- * then what he would write belongs to nobody, as after any lease that was taken back. */
+/* Who was the worker is it again, and who had no name has another attachment, unless somebody else
+ * was quicker, or the table lets him no more: then what he would write belongs to nobody, as after
+ * any lease that was taken back. */
 static int claim_again(shmc *segment, const struct settings *settings, struct mapping *before) {
     struct settings own = *settings;
     own.deadline_ns = 0; /* nobody is waited for */
-    own.flags = before->standing.fd >= 0 ? SHMC_LEASE_FD : 0;
+    own.flags |= before->standing.fd >= 0 ? SHMC_LEASE_FD : 0;
     int r = standing_holds(before) ? standing_take(segment, &own) : -EKEYREVOKED;
     if (r == 0) {
         standing_drop(&before->standing);
@@ -166,7 +167,7 @@ static int open_next(shmc *segment, const struct settings *settings) {
         return error_set(segment->error, -ENOMEM, "no memory to map the segment's successor");
     segment->now = next;
     int r = mapping_open(segment, settings);
-    if (r == 0 && settings->worker != NULL)
+    if (r == 0 && settings_write(settings))
         r = claim_again(segment, settings, before);
     if (r < 0) {
         segment->now = before;
@@ -185,6 +186,8 @@ int successor_follow(shmc *segment) {
     memcpy(worker, segment->now->standing.worker, sizeof worker);
     if (worker[0] != '\0')
         settings.worker = worker;
+    else if (standing_is(segment->now))
+        settings.flags = SHMC_ANONYMOUS;
     while (directory_replaced(&segment->now->directory)) {
         const uint64_t now = clock_mono_ns();
         if (settings.deadline_ns == 0)

@@ -22,7 +22,7 @@ struct lease_record {
     uint32_t attachment;
     uint64_t attachment_epoch;
     uint64_t worker_epoch;
-    char worker[SHM_NAME_BYTES];
+    char worker[SHM_NAME_BYTES]; /* "": an attachment without a name */
     uint32_t pid;
     uint32_t uid;
     uint64_t pid_start;

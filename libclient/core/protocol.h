@@ -4,7 +4,7 @@
  *
  *   manager                       client
  *   HELLO            ------>
- *                    <------      CLAIM worker
+ *                    <------      CLAIM worker    ("": an attachment without a name)
  *   WAITING          ------>      (held by another, and the client said that it waits)
  *   GRANT + lease fd ------>
  *                    <------      ACK             (the lease is mapped)
@@ -91,8 +91,8 @@ struct protocol_refused {
 
 struct protocol_grant {
     struct protocol_head head;
-    char worker[SHM_NAME_BYTES]; /* the instance that was chosen, with instances */
-    uint32_t worker_index;
+    char worker[SHM_NAME_BYTES]; /* the instance that was chosen, with instances; "" */
+    uint32_t worker_index;       /* SHM_NONE: without a name; and worker_epoch 0 */
     uint32_t attachment;
     uint64_t worker_epoch;
     uint64_t attachment_epoch;

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kill_grant grant|handover [--seed N] [--wrong NAME] [--mutant NAME]
+ * kill_grant grant|anonymous|handover [--seed N] [--wrong NAME] [--mutant NAME]
  *
  * A manager (office.h) accepts a client, grants it a worker's lease, takes its acknowledgement, and
- * frees the name when the client lets go, one instruction at a time; or it hands the name over: a
- * worker's process is killed while another client waits for it.
+ * frees the name when the client lets go, one instruction at a time; or the same of an attachment
+ * without a name; or it hands the name over: a worker's process is killed while another client
+ * waits for it.
  *
  * At each place (sweep.h; the records are compared) what stands in the records must belong
  * together, and nothing else may have changed.  Then one manager after the other is killed at each
  * place, and the next must find the leases as they are: it grants the name to nobody while somebody
  * holds it, to the next claimant as soon as nobody does, under higher epochs, leaves no file
- * behind, and keeps the other worker's lease all the while.
+ * behind, and keeps the other worker's lease all the while.  An attachment without a name is
+ * granted whoever has another, and never one that somebody has.
  *
  * --wrong unlocked: its leases are made without a lock; --wrong stuck: none is ever found free.
  */
@@ -42,7 +44,7 @@ int __wrap_lease_held(int keep);
 int __wrap_lease_create(int dir_fd, const struct lease_record *record, int *keep, int *grant) {
     const int r = __real_lease_create(dir_fd, record, keep, grant);
     struct flock unlock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
-    if (r == 0 && sweep_wrong("unlocked") && strcmp(record->worker, "cam") == 0)
+    if (r == 0 && sweep_wrong("unlocked") && strcmp(record->worker, "still") != 0)
         fcntl(*grant, F_OFD_SETLK, &unlock);
     return r;
 }
@@ -179,6 +181,32 @@ static void expect(struct manager *m, struct office_client *next, uint64_t epoch
                         next->grant.worker_epoch, epoch_before);
 }
 
+/* The epochs that the attachments had when the manager was killed. */
+static uint64_t epochs_before[SHM_ATTACHMENTS_MAX + 1];
+
+static uint32_t attachments(void) {
+    return ((const struct shm_header *)(const void *)office_segment)->attachments_capacity;
+}
+
+static void claim_another(struct manager *m) {
+    static const enum shm_lease_state free_again = SHM_LEASE_FREE;
+    struct office_client next;
+    client_claim(&next);
+    if (!office_serve(m, client_leased, &next) || !client_holds(&next))
+        sweep_violation(running, "no other attachment can be had (%d)", next.state);
+    else if (keeps(&client) && next.grant.attachment == client.grant.attachment)
+        sweep_violation(running, "two holders of attachment %u", next.grant.attachment);
+    else if (next.grant.attachment_epoch <= epochs_before[next.grant.attachment])
+        sweep_violation(running, "the next holder's epoch is %" PRIu64 ", behind %" PRIu64,
+                        next.grant.attachment_epoch, epochs_before[next.grant.attachment]);
+    else if (next.grant.worker_index != SHM_NONE || next.grant.worker[0] != '\0')
+        sweep_violation(running, "it was granted '%s'", next.grant.worker);
+    client_drop(&client);
+    client_drop(&next);
+    if (!office_serve(m, office_is, &free_again))
+        sweep_violation(running, "an attachment isn't free at its holder's end");
+}
+
 static void claim_anew(struct manager *m, uint64_t epoch_before) {
     static const enum shm_lease_state free_again = SHM_LEASE_FREE;
     struct office_client next;
@@ -204,16 +232,21 @@ static void check_killed(void) {
     settle(&client, lingers);
     const bool holds = client_holds(&holder) || client_holds(&client);
     const uint64_t epoch = office_record().word >> 8;
+    for (uint32_t i = 0; i < attachments(); i++)
+        epochs_before[i] = lease_word_epoch(office_attachment(i).word);
     const int r = office_manager(&m);
     if (r < 0) {
         sweep_violation(running, "the next manager doesn't start (%d)", r);
         return;
     }
-    if (holds && lease_word_state(office_record().word) != SHM_LEASE_LEASED)
+    if (holds && !client_holds(&holder) && !client_holds(&client))
         sweep_violation(running, "the next manager takes a lease away that is held");
     ending = false;
     check();
-    claim_anew(&m, epoch);
+    if (office_anonymous)
+        claim_another(&m);
+    else
+        claim_anew(&m, epoch);
     if (office_files() > 0)
         sweep_violation(running, "%u leases' files are left behind", office_files());
     if (!office_rest_is_same(error, sizeof error))
@@ -228,6 +261,13 @@ static struct sweep grant = {.name = "grant",
                              .changed = changed,
                              .check = check,
                              .check_killed = check_killed};
+static struct sweep anonymous = {.name = "anonymous",
+                                 .prepare = prepare,
+                                 .act = act_grant,
+                                 .turn = turn_grant,
+                                 .changed = changed,
+                                 .check = check,
+                                 .check_killed = check_killed};
 static struct sweep hand_over = {.name = "handover",
                                  .prepare = prepare,
                                  .act = act_hand_over,
@@ -239,11 +279,14 @@ static struct sweep hand_over = {.name = "handover",
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "grant") == 0)
         running = &grant;
+    else if (argc > 1 && strcmp(argv[1], "anonymous") == 0)
+        running = &anonymous;
     else if (argc > 1 && strcmp(argv[1], "handover") == 0)
         running = &hand_over;
     else
-        return fprintf(stderr, "usage: kill_grant grant|handover [...]\n"), 2;
+        return fprintf(stderr, "usage: kill_grant grant|anonymous|handover [...]\n"), 2;
     sweep_options(argv + 2);
+    office_anonymous = running == &anonymous;
     office_open();
     while (running->points < sweep_budget(POINTS) && !sweep_failed(running))
         sweep_step(running, UINT64_MAX);

@@ -24,6 +24,7 @@
 #define PATIENCE_S 60 /* a stepped manager is slow, on a busy machine even more so */
 
 uint8_t *office_segment;
+bool office_anonymous;
 
 static uint8_t *segment_before;
 static struct table table;
@@ -121,9 +122,31 @@ struct shm_worker office_record(void) {
     return record;
 }
 
-bool office_is(const struct manager *manager, const void *state) {
+static const struct shm_attachment *attachment_at(const uint8_t *base, uint32_t i) {
+    const struct shm_header *h = (const void *)base;
+    return (const struct shm_attachment *)(const void *)(base + h->attachments_off) + i;
+}
+
+struct shm_attachment office_attachment(uint32_t index) {
+    return *attachment_at(office_segment, index);
+}
+
+static bool is_any(enum shm_lease_state state) {
+    const struct shm_header *h = (const void *)office_segment;
+    for (uint32_t i = 1; i < h->attachments_capacity; i++)
+        if (i != still.grant.attachment &&
+            lease_word_state(attachment_at(office_segment, i)->word) == state)
+            return true;
+    return false;
+}
+
+bool office_is(const struct manager *manager, const void *what) {
+    const enum shm_lease_state state = *(const enum shm_lease_state *)what;
     (void)manager;
-    return lease_word_state(office_record().word) == *(const enum shm_lease_state *)state;
+    if (!office_anonymous)
+        return lease_word_state(office_record().word) == state;
+    return state == SHM_LEASE_FREE ? !is_any(SHM_LEASE_GRANTED) && !is_any(SHM_LEASE_LEASED)
+                                   : is_any(state);
 }
 
 /* ---- the beginning */
@@ -182,11 +205,6 @@ void office_reset(void) {
 
 /* ---- what must hold */
 
-static const struct shm_attachment *attachment_at(const uint8_t *base, uint32_t i) {
-    const struct shm_header *h = (const void *)base;
-    return (const struct shm_attachment *)(const void *)(base + h->attachments_off) + i;
-}
-
 bool office_records_fit(bool ending, char *error, size_t error_bytes) {
     const struct shm_worker w = office_record();
     const struct shm_header *h = (const void *)office_segment;
@@ -199,7 +217,8 @@ bool office_records_fit(bool ending, char *error, size_t error_bytes) {
     for (uint32_t i = 1; i < h->attachments_capacity; i++) {
         const struct shm_attachment *a = attachment_at(office_segment, i);
         if (!ending && i != still.grant.attachment && lease_word_state(a->word) != SHM_LEASE_FREE &&
-            (a->worker != cam || a->pid != us || a->since_real_ns == 0 || a->pid_start == 0))
+            (a->worker != (office_anonymous ? SHM_NONE : cam) || a->pid != us ||
+             a->since_real_ns == 0 || a->pid_start == 0))
             return snprintf(error, error_bytes, "attachment %u is held, but its fields are not", i),
                    false;
     }

@@ -4,7 +4,8 @@
  * attach.c, leases.c) on a segment in memory that is shared with the process that is stepped; and
  * clients, which say to it what the library says.
  *
- * There are the workers `cam`, whom it is all about, and `still`, who holds a lease all the while.
+ * There are the workers `cam`, whom it is all about, and `still`, who holds a lease all the while;
+ * or it is about attachments without a name.
  */
 #ifndef SHM_TESTS_OFFICE_H
 #define SHM_TESTS_OFFICE_H
@@ -31,6 +32,9 @@ struct office_client {
 
 extern uint8_t *office_segment;
 
+/* It is about attachments without a name, and no `cam`. */
+extern bool office_anonymous;
+
 /* Makes the segment and takes the lease of `still`; all goes at exit. */
 void office_open(void);
 
@@ -48,12 +52,16 @@ bool office_serve(struct manager *manager, bool (*done)(const struct manager *, 
 /* Its record of `cam`, as it stands in the segment. */
 struct shm_worker office_record(void);
 
-/* Does the record have that state?  For office_serve(), with a pointer to the state. */
+/* As it stands in the segment. */
+struct shm_attachment office_attachment(uint32_t index);
+
+/* Does the record have that state; without a name: any of them, and for FREE all of them?  For
+ * office_serve(), with a pointer to the state. */
 bool office_is(const struct manager *manager, const void *state);
 
 /* ---- clients */
 
-/* Connects, and claims `cam`, ready to wait for it. */
+/* Connects, and claims `cam`, ready to wait for it; or no name. */
 void client_claim(struct office_client *client);
 
 /* Takes what has come: maps and acknowledges a grant. */

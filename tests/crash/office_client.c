@@ -33,7 +33,7 @@ void client_claim_as(struct office_client *c, const char *worker) {
 }
 
 void client_claim(struct office_client *c) {
-    client_claim_as(c, "cam");
+    client_claim_as(c, office_anonymous ? "" : "cam");
 }
 
 /* Keeps a lease by a mapping; or lets a process do so that does nothing else. */
@@ -134,9 +134,12 @@ void client_drop(struct office_client *c) {
 }
 
 bool client_holds(const struct office_client *c) {
-    const struct shm_worker record = office_record();
-    return c->state == CLIENT_LEASED &&
-           record.word == lease_word(c->grant.worker_epoch, SHM_LEASE_LEASED);
+    if (c->state != CLIENT_LEASED)
+        return false;
+    return office_anonymous
+               ? office_attachment(c->grant.attachment).word ==
+                     lease_word(c->grant.attachment_epoch, SHM_LEASE_LEASED)
+               : office_record().word == lease_word(c->grant.worker_epoch, SHM_LEASE_LEASED);
 }
 
 bool client_answered(const struct manager *manager, const void *client) {

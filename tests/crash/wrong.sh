@@ -42,6 +42,9 @@ for mutant in NEW_AT_ZERO COUNTS_ANEW MOVED_EARLY LEAVES_UNMARKED MARKS_TWICE FO
 done
 must_notice grant kill_grant_mutants grant --mutant RECORD_WORD_EARLY
 must_notice grant kill_grant grant --wrong unlocked
+must_notice anonymous kill_grant_mutants anonymous --mutant RECORD_WORD_EARLY
+must_notice anonymous kill_grant anonymous --wrong unlocked
+must_notice anonymous kill_grant anonymous --wrong stuck
 must_notice handover kill_grant handover --wrong unlocked
 must_notice handover kill_grant handover --wrong stuck
 must_notice state kill_state --wrong unsafe

@@ -18,13 +18,14 @@ INSERT INTO section(name, owner, size, format) VALUES ('formed', 'driver', 1000,
 INSERT INTO section(name, owner, size, count) VALUES ('deep', 'driver', 64, 4);
 INSERT INTO section(name, owner, kind, size) VALUES
     ('bytes', 'driver', 'raw', 8192), ('theirs', 'grabber', 'raw', 8192);
+INSERT INTO section(name, owner, kind, size, shared) VALUES ('common', 'grabber', 'raw', 8192, 1);
 INSERT INTO worker(name, instances) VALUES ('prefork', 2);
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
 INSERT INTO section(name, owner, size) SELECT printf('many%04d', i), 'bulk', 64 FROM n;
 SQL
 
 failed=0
-for program in client_lease client_rude client_values client_waits client_life client_unload; do
+for program in client_lease client_anonymous client_rude client_values client_waits client_life client_unload; do
     for name in $("$build/tests/system/$program" --list); do
         status=0
         (cd "$work" && exec "$build/tests/system/$program" "$name") || status=$?

@@ -222,20 +222,47 @@ static json_t *worker_json(const struct shmc_worker_info *worker) {
         "end_detail", (json_int_t)worker->end_detail, "attachment", (json_int_t)worker->attachment);
 }
 
-static void print_workers_json(const struct shmc_worker_info *workers, size_t n) {
-    json_t *array = json_array();
-    for (size_t i = 0; i < n; i++)
-        json_array_append_new(array, worker_json(&workers[i]));
-    print_json(json_pack("{s:b, s:o}", "ok", 1, "workers", array));
+/* What `workers` shows: those whose names match, and without a pattern who has no name. */
+struct crew {
+    struct shmc_worker_info *workers;
+    struct shmc_attachment_info *others;
+    size_t workers_n, others_n;
+};
+
+static json_t *other_json(const struct shmc_attachment_info *other) {
+    return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I}", "attachment", (json_int_t)other->attachment,
+                     "state", other->granted ? "granted" : "leased", "pid", (json_int_t)other->pid,
+                     "uid", (json_int_t)other->uid, "epoch", (json_int_t)other->epoch,
+                     "since_real_ns", (json_int_t)other->since_real_ns);
 }
 
-static void print_workers(const struct shmc_worker_info *workers, size_t n) {
+static void print_workers_json(const struct crew *crew) {
+    json_t *workers = json_array(), *others = json_array();
+    for (size_t i = 0; i < crew->workers_n; i++)
+        json_array_append_new(workers, worker_json(&crew->workers[i]));
+    for (size_t i = 0; i < crew->others_n; i++)
+        json_array_append_new(others, other_json(&crew->others[i]));
+    print_json(json_pack("{s:b, s:o, s:o}", "ok", 1, "workers", workers, "anonymous", others));
+}
+
+static void print_other(struct grid *grid, const struct shmc_attachment_info *other) {
+    char text[TEXT_BYTES];
+    grid_cell(grid, PLAIN, "-");
+    grid_cell(grid, alive_paint(SHMC_ALIVE), "%s", other->granted ? "granted" : "leased");
+    grid_cell(grid, PLAIN, other->pid ? "%d" : "-", other->pid);
+    grid_cell(grid, PLAIN, "%u", other->uid);
+    grid_cell(grid, PLAIN, "%s", text_ago(text, other->since_real_ns));
+    grid_cell(grid, PLAIN, "-");
+    grid_cell(grid, PLAIN, "(anonymous, attachment %u)", other->attachment);
+}
+
+static void print_workers(const struct crew *crew) {
     static const char *const titles[] = {"NAME",   "STATE",   ">PID",    ">UID",
                                          ">SINCE", ">LEASES", "LAST END"};
     struct grid grid;
     grid_start(&grid, titles, 7);
-    for (size_t i = 0; i < n; i++) {
-        const struct shmc_worker_info *worker = &workers[i];
+    for (size_t i = 0; i < crew->workers_n; i++) {
+        const struct shmc_worker_info *worker = &crew->workers[i];
         bool held = worker->state != SHMC_GONE;
         char text[TEXT_BYTES];
         grid_cell(&grid, PLAIN, "%s", worker->name);
@@ -247,6 +274,8 @@ static void print_workers(const struct shmc_worker_info *workers, size_t n) {
         grid_cell(&grid, PLAIN, "%lu", worker->epoch);
         grid_cell(&grid, PLAIN, "%s", end_text(text, worker));
     }
+    for (size_t i = 0; i < crew->others_n; i++)
+        print_other(&grid, &crew->others[i]);
     grid_print(&grid);
 }
 
@@ -259,24 +288,26 @@ static size_t keep_wanted(const struct tool *tool, struct shmc_worker_info *work
 }
 
 int verb_workers(const struct tool *tool) {
-    struct shmc_worker_info *workers;
+    struct crew crew = {0};
     shmc *segment;
-    size_t n;
     int code = attach(tool, NULL, 0, 0, &segment);
     if (code != TOOL_OK)
         return code;
-    int r = shmc_workers(segment, &workers, &n);
+    int r = shmc_workers(segment, &crew.workers, &crew.workers_n);
+    if (r == 0 && tool->argc == 0)
+        r = shmc_attachments(segment, &crew.others, &crew.others_n);
     if (r < 0) {
         code = fail(tool, TOOL_ABSENT, "%s", shmc_last_error(segment));
     } else {
-        n = keep_wanted(tool, workers, n);
-        if (n == 0 && tool->argc > 0)
+        crew.workers_n = keep_wanted(tool, crew.workers, crew.workers_n);
+        if (crew.workers_n == 0 && tool->argc > 0)
             code = fail(tool, TOOL_NO, "no worker matches '%s'; shmtool workers shows all",
                         tool->argv[0]);
         else
-            (tool->json ? print_workers_json : print_workers)(workers, n);
-        free(workers);
+            (tool->json ? print_workers_json : print_workers)(&crew);
     }
+    free(crew.workers);
+    free(crew.others);
     shmc_detach(segment);
     return code;
 }

@@ -87,9 +87,12 @@ static void print_status(const json_t *reply) {
          text_bytes(used, field_number(reply, "segment", "arena_bytes")),
          field_text(reply, "segment", "mode"), field_text(reply, "segment", "group"));
     line("protection", PLAIN, "%s", field_text(reply, "segment", "protection"));
-    line("generation", PLAIN, "%lu: %lu sections, %lu workers (%lu leased)",
+    char others[TEXT_BYTES] = "";
+    if (field_number(reply, NULL, "anonymous") > 0)
+        snprintf(others, sizeof others, ", %lu anonymous", field_number(reply, NULL, "anonymous"));
+    line("generation", PLAIN, "%lu: %lu sections, %lu workers (%lu leased%s)",
          field_number(reply, NULL, "generation"), field_number(reply, NULL, "sections"),
-         field_number(reply, NULL, "workers"), field_number(reply, NULL, "leased"));
+         field_number(reply, NULL, "workers"), field_number(reply, NULL, "leased"), others);
     table_line(reply);
     moving_lines(reply);
     checkpoint_lines(reply);

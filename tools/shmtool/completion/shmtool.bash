@@ -15,7 +15,7 @@ _shmtool_options() {
 }
 
 _shmtool_names() { # list or workers, and the options that name the segment
-    shmtool "$@" 2>/dev/null | awk 'NR > 1 { print $1 }'
+    shmtool "$@" 2>/dev/null | awk 'NR > 1 && $1 != "-" { print $1 }'
 }
 
 _shmtool_generations() { # the options that name the segment
