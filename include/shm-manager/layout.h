@@ -367,7 +367,8 @@ struct shm_lane {
     uint32_t takeovers;     /* how often a sender died and another one took the lane */
     uint32_t high_messages; /* the most that ever stood in it at once */
     uint64_t high_bytes;
-    uint64_t reserved2[3];
+    uint64_t moving; /* record that he is about to append again; 0: none */
+    uint64_t reserved2[2];
     /* his counters */
     uint64_t bytes_sent;
     uint64_t refused; /* sends that found it full and did not wait, or not long enough */
@@ -376,11 +377,12 @@ struct shm_lane {
     uint64_t reserved3[4];
 };
 struct shm_record {
-    uint64_t seq; /* position in the lane, from 1; valid when it is <= sent */
+    uint64_t seq; /* position in the lane, from 1; valid when it is <= sent; ~position: gone, as it
+                     was appended again */
     uint64_t id;  /* what the user sees: stays, where seq changes as it is appended again */
-    uint64_t pos; /* of the payload, in bytes ever written to the payload's ring */
+    uint64_t pos; /* of the payload, from its ring's first byte: a multiple of SHM_LINE */
     uint32_t len;
-    uint32_t flags;
+    uint32_t flags;      /* SHM_RECORD_* */
     int64_t type;        /* > 0 */
     uint64_t send_ns;    /* CLOCK_MONOTONIC; rises within a lane */
     uint32_t attachment; /* the sender's */
@@ -388,6 +390,8 @@ struct shm_record {
     uint32_t pid;
     uint32_t crc; /* over the bytes before it */
 };
+
+#define SHM_RECORD_TAKEN 0x1u /* somebody had taken it where it stood before, and didn't finish */
 
 /* What receivers write of a lane: this line, then a claim word for each record. */
 struct shm_claims {
@@ -592,6 +596,7 @@ SHM_AT(shm_lane, relocated, 148);
 SHM_AT(shm_lane, takeovers, 152);
 SHM_AT(shm_lane, high_messages, 156);
 SHM_AT(shm_lane, high_bytes, 160);
+SHM_AT(shm_lane, moving, 168);
 SHM_AT(shm_lane, bytes_sent, 192);
 SHM_AT(shm_lane, refused, 200);
 SHM_AT(shm_lane, blocked_ns, 208);

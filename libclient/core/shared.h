@@ -68,10 +68,13 @@ static inline void shared_exchanged(void) {
         shared_exchanged();                                                                        \
         return before;                                                                             \
     }                                                                                              \
+    /* The same, if the word was *expected; else *expected is what it was. */                      \
     static inline bool shared_compare_exchange##bits(type *to, type *expected, type value) {       \
         shared_hook(SHARED_EXCHANGE, to, sizeof *to);                                              \
-        return __atomic_compare_exchange_n(to, expected, value, false, __ATOMIC_SEQ_CST,           \
-                                           __ATOMIC_SEQ_CST);                                      \
+        const bool swapped = __atomic_compare_exchange_n(to, expected, value, false,               \
+                                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);      \
+        shared_exchanged();                                                                        \
+        return swapped;                                                                            \
     }
 
 SHARED_DEFINE(uint32_t, 32)

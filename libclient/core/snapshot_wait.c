@@ -4,19 +4,13 @@
  * publish changes; nothing is decided by it, though: whether there is something new is always read
  * from the whole head.  2^31 publishes between looking and sleeping would make the half equal
  * again, and the sleeper then sleeps until the next one, or the bound.
- *
- * Every sleep is bounded.  The doorbell and the futex can be played with by whoever may attach, and
- * that may cost a sleeper time, but never more than the bound.
  */
-#include "barrier.h"
-#include "futex.h"
+#include "sleep.h"
 #include "snapshot_parts.h"
 
 #include <errno.h>
 
-#define BOUND_NS (SHM_SLEEP_BOUND_MS * UINT64_C(1000000))
-#define POLL_NS  (SNAPSHOT_POLL_MS * UINT64_C(1000000))
-#define SPINS    64u /* between two looks at the clock, which costs as much as these */
+#define POLL_NS (SNAPSHOT_POLL_MS * UINT64_C(1000000))
 
 static bool newer(const struct snapshot_reader *reader, uint64_t version) {
     return snapshot_version(reader->snapshot) != version;
@@ -30,12 +24,7 @@ void snapshot_ring(const struct snapshot_reader *reader) {
 /* Store want, load head here pairs with store head, load want in the writer: a full barrier between
  * the two on both sides, so that one of them sees the other's store. */
 bool snapshot_heard(void) {
-    if (MUTANT(RINGS_UNORDERED))
-        return true;
-    if (barrier_everywhere())
-        return true;
-    shared_fence_full(); /* reaches the writers that have barriers of their own */
-    return MUTANT(TRUSTS_UNHEARD);
+    return sleep_heard();
 }
 
 bool snapshot_arm(const struct snapshot_reader *reader, uint64_t version, struct futex_word *ret) {
@@ -65,7 +54,7 @@ static bool newer_fetched(const struct snapshot_reader *reader, uint64_t version
  * over: whoever spins has said for how long, and wants to be quick. */
 static bool spin(const struct snapshot_reader *reader, uint64_t version, uint64_t until_ns) {
     while (clock_mono_ns() < until_ns) {
-        for (unsigned i = 0; i < SPINS; i++)
+        for (unsigned i = 0; i < SLEEP_SPINS; i++)
             if (newer_fetched(reader, version))
                 return true;
         shared_relax();
@@ -78,25 +67,12 @@ static bool rung_for(const struct snapshot *snapshot) {
            (snapshot->bell != NULL && (snapshot->flags & SHM_SECTION_NOTIFY_NEVER) == 0);
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-
-/* Somebody plays with the futex: a sleep that he can't end. */
-static void sleep_plainly(struct snapshot_reader *reader, uint64_t until_ns) {
-    const struct timespec until = {
-        .tv_sec = (time_t)(until_ns / 1000000000),
-        .tv_nsec = (long)(until_ns % 1000000000),
-    };
-    if (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == 0)
-        reader->empty_wakes = 0;
-}
-
 /* One sleep, until about `until_ns` at most.  False: there was no need, or no use. */
 static bool sleep_once(struct snapshot_reader *reader, uint64_t version, uint64_t until_ns) {
     struct futex_word word;
     if (reader->empty_wakes >= SNAPSHOT_EMPTY_WAKES) {
-        sleep_plainly(reader, until_ns);
+        if (sleep_plainly(until_ns))
+            reader->empty_wakes = 0;
         return true;
     }
     snapshot_ring(reader);
@@ -106,7 +82,7 @@ static bool sleep_once(struct snapshot_reader *reader, uint64_t version, uint64_
         return false;
     }
     if (!heard || !rung_for(reader->snapshot))
-        until_ns = earlier(until_ns, clock_mono_ns() + POLL_NS);
+        until_ns = sleep_earlier(until_ns, clock_mono_ns() + POLL_NS);
     const int r = futex_wait(word.word, word.value, until_ns);
     if (r != -ETIMEDOUT && r != -EINTR) /* also where futexes are forbidden: don't spin then */
         reader->empty_wakes += !MUTANT(NEVER_PLAIN);
@@ -119,8 +95,9 @@ int snapshot_wait(struct snapshot_reader *reader, uint64_t version, uint64_t dea
         return 0;
     uint64_t now = clock_mono_ns();
     const uint64_t until =
-        MUTANT(SLEEPS_UNBOUND) ? deadline_ns : earlier(deadline_ns, now + BOUND_NS);
-    if (spin_ns > 0 && spin(reader, version, earlier(until, now + earlier(spin_ns, BOUND_NS))))
+        MUTANT(SLEEPS_UNBOUND) ? deadline_ns : sleep_earlier(deadline_ns, now + SLEEP_BOUND_NS);
+    if (spin_ns > 0 &&
+        spin(reader, version, sleep_earlier(until, now + sleep_earlier(spin_ns, SLEEP_BOUND_NS))))
         return 0;
     while ((now = clock_mono_ns()) < until) {
         const bool slept = sleep_once(reader, version, until);

@@ -24,16 +24,16 @@ static inline void stored_bytes(void *to, const void *from, size_t bytes) {
         shared_fence_nontemporal();
 }
 
-/* As the section's `stamp` asks for. */
+/* A clock as the section's `stamp` asks for it. */
+static inline uint64_t stored_time(uint32_t flags, clockid_t precise, clockid_t coarse) {
+    if ((flags & SHM_SECTION_STAMP_NONE) != 0)
+        return 0;
+    return clock_read_ns((flags & SHM_SECTION_STAMP_COARSE) != 0 ? coarse : precise);
+}
+
 static inline void stored_times(uint32_t flags, uint64_t *mono_ns, uint64_t *real_ns) {
-    uint64_t mono = 0, real = 0;
-    if ((flags & SHM_SECTION_STAMP_NONE) == 0) {
-        const bool coarse = (flags & SHM_SECTION_STAMP_COARSE) != 0;
-        mono = clock_read_ns(coarse ? CLOCK_MONOTONIC_COARSE : CLOCK_MONOTONIC);
-        real = clock_read_ns(coarse ? CLOCK_REALTIME_COARSE : CLOCK_REALTIME);
-    }
-    shared_store_relaxed64(mono_ns, mono);
-    shared_store_relaxed64(real_ns, real);
+    shared_store_relaxed64(mono_ns, stored_time(flags, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE));
+    shared_store_relaxed64(real_ns, stored_time(flags, CLOCK_REALTIME, CLOCK_REALTIME_COARSE));
 }
 
 #endif
