@@ -325,8 +325,8 @@ void manager_notify_status(struct manager *m) {
 }
 
 int manager_run(struct manager *m) {
+    manager_notify_status(m); /* who sees the unit active sees this, too */
     sd_notify(0, "READY=1");
-    manager_notify_status(m);
     int r = sd_event_loop(m->event);
     sd_notify(0, "STOPPING=1");
     if (!m->destroyed)

@@ -174,8 +174,17 @@ if on_sysv; then
         }
     fi
 fi
-start_manager
+# What systemd would hear, in that order, until it is told that all is ready.
+perl -MSocket -e 'my $s; socket($s, PF_UNIX, SOCK_DGRAM, 0) && bind($s, sockaddr_un($ARGV[0])) or die $!;
+    $| = 1;
+    print "$_\n" until !defined recv($s, $_, 4096, 0) || /^READY=1/m' "$work/notify" >"$work/notified" &
+children+=($!)
+await 30 test -S "$work/notify"
+NOTIFY_SOCKET=$work/notify start_manager
 ok 'then it starts afresh' status_has '"outcome":"applied"'
+is_announced() { grep -Eq '^STATUS=generation [0-9]+; [0-9]+ sections' "$work/notified"; }
+wait "${children[-1]}"
+ok 'and says how it is before it says that it is ready' is_announced
 if on_sysv; then
     bells=$(perl -e 'shmread(shmget(hex shift, 0, 0), my $id, 140, 4) or die; print unpack("L", $id) - 1' \
         "$SHMC_KEY")
