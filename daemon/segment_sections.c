@@ -84,22 +84,13 @@ static int reserve(struct segment *s, const struct layout *running, const struct
     return -ENOMEM;
 }
 
-static void format_section(void *memory, const struct shm_section *section) {
-    if (section->kind == SHM_KIND_SNAPSHOT)
-        snapshot_format(memory, section);
-    else if (section->kind == SHM_KIND_SLOTS)
-        slots_format(memory, section);
-    else if (section->kind == SHM_KIND_QUEUE)
-        queue_format(memory, section);
-}
-
 static void format(struct segment *s, const struct layout *running, const struct layout *next) {
     for (uint32_t i = 0; i < next->sections_used; i++) {
         const struct shm_section *section = &next->sections[i];
         if (!needs_memory(running, next, i))
             continue;
         memset((uint8_t *)s->base + section->offset, 0, section->bytes); /* it may be used */
-        format_section((uint8_t *)s->base + section->ctl_off, section);
+        geometry_format((uint8_t *)s->base + section->ctl_off, section);
         if (is_new(running, next, i))
             memset((struct shm_bell *)(void *)s->bells + 1 + section->bell_index, 0,
                    sizeof(struct shm_bell));

@@ -8,6 +8,7 @@
 #include "crc32c.h"
 #include "layout.h"
 #include "shared.h"
+#include "snapshot.h"
 
 #include <string.h>
 
@@ -119,6 +120,15 @@ void queue_format(void *memory, const struct shm_section *section) {
         lane_of(&lane, i, section, &g);
         shared_copy_to(lane_at(memory, i, &g), &lane, LANE_CONSTANTS);
     }
+}
+
+void geometry_format(void *memory, const struct shm_section *section) {
+    if (section->kind == SHM_KIND_SNAPSHOT)
+        snapshot_format(memory, section);
+    else if (section->kind == SHM_KIND_SLOTS)
+        slots_format(memory, section);
+    else if (section->kind == SHM_KIND_QUEUE)
+        queue_format(memory, section);
 }
 
 /* ---- what became of them */

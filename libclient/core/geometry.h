@@ -42,6 +42,9 @@ bool queue_geometry(struct queue_geometry *ret, uint64_t size, uint32_t count);
 void slots_format(void *memory, const struct shm_section *section);
 void queue_format(void *memory, const struct shm_section *section);
 
+/* The same for a section of any kind. */
+void geometry_format(void *memory, const struct shm_section *section);
+
 /* Copies a section's control line, and says what of it is wrong (its field), or NULL: it is what
  * slots_format() or queue_format() wrote. */
 const char *geometry_damage(const void *memory, const struct shm_section *section);
