@@ -502,6 +502,103 @@ int shmc_sysv_queue_info(struct shmc_sysv_info *ret);
 /* IPC_RMID: what is in it is lost, and who waits gets -EIDRM.  -EPERM as shmc_sysv_queue_set(). */
 int shmc_sysv_queue_remove(int queue);
 
+/* ---- segments without a daemon
+ *
+ * The same sections in memory that a process shares with the children that it forks: no manager, no
+ * key, no file, nothing to be found from outside (so that shmtool can't, either).  It goes with the
+ * last process that has it.
+ *
+ * The process that creates it owns it: it alone may reload and reap, by one thread at a time.  Its
+ * children inherit the handle, attach by it (the creator may as well), and then use the sections by
+ * the calls above, as in any segment; leases are as those of a manager, and end with the process
+ * that took them.  exec ends all of it. */
+
+typedef struct shmc_private shmc_private;
+
+enum shmc_strategy {
+    SHMC_STRATEGY_AUTO = 0,         /* the first of these that is to be had */
+    SHMC_STRATEGY_ANON = 1,         /* mmap(), MAP_ANONYMOUS */
+    SHMC_STRATEGY_DEVZERO = 2,      /* mmap() of /dev/zero */
+    SHMC_STRATEGY_SYSV_PRIVATE = 3, /* IPC_PRIVATE, removed as soon as it is attached */
+};
+
+#define SHMC_PRIVATE_SHARED 0x1u /* raw, slots: many write in place; no whole values */
+
+/* A section that is wanted. */
+struct shmc_private_spec {
+    size_t size;         /* sizeof (struct shmc_private_spec); the same in all of an array */
+    const char *name;    /* 1 to 63 letters, digits, _ . -, a letter first; not "old.", "new." */
+    const char *owner;   /* the worker that writes it; NULL: "master" */
+    enum shmc_kind kind; /* 0: SHMC_SNAPSHOT */
+    uint32_t count;      /* snapshot: buffers (0: 4); slots: items; queue: lanes; raw: 0 */
+    uint64_t bytes;      /* of the largest value, of an item, of a lane; raw: of the data */
+    uint32_t flags;      /* SHMC_PRIVATE_* */
+    uint32_t instances;  /* of the owner, "name#1" and so on; 0: one, without a number */
+    const char *format;  /* NULL: none */
+
+    /* Fills a section that is new (it is all zeroes), before anybody can find it; NULL: nothing to
+     * do.  `before` is the section of that name that it takes the place of, to read from; NULL:
+     * there was none.  Both may be written and read by all calls of their kind, are closed by the
+     * caller, and no shmc_private call is allowed in here.  A negative answer undoes the create or
+     * the reload, and is its. */
+    int (*init)(shmc_section *section, shmc_section *before, void *argument);
+    void *argument;
+};
+
+struct shmc_private_options {
+    size_t size; /* sizeof (struct shmc_private_options) */
+    enum shmc_strategy strategy;
+    uint32_t reserved;
+    uint64_t
+        bytes;   /* address space that the segment may ever take, of which only what is used
+                    takes memory; 0: 64 MiB, and where they take much 4 times what the specs take */
+    char *error; /* the text of a failed create; may be NULL */
+    size_t error_bytes;
+};
+
+/* Makes a segment with these sections.
+ *   -EINVAL      a spec or an option makes no sense: the text names it
+ *   -ENOMEM      no memory, or no address space
+ *   -ENOSPC      the specs don't fit options.bytes
+ *   -ENOENT      /proc isn't mounted, and leases need it
+ *   -EOPNOTSUPP  no file can carry a lease: neither memfd_create() nor /dev/shm nor /tmp
+ *   and what an init answered, or the strategy's system call */
+int shmc_private_create(shmc_private **ret, const struct shmc_private_spec *specs, size_t n,
+                        const struct shmc_private_options *options);
+
+/* Attaches this process, the creator or a child of its, however deep.  Of `options` worker,
+ * timeout_ms, holder, error and the flag SHMC_ANONYMOUS count; NULL: a reader.
+ *   -ENOENT  no spec has that owner
+ *   -EBUSY   the worker is held, or all its instances are
+ *   -EUSERS  all attachments are taken: raise options.bytes of the create
+ *   -EBADF   the descriptor that the segment's leases need was closed in this process
+ *   -EIDRM   the creator destroyed it */
+int shmc_private_attach(shmc **ret, const shmc_private *segment,
+                        const struct shmc_options *options);
+
+/* Another set of sections.  What has the same name, owner, kind, bytes, count and flags stays as it
+ * is, with its data.  What is new, or not the same, is made beside what there is, and filled by its
+ * init; when all are, they take the places of the old ones at once.  Who was attached before goes
+ * on with what it has open, also where that was removed, and finds the new with its next
+ * shmc_open(); the old memory goes when all of these have detached or ended, with the next reload
+ * or reap. On failures nothing has changed. -ECHILD  this is not the creator and as
+ * shmc_private_create() */
+int shmc_private_reload(shmc_private *segment, const struct shmc_private_spec *specs, size_t n);
+
+/* Ends the leases of processes that are gone (who looks for himself finds that, too), and gives the
+ * memory back that nobody needs any more.  For behind waitpid().  Returns how many leases ended. */
+int shmc_private_reap(shmc_private *segment);
+
+/* Which one it is. */
+enum shmc_strategy shmc_private_strategy(const shmc_private *segment);
+
+/* What went wrong last in a reload or reap; "" when nothing did. */
+const char *shmc_private_last_error(const shmc_private *segment);
+
+/* In the creator, ends the segment: calls of who is still attached give -EIDRM, and the memory goes
+ * when they detach.  In a child, forgets it here; what it attached stays.  NULL is allowed. */
+void shmc_private_destroy(shmc_private *segment);
+
 /* "0.1.0" */
 const char *shmc_version(void);
 

@@ -60,8 +60,8 @@ static int read_key(struct settings *ret, struct error *error) {
     return 0;
 }
 
-int settings_read(struct settings *ret, const struct shmc_options *options,
-                  struct shmc_options *copy, struct error *error) {
+int settings_who(struct settings *ret, const struct shmc_options *options,
+                 struct shmc_options *copy, struct error *error) {
     memset(copy, 0, sizeof *copy);
     int r = options == NULL
                 ? 0
@@ -88,6 +88,14 @@ int settings_read(struct settings *ret, const struct shmc_options *options,
             "options.worker is '%.80s'; a worker's name has 1 to %d letters, digits, _ "
             ". or -, a letter first (shmtool workers lists them)",
             copy->worker, SHMC_NAME_BYTES - 1);
+    return 0;
+}
+
+int settings_read(struct settings *ret, const struct shmc_options *options,
+                  struct shmc_options *copy, struct error *error) {
+    int r = settings_who(ret, options, copy, error);
+    if (r < 0)
+        return r;
     if (ret->runtime_dir == NULL)
         ret->runtime_dir = secure_getenv("SHMC_RUNTIME_DIR");
     if (ret->runtime_dir == NULL || ret->runtime_dir[0] == '\0')
@@ -173,6 +181,8 @@ void shmc_detach(shmc *segment) {
     if (!child)
         abort_begun(segment);
     /* The writable memory first, the lease last: who gets it next finds nobody there. */
+    if (private_is(segment->now))
+        private_leave(segment->now, child);
     struct standing standing = segment->now->standing;
     mapping_close_all(segment);
     if (child)
@@ -187,9 +197,12 @@ void shmc_detach(shmc *segment) {
 
 static int attach_once(shmc *segment, struct settings *settings) {
     int r = mapping_open(segment, settings);
-    if (r < 0 || !settings_write(settings))
+    if (r == 0 && settings->memory != NULL)
+        r = private_take(segment, settings);
+    else if (r < 0 || !settings_write(settings))
         return r;
-    r = standing_take(segment, settings);
+    else
+        r = standing_take(segment, settings);
     if (r == 0) {
         r = mapping_update(segment, directory_generation(&segment->now->directory));
         if (r == -EAGAIN) /* a newer one came: the first call looks again */
@@ -229,21 +242,13 @@ static int attach(shmc *segment, struct settings *settings) {
     }
 }
 
-int shmc_attach(shmc **ret, const struct shmc_options *options) {
-    struct error error = {0};
-    struct settings settings = {0};
-    struct shmc_options copy;
-    int r = settings_read(&settings, options, &copy, &error);
-    if (r < 0) {
-        settings_report(&copy, &settings, &error);
-        return r;
-    }
-    shmc *segment = handle_new(&settings, copy.timeout_ms);
+int handle_attach(shmc **ret, struct settings *settings, const struct shmc_options *options) {
+    shmc *segment = handle_new(settings, options->timeout_ms);
     if (segment == NULL)
         return -ENOMEM;
-    r = attach(segment, &settings);
+    int r = attach(segment, settings);
     if (r < 0) {
-        settings_report(&copy, &settings, segment->error);
+        settings_report(options, settings, segment->error);
         mapping_close_all(segment);
         retire_state(segment);
         handle_release(segment);
@@ -253,6 +258,17 @@ int shmc_attach(shmc **ret, const struct shmc_options *options) {
     segment->now->parts.deadline_ns = 0;
     *ret = segment;
     return 0;
+}
+
+int shmc_attach(shmc **ret, const struct shmc_options *options) {
+    struct error error = {0};
+    struct settings settings = {0};
+    struct shmc_options copy;
+    int r = settings_read(&settings, options, &copy, &error);
+    if (r == 0)
+        return handle_attach(ret, &settings, &copy);
+    settings_report(&copy, &settings, &error);
+    return r;
 }
 
 const char *shmc_version(void) {

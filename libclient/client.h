@@ -135,6 +135,7 @@ struct settings {
     const char *runtime_dir;
     uint64_t deadline_ns; /* 0 = one try */
     pid_t holder;
+    const shmc_private *memory; /* without a manager; NULL: with one */
 };
 
 /* Not just to read. */
@@ -147,6 +148,9 @@ static inline bool settings_write(const struct settings *settings) {
 int options_copy(void *ret, size_t bytes, const void *from, const char *name, const char *type,
                  struct error *error);
 
+/* What they say of who we are, checked, and then of where the manager is. */
+int settings_who(struct settings *ret, const struct shmc_options *options,
+                 struct shmc_options *copy, struct error *error);
 int settings_read(struct settings *ret, const struct shmc_options *options,
                   struct shmc_options *copy, struct error *error);
 
@@ -157,6 +161,9 @@ bool settings_trust(const struct settings *settings, uid_t uid);
 /* Copies a text out for a caller who has no handle to ask. */
 void settings_report(const struct shmc_options *options, const struct settings *settings,
                      const struct error *error);
+
+/* A handle that is attached by settings that were checked; `options` say where errors go. */
+int handle_attach(shmc **ret, struct settings *settings, const struct shmc_options *options);
 
 /* Frees the handle with its last section object. */
 void handle_release(shmc *segment);
@@ -310,6 +317,15 @@ int standing_check(shmc *segment, const struct mapping *mapping);
 /* Who is it?  "worker 'NAME'", or what it is instead. */
 #define STANDING_BYTES (SHM_NAME_BYTES + 16)
 const char *standing_text(const struct standing *standing, char ret[STANDING_BYTES]);
+
+/* ---- private_attach.c: a segment without a manager */
+
+int private_open(shmc *segment, const struct settings *settings, uint64_t *bytes);
+int private_take(shmc *segment, struct settings *settings);
+
+/* Unmaps the segment, then gives the lease up; in a child only what it inherited goes. */
+void private_leave(struct mapping *mapping, bool child);
+struct attachments private_attachments(const struct mapping *mapping);
 
 /* ---- left.c */
 

@@ -77,6 +77,11 @@ static int check_asker(shmc *segment, const struct mapping *mapping, const char 
                          "no section can be named '%.80s'; a name has 1 to %d characters",
                          name == NULL ? "" : name, SHMC_NAME_BYTES - 1);
     char who[STANDING_BYTES];
+    if (private_is(mapping))
+        return error_set(segment->error, -ENOTCONN,
+                         "section '%s': a private segment has no manager who could make or drop "
+                         "it: its creator calls shmc_private_reload()",
+                         name);
     if (mapping->standing.worker[0] == '\0')
         return error_set(segment->error, -EACCES,
                          "section '%s': this process is %s, and workers make and drop sections: "

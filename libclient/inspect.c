@@ -59,12 +59,18 @@ static void add_value(shmc *segment, const struct mapping *mapping, const struct
     ret->stale = stale_by(found->stale_ms, ret->age_ns);
 }
 
+static enum shmc_alive look_at_worker(const struct mapping *mapping, uint32_t index) {
+    if (private_is(mapping)) /* nobody else has looked */
+        tenancy_worker_ended(&mapping->tenancy, index);
+    return alive_worker(mapping, index);
+}
+
 static void describe(shmc *segment, const struct mapping *mapping, const struct shm_section *found,
                      uint64_t generation, struct shmc_section_info *ret) {
     const struct standing *standing = &mapping->standing;
     *ret = (struct shmc_section_info){
         .kind = (enum shmc_kind)found->kind,
-        .writer = alive_worker(mapping, found->owner_index),
+        .writer = look_at_worker(mapping, found->owner_index),
         .section_id = found->section_id,
         .incarnation = found->incarnation,
         .generation = found->changed_gen,
@@ -208,7 +214,7 @@ static void describe_worker(const struct mapping *mapping, uint32_t index,
     enum shm_lease_state state = lease_word_state(record->word);
     bool somebody = state == SHM_LEASE_LEASED || state == SHM_LEASE_GRANTED;
     *ret = (struct shmc_worker_info){
-        .state = alive_worker(mapping, index),
+        .state = look_at_worker(mapping, index),
         .granted = state == SHM_LEASE_GRANTED,
         .epoch = lease_word_epoch(record->word),
         .pid = (pid_t)(somebody ? record->pid : record->previous_pid),
@@ -353,7 +359,9 @@ static int describe_segment(const shmc *segment, const struct mapping *mapping,
         .id = mapping->id,
         .abi = header->abi,
         .backend = header->backend,
-        .protection = parts_are(mapping) ? "kernel (memfd)" : "cooperative (sysv)",
+        .protection = private_is(mapping)  ? "cooperative (private)"
+                      : parts_are(mapping) ? "kernel (memfd)"
+                                           : "cooperative (sysv)",
         .bytes = header->segment_bytes,
         .arena_bytes = arena_bytes(&layout),
         .generation = layout.generation,

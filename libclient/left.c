@@ -69,6 +69,8 @@ static void set_pace(shmc_section *section, uint64_t now) {
 void left_look(shmc_section *section) {
     uint64_t now = clock_read_ns(CLOCK_MONOTONIC_COARSE);
     set_pace(section, now);
-    if (!directory_manager_alive(&section->mapping->directory, NULL, NULL))
+    if (private_is(section->mapping)) /* whose sections' writers nobody else watches */
+        tenancy_worker_ended(&section->mapping->tenancy, section->descriptor.owner_index);
+    else if (!directory_manager_alive(&section->mapping->directory, NULL, NULL))
         ask(section->segment, section->mapping, now);
 }

@@ -162,7 +162,8 @@ static int guard(shmc *segment) {
 int mapping_open(shmc *segment, const struct settings *settings) {
     uint64_t bytes = 0;
     segment->now->bells.id = -1;
-    int r = attach(segment, settings, &bytes);
+    int r = settings->memory != NULL ? private_open(segment, settings, &bytes)
+                                     : attach(segment, settings, &bytes);
     if (r == 0)
         r = open_directory(segment, settings, bytes);
     if (r == 0) {
@@ -179,6 +180,8 @@ int mapping_open(shmc *segment, const struct settings *settings) {
 void mapping_close(struct mapping *mapping) {
     struct bells *bells = &mapping->bells;
     struct ranges *ranges = &mapping->ranges;
+    if (private_is(mapping))
+        private_leave(mapping, false);
     if (mapping->shut)
         munmap(mapping->base, mapping->directory.bytes);
     else if (parts_are(mapping))

@@ -7,6 +7,7 @@
 
 #include "core/attachments.h"
 #include "core/directory.h"
+#include "core/tenancy.h"
 
 #include <errno.h>
 #include <sys/types.h>
@@ -70,10 +71,19 @@ struct mapping {
     struct ranges ranges;
     struct parts parts;
     struct bells bells;
+    uint64_t inherited;     /* a segment without a manager: its bytes; else 0 */
+    struct tenancy tenancy; /* of that: who is attached */
+    struct tenant tenant;   /* the lease of this attachment, also a reader's */
+    void *records;          /* the header and its records, writable */
+    bool whole;             /* all of it is writable: its creator's, in an init */
     struct mapping *before; /* that is still there */
     uint32_t uses; /* section objects bound to it, what they lent, and calls; if shut, none */
     bool shut;     /* its memory was given back; nothing but the addresses is left */
 };
+
+static inline bool private_is(const struct mapping *mapping) {
+    return mapping->inherited != 0;
+}
 
 /* Somebody who may write. */
 static inline bool standing_is(const struct mapping *mapping) {

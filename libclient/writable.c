@@ -123,7 +123,7 @@ int mapping_update(shmc *segment, uint64_t generation) {
     int r = 0;
     if (parts_are(segment->now))
         r = parts_update(segment, generation);
-    else if (standing_is(segment->now) && !segment->now->standing.lost)
+    else if (standing_is(segment->now) && !segment->now->standing.lost && !segment->now->whole)
         r = update_sysv(segment, generation);
     if (r == 0)
         ranges->generation = generation;
@@ -230,6 +230,8 @@ int mapping_write(shmc *segment, shmc_section *section, uint32_t index) {
 }
 
 struct attachments mapping_attachments(const struct mapping *mapping) {
+    if (private_is(mapping))
+        return private_attachments(mapping);
     return (struct attachments){
         .at = directory_attachment_shared(&mapping->directory, 0),
         .capacity = mapping->directory.header.attachments_capacity,

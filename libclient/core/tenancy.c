@@ -42,7 +42,7 @@ static int make_file(void) {
 }
 
 /* A descriptor's number may be another file's, which must neither be locked nor believed. */
-static bool still_there(const struct tenancy *tenancy) {
+bool tenancy_is_there(const struct tenancy *tenancy) {
     struct stat file;
     return fstat(tenancy->fd, &file) == 0 && file.st_dev == tenancy->device &&
            file.st_ino == tenancy->inode;
@@ -50,7 +50,7 @@ static bool still_there(const struct tenancy *tenancy) {
 
 static int open_anew(const struct tenancy *tenancy, int *ret) {
     struct stat file;
-    int fd, r = still_there(tenancy) ? memfd_reopen(tenancy->fd, true, &fd) : -EBADF;
+    int fd, r = tenancy_is_there(tenancy) ? memfd_reopen(tenancy->fd, true, &fd) : -EBADF;
     if (r < 0)
         return r;
     if (fstat(fd, &file) < 0 || file.st_dev != tenancy->device || file.st_ino != tenancy->inode) {
@@ -74,7 +74,7 @@ static int lock_byte(int fd, uint64_t byte) {
 static bool is_unlocked(const struct tenancy *tenancy, uint64_t byte) {
     struct flock lock = {
         .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1};
-    return still_there(tenancy) && fcntl(tenancy->fd, F_OFD_GETLK, &lock) == 0 &&
+    return tenancy_is_there(tenancy) && fcntl(tenancy->fd, F_OFD_GETLK, &lock) == 0 &&
            lock.l_type == F_UNLCK;
 }
 

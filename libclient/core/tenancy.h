@@ -39,6 +39,9 @@ struct tenant {
  */
 int tenancy_make(struct tenancy *ret);
 
+/* Is the descriptor still that file's? */
+bool tenancy_is_there(const struct tenancy *tenancy);
+
 /* Takes an attachment, and with `worker` that name.  -EBUSY: it is held, and its
  * record says by whom; -EUSERS: all attachments are; -EBADF: the file's descriptor was closed. */
 int tenancy_take(const struct tenancy *tenancy, uint32_t worker, struct tenant *ret);

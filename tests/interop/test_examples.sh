@@ -76,6 +76,7 @@ shmc_raw the lamp is on
 shmc_create ^two sensors are left
 shmc_inspect ^temps: version 2 of temp-driver
 shmc_manager "ok":true
+shmc_private ^a child saw port 8080$
 shmc_sysv_queue ^hello, of type 7; it held 1$
 END
 ok "no page was left out" test "$n" -eq "${#pages[@]}"

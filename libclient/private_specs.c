@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a segment without a manager shall have: read, checked, and told in the caller's terms before
+ * the planner would tell it in the table's.
+ */
+#include "private.h"
+
+#include "core/layout.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_OWNER   "master"
+#define DEFAULT_BUFFERS 4u
+#define BYTES_MAX       (UINT64_C(1) << 44)
+
+static bool is_reserved(const char *name) {
+    return strncmp(name, "old.", 4) == 0 || strncmp(name, "new.", 4) == 0;
+}
+
+static int check_names(const shmc_private *memory, const struct shmc_private_spec *spec, size_t i) {
+    struct error *error = (struct error *)(uintptr_t)&memory->error;
+    if (spec->name == NULL || !table_name_ok(spec->name, false) || is_reserved(spec->name))
+        return error_set(error, -EINVAL,
+                         "spec %zu: its name is '%.80s'; it takes 1 to %d letters, digits, _ . or "
+                         "-, a letter first, and not \"old.\" or \"new.\" at the beginning",
+                         i, spec->name == NULL ? "" : spec->name, SHMC_NAME_BYTES - 1);
+    if (spec->owner != NULL && !table_name_ok(spec->owner, true))
+        return error_set(error, -EINVAL,
+                         "spec '%s': its owner is '%.80s'; a worker's name has 1 to %d letters, "
+                         "digits, _ . or -, a letter first",
+                         spec->name, spec->owner, SHMC_NAME_BYTES - 1);
+    if (spec->instances > TABLE_INSTANCES_MAX)
+        return error_set(error, -EINVAL, "spec '%s': instances is %u; it must be at most %u",
+                         spec->name, spec->instances, TABLE_INSTANCES_MAX);
+    if (spec->format != NULL && strlen(spec->format) >= SHMC_NAME_BYTES)
+        return error_set(error, -EINVAL, "spec '%s': its format has more than %d bytes", spec->name,
+                         SHMC_NAME_BYTES - 1);
+    return 0;
+}
+
+static int check_extent(const shmc_private *memory, const struct shmc_private_spec *spec) {
+    struct error *error = (struct error *)(uintptr_t)&memory->error;
+    const bool items = spec->kind == SHMC_SLOTS || spec->kind == SHMC_QUEUE;
+    if ((unsigned)spec->kind > SHMC_QUEUE)
+        return error_set(error, -EINVAL, "spec '%s': kind is %u; it takes an enum shmc_kind",
+                         spec->name, (unsigned)spec->kind);
+    if (spec->bytes == 0)
+        return error_set(error, -EINVAL, "spec '%s': bytes is 0; it must be 1 at least",
+                         spec->name);
+    if (spec->bytes > BYTES_MAX)
+        return error_set(error, -EINVAL, "spec '%s': bytes is %llu; it must be at most %llu",
+                         spec->name, (unsigned long long)spec->bytes,
+                         (unsigned long long)BYTES_MAX);
+    if (items && spec->count == 0)
+        return error_set(error, -EINVAL, "spec '%s': count is 0; it says how many %s there are",
+                         spec->name, spec->kind == SHMC_SLOTS ? "slots" : "lanes");
+    if ((spec->kind == 0 || spec->kind == SHMC_SNAPSHOT) && spec->count != 0 &&
+        (spec->count < SHM_COUNT_MIN || spec->count > SHM_COUNT_MAX))
+        return error_set(error, -EINVAL,
+                         "spec '%s': count is %u; a snapshot has %u to %u buffers, or 0 for %u",
+                         spec->name, spec->count, SHM_COUNT_MIN, SHM_COUNT_MAX, DEFAULT_BUFFERS);
+    if (spec->kind == SHMC_RAW && spec->count != 0)
+        return error_set(error, -EINVAL, "spec '%s': count is %u; a raw section has none, 0",
+                         spec->name, spec->count);
+    if ((spec->flags & ~SHMC_PRIVATE_SHARED) != 0 ||
+        ((spec->flags & SHMC_PRIVATE_SHARED) != 0 && spec->kind != SHMC_RAW &&
+         spec->kind != SHMC_SLOTS))
+        return error_set(error, -EINVAL,
+                         "spec '%s': flags is 0x%x; there is SHMC_PRIVATE_SHARED, for raw and "
+                         "slots",
+                         spec->name, spec->flags);
+    return 0;
+}
+
+static uint64_t bytes_of(const struct table_section *row) {
+    return layout_section_bytes(row->kind, row->size, row->count, row->shared);
+}
+
+static bool is_same(const struct table_section *row, const struct shm_section *section) {
+    const bool shared = (section->flags & SHM_SECTION_SHARED) != 0;
+    return section->kind == (uint32_t)row->kind && section->size == row->size &&
+           section->count == row->count && shared == row->shared &&
+           strcmp(section->owner, row->owner) == 0;
+}
+
+static void fill(const shmc_private *memory, const struct shmc_private_spec *spec,
+                 struct private_row *ret) {
+    struct table_section *row = &ret->row;
+    strcpy(row->name, spec->name); /* lengths were checked */
+    strcpy(row->owner, spec->owner == NULL ? DEFAULT_OWNER : spec->owner);
+    if (spec->format != NULL)
+        strcpy(row->format, spec->format);
+    row->kind = spec->kind == 0 ? SHM_KIND_SNAPSHOT : (enum shm_kind)spec->kind;
+    row->size = spec->bytes;
+    row->count = row->kind == SHM_KIND_SNAPSHOT && spec->count == 0 ? DEFAULT_BUFFERS : spec->count;
+    row->shared = (spec->flags & SHMC_PRIVATE_SHARED) != 0;
+    ret->instances = spec->instances == 0 ? 1 : spec->instances;
+    ret->init = spec->init;
+    ret->argument = spec->argument;
+    ret->before = layout_section(&memory->layout, row->name);
+    if (ret->before != SHM_NONE && is_same(row, &memory->layout.sections[ret->before]))
+        row->id = memory->layout.sections[ret->before].section_id;
+}
+
+static int read_spec(shmc_private *memory, const uint8_t *at, size_t i, struct private_row *rows) {
+    struct shmc_private_spec spec = {0};
+    int r = options_copy(&spec, sizeof spec, at, "spec", "shmc_private_spec", &memory->error);
+    if (r == 0)
+        r = check_names(memory, &spec, i);
+    if (r == 0)
+        r = check_extent(memory, &spec);
+    for (size_t k = 0; r == 0 && k < i; k++)
+        if (strcasecmp(rows[k].row.name, spec.name) == 0)
+            r = error_set(&memory->error, -EINVAL,
+                          "spec '%s': there is another of that name (in any case)", spec.name);
+    if (r == 0)
+        fill(memory, &spec, &rows[i]);
+    if (r == 0 && bytes_of(&rows[i].row) == 0)
+        r = error_set(&memory->error, -EINVAL, "spec '%s': count %u of %llu bytes is too much",
+                      spec.name, rows[i].row.count, (unsigned long long)spec.bytes);
+    return r;
+}
+
+int private_read(shmc_private *memory, const struct shmc_private_spec *specs, size_t n,
+                 struct private_row **ret) {
+    struct private_row *rows = calloc(n + 1, sizeof *rows);
+    if (rows == NULL)
+        return error_set(&memory->error, -ENOMEM, "no memory for %zu specs", n);
+    const uint8_t *at = (const uint8_t *)specs;
+    for (size_t i = 0; i < n; i++, at += specs->size) {
+        int r = read_spec(memory, at, i, rows);
+        if (r < 0) {
+            free(rows);
+            return r;
+        }
+    }
+    *ret = rows;
+    return 0;
+}
+
+uint64_t private_bytes(const struct private_row *rows, size_t n) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct table_section *row = &rows[i].row;
+        const uint64_t more = bytes_of(row);
+        if (__builtin_add_overflow(bytes, more, &bytes) || bytes > BYTES_MAX)
+            return 0;
+    }
+    return bytes;
+}
