@@ -91,6 +91,30 @@ static bool could_ask(const struct manager *m, const char *ours, const char *lin
     return before == 0 || before == now;
 }
 
+static bool is_found(const struct manager *m, uint32_t attachment) {
+    for (const struct lease *l = m->leases.first; l != NULL; l = l->next)
+        if (l->record.attachment == attachment)
+            return true;
+    return false;
+}
+
+static int refuse_lost(const struct lease_record *held, char *error, size_t error_bytes) {
+    return refuse(held, "another directory, or in one that was removed",
+                  "start with the --runtime-dir of before, or end that process first", error,
+                  error_bytes);
+}
+
+static int look_for_nameless(const struct manager *m, char *error, size_t error_bytes) {
+    for (uint32_t i = 1; i < m->segment.image.attachments_used; i++) {
+        const struct shm_attachment a = image_get_attachment(&m->segment.image, i);
+        const struct lease_record held = {.pid = a.pid, .uid = a.uid};
+        if (lease_word_state(a.word) == SHM_LEASE_LEASED && a.worker == SHM_NONE &&
+            process_alive(a.pid, a.pid_start) == 1 && !is_found(m, i))
+            return refuse_lost(&held, error, error_bytes);
+    }
+    return 0;
+}
+
 static int look_for_holders(struct manager *m, char *error, size_t error_bytes) {
     for (uint32_t i = 0; i < m->layout.workers_used; i++) {
         struct shm_worker w = image_get_worker(&m->segment.image, i);
@@ -99,11 +123,9 @@ static int look_for_holders(struct manager *m, char *error, size_t error_bytes) 
             process_alive(w.pid, w.pid_start) != 1 || leases_of_worker(m, i) != NULL)
             continue;
         memcpy(held.worker, m->layout.workers[i], SHM_NAME_BYTES);
-        return refuse(&held, "another directory, or in one that was removed",
-                      "start with the --runtime-dir of before, or end that process first", error,
-                      error_bytes);
+        return refuse_lost(&held, error, error_bytes);
     }
-    return 0;
+    return look_for_nameless(m, error, error_bytes);
 }
 
 static void remember(struct manager *m, const char *ours, const char *link) {

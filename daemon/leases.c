@@ -389,6 +389,13 @@ bool *leases_lingering(const struct manager *m) {
     return lingers;
 }
 
+unsigned leases_nameless(const struct manager *m) {
+    unsigned n = 0;
+    for (const struct lease *l = m->leases.first; l != NULL; l = l->next)
+        n += !l->superseded && l->record.worker[0] == '\0';
+    return n;
+}
+
 bool leases_attached(const struct manager *m, uint64_t *since) {
     *since = UINT64_MAX;
     for (const struct lease *l = m->leases.first; l != NULL; l = l->next)

@@ -104,6 +104,9 @@ void leases_relate(struct manager *manager);
 bool *leases_held(const struct manager *manager);
 bool *leases_lingering(const struct manager *manager);
 
+/* How many without a name are held? */
+unsigned leases_nameless(const struct manager *manager);
+
 /* Does anybody linger?  Then *since is the lowest generation that one of them was granted under. */
 bool leases_attached(const struct manager *manager, uint64_t *since);
 

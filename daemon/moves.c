@@ -76,6 +76,7 @@ int moves_gather(struct manager *m, const struct table *table, bool force, struc
                                      .value_bytes = ret->value_bytes,
                                      .attached = attached,
                                      .attached_since = since,
+                                     .nameless = leases_nameless(m),
                                      .backend = segment_backend(&m->segment),
                                      .force = force};
     return 0;

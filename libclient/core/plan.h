@@ -59,6 +59,7 @@ struct plan_facts {
      * let in under? */
     bool attached;
     uint64_t attached_since;
+    unsigned nameless;        /* attachments without a name whose leases are held */
     const bool *given_up;     /* by slot: a section that its holder doesn't write any more, and
                                  wants removed.  NULL: none */
     enum shm_backend backend; /* of what runs; 0: any */

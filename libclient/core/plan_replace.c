@@ -18,14 +18,19 @@
 /* False: there are none. */
 static bool name_holders(const struct planner *planner, char text[HOLDERS_BYTES]) {
     const bool *held = planner->facts == NULL ? NULL : planner->facts->worker_held;
+    const unsigned nameless = planner->facts == NULL ? 0 : planner->facts->nameless;
     unsigned n = 0;
     int at = 0;
     for (uint32_t i = 0; held != NULL && i < planner->running->workers_used; i++)
         if (held[i] && n++ < 2)
             at += snprintf(text + at, HOLDERS_BYTES - (size_t)at, "%s '%s'",
                            n == 1 ? "worker" : ",", planner->running->workers[i]);
-    if (n > 2)
-        at += snprintf(text + at, HOLDERS_BYTES - (size_t)at, " and %u more", n - 2);
+    const unsigned named = n < 2 ? n : 2;
+    n += nameless;
+    if (named == 0)
+        at = snprintf(text, HOLDERS_BYTES, "%u anonymous attachment%s", n, n == 1 ? "" : "s");
+    else if (n > named)
+        at += snprintf(text + at, HOLDERS_BYTES - (size_t)at, " and %u more", n - named);
     snprintf(text + at, HOLDERS_BYTES - (size_t)at,
              n == 1 ? " holds its lease" : " hold their leases");
     return n > 0;

@@ -2,11 +2,11 @@
  *
  * A worker, or a reader, that does what it is told on stdin, a line at a time, and answers each
  * with a line: what the call returned (0, a length, or an error's name), then what it read. driven
- * [WORKER]: open NAME; put NAME TEXT; begin NAME TEXT; commit NAME BYTES; get NAME; next NAME MS;
- * raw NAME TEXT; rawget NAME; view NAME; look NAME; follow NAME MS; any NAME MS (wait_any on it
- * alone); size NAME (of the segment) and sections NAME (how many there are); count NAME MS
- * (publishes 1, 2 and so on for so long, and last -N), watch NAME (reads those: each larger than
- * the one before, up to the last)
+ * [WORKER] (- is an attachment without a name): open NAME; put NAME TEXT; begin NAME TEXT; commit
+ * NAME BYTES; get NAME; next NAME MS; raw NAME TEXT; rawget NAME; view NAME; look NAME; follow NAME
+ * MS; any NAME MS (wait_any on it alone); size NAME (of the segment) and sections NAME (how many
+ * there are); count NAME MS (publishes 1, 2 and so on for so long, and last -N), watch NAME (reads
+ * those: each larger than the one before, up to the last)
  */
 #include <errno.h>
 #include <shmclient.h>
@@ -195,6 +195,10 @@ int main(int argc, char **argv) {
                                    .timeout_ms = 10000,
                                    .error = error,
                                    .error_bytes = sizeof error};
+    if (options.worker != NULL && strcmp(options.worker, "-") == 0) {
+        options.worker = NULL;
+        options.flags = SHMC_ANONYMOUS;
+    }
     int r = shmc_attach(&segment, &options);
     answer(r, error);
     while (r == 0 && fgets(line, sizeof line, stdin) != NULL) {

@@ -6,7 +6,7 @@ db=$work/state/sections.db
 declare -A to=() from=() pid=()
 
 # A program that obeys (driven.c), by a name of its own here.
-drive() { # ID [WORKER]
+drive() { # ID [WORKER, or -]
     local in out
     rm -f "$work/$1.in" "$work/$1.out"
     mkfifo "$work/$1.in" "$work/$1.out"

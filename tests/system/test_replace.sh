@@ -25,10 +25,15 @@ first_is_gone() {
     ! awk '$4 == 67108864' /proc/sysvipc/shm | grep -q .
 }
 
+all_have_names() {
+    ! shmtool workers | grep -q anonymous
+}
+
 start_manager
 edit "INSERT INTO section(name, owner, size, stale_ms) VALUES ('cam', 'driver', 1000, 100000), ('other', 'driver', 1000, 0);
     INSERT INTO section(name, owner, size, kind) VALUES ('notes', 'driver', 256, 'raw');
-    INSERT INTO section(name, owner, size) VALUES ('blank', 'grabber', 64);"
+    INSERT INTO section(name, owner, size) VALUES ('blank', 'grabber', 64);
+    INSERT INTO section(name, owner, size, kind, shared) VALUES ('common', 'grabber', 256, 'raw', 1);"
 drive reader
 drive sleeper
 drive follower
@@ -51,6 +56,11 @@ ok 'who writes is waited for' refuses "takes a new segment, which waits until no
     "UPDATE segment SET size = 128 * $mib;" "UPDATE segment SET size = 64 * $mib;"
 ends driver
 await 30 says 0 ' free ' shmtool workers driver
+drive guest -
+ok 'also who has no name' refuses "waits until nobody writes: 1 anonymous attachment holds its lease" \
+    "UPDATE segment SET size = 128 * $mib;" "UPDATE segment SET size = 64 * $mib;"
+ends guest
+await 30 all_have_names
 
 # ---- nobody does
 told sleeper 'next cam 30000'
@@ -76,7 +86,7 @@ if on_sysv; then
 fi
 ok 'what was viewed stays in memory' does reader '^0 second' 'look cam'
 ok 'the size is the new one' does reader '^134217728 ' 'size cam'
-ok 'with all sections' does reader '^4 ' 'sections cam'
+ok 'with all sections' does reader '^5 ' 'sections cam'
 ok 'a reader goes along' does reader 'v2 second' 'get cam'
 ok 'also for another section' does reader 'v1 elsewhere' 'get other'
 ok 'what was viewed stays for longer' does reader '^0 second' 'look cam'
@@ -166,13 +176,15 @@ ends driver
 # ---- by force
 edit "INSERT INTO section(name, owner, size) VALUES ('begun', 'driver', 500);"
 drive driver driver
+drive guest -
+does guest '^0' 'raw common the guest was here'
 does driver '^0' 'put camera before'
 does driver '^0' 'begin begun begun before'
 does sleeper 'before' 'get cam'
 told sleeper 'next cam 30000'
 sql "UPDATE segment SET size = 56 * $mib"
-ok 'plan --force says whom it is taken from' says 0 "copied, although worker 'driver' holds its lease" shmtool plan --force
-ok 'by force' says 0 "^replace +segment .* although worker 'driver' holds its lease" shmtool reload --force
+ok 'plan --force says whom it is taken from' says 0 "copied, although worker 'driver' and 1 more hold their leases" shmtool plan --force
+ok 'by force' says 0 "^replace +segment .* although worker 'driver' and 1 more hold their leases" shmtool reload --force
 ok 'its values come along' test "$(shmtool get camera)" = before
 ok 'who held it goes on' does driver '^0' 'put camera behind'
 ok 'as the worker that it was' says 0 "driver +leased +${pid[driver]}" shmtool workers driver
@@ -180,6 +192,10 @@ ok 'for all who read' does reader 'behind' 'get cam'
 ok 'and for who slept' hears sleeper 'behind'
 ok 'what was begun before' does driver '^0' 'commit begun 12'
 ok 'is committed there' test "$(shmtool get begun | tr -d '\0')" = 'begun before'
+ok 'who had no name writes there' does guest '^0' 'raw common and is'
+ok 'for all' test "$(shmtool get common | tr -d '\0' | head -c 6)" = 'and is'
+ok 'by another attachment, which is the only one' test "$(shmtool workers | grep -c anonymous)" = 1
+ok 'of that process' says 0 "^- +leased +${pid[guest]} .*anonymous" shmtool workers
 does driver '^0' 'raw notes forced'
 ok 'raw bytes go there' test "$(shmtool get notes | head -c 6)" = forced
 ok 'nobody else gets it meanwhile' says 1 'is held by process' timeout 20 shmtool run --worker driver -- true
@@ -205,7 +221,7 @@ ok 'and are there with the next call' does reader '^8 ' 'get cam'
 # The manager is killed at some moment of it, again and again: whichever segment it is then, who held
 # the lease publishes there, and who reads finds the newest value.
 killed_meanwhile() {
-    local round asker
+    local round asker # guest and driver are attached all the while
     for round in {1..10}; do
         does driver '^0' "put camera round $round" || return 1
         sql "UPDATE segment SET size = $(((30 + round % 7) * mib))"
@@ -216,9 +232,11 @@ killed_meanwhile() {
         wait "$asker" || :
         start_manager
         does reader "v[0-9]+ round $round" 'get cam' || return 1
+        does guest '^0' "raw common round $round" || return 1
     done
 }
 ok 'killed in the midst of it, the manager loses nothing' killed_meanwhile
+ends guest
 ends driver
 
 ok 'destroyed' says 0 '' shmtool destroy --yes

@@ -73,6 +73,16 @@ START_TEST(refusals) {
     waits_held(y, "segment: size 2097152 -> 8388608 takes a new segment, which waits until nobody "
                   "writes: worker 'y' holds its lease (end them, then `shmtool reload`, or "
                   "`shmtool reload --force`)");
+    const struct plan_facts one = {.worker_held = nobody, .nameless = 1};
+    not_made(&one, -EBUSY,
+             "segment: size 2097152 -> 8388608 takes a new segment, which waits until nobody "
+             "writes: 1 anonymous attachment holds its lease (end them, then `shmtool reload`, or "
+             "`shmtool reload --force`)");
+    const struct plan_facts some = {.worker_held = y, .nameless = 2};
+    not_made(&some, -EBUSY,
+             "segment: size 2097152 -> 8388608 takes a new segment, which waits until nobody "
+             "writes: worker 'y' and 2 more hold their leases (end them, then `shmtool reload`, "
+             "or `shmtool reload --force`)");
     struct plan plan;
     const struct plan_facts forced = {.worker_held = y, .force = true};
     ck_assert_int_eq(plan_make(&plan, &running, &table, &forced), 0);
