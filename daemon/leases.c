@@ -101,11 +101,15 @@ static void forget(struct manager *m, struct lease *lease) {
     free(lease);
 }
 
+/* Who looks at the worker's sections; and at queues, where whoever has gone may have held a lane or
+ * taken messages. */
 static void wake_sections(struct manager *m, uint32_t worker) {
-    for (uint32_t i = 0; i < m->layout.sections_used; i++)
-        if (layout_place_in_force(m->layout.sections[i].state) &&
-            m->layout.sections[i].owner_index == worker)
-            segment_wake(&m->segment, &m->layout, &m->layout.sections[i]);
+    for (uint32_t i = 0; i < m->layout.sections_used; i++) {
+        const struct shm_section *section = &m->layout.sections[i];
+        if (layout_place_in_force(section->state) &&
+            (section->owner_index == worker || section->kind == SHM_KIND_QUEUE))
+            segment_wake(&m->segment, &m->layout, section);
+    }
 }
 
 /* ---- the end of a lease */
@@ -114,6 +118,7 @@ static void end(struct manager *m, struct lease *lease) {
     const struct lease_record *r = &lease->record;
     uint32_t worker = lease->worker;
     bool mine = worker != SHM_NONE && !lease->superseded;
+    bool wrote = lease->state != SHM_LEASE_GRANTED;
     lease_remove(m->leases.dir_fd, r->attachment, r->attachment_epoch);
     leases_end_attachment(m, r->attachment, r->attachment_epoch, SHM_LEASE_FREE);
     if (mine) {
@@ -124,10 +129,10 @@ static void end(struct manager *m, struct lease *lease) {
     }
     forget(m, lease);
     moves_soon(m);
-    if (mine) {
+    if (mine)
         attach_turn(m, worker);
+    if (mine || wrote)
         wake_sections(m, worker);
-    }
 }
 
 /* Asks the kernel; true when the lease is over, and gone. */

@@ -6,6 +6,7 @@
 #include "backend.h"
 #include "core/futex.h"
 #include "core/geometry.h"
+#include "core/queue.h"
 #include "core/shared.h"
 #include "memory.h"
 #include "relocate.h"
@@ -173,11 +174,24 @@ int segment_place(const struct segment *s, const struct layout *layout,
     return r;
 }
 
+static void wake_queue(const struct segment *s, const struct shm_section *section) {
+    static const struct attachments nobody;
+    struct shm_bell *bell = NULL;
+    struct queue queue;
+    const char *field;
+    if (s->bells != NULL)
+        bell = (struct shm_bell *)(void *)s->bells + 1 + section->bell_index;
+    if (queue_bind(&queue, (uint8_t *)s->base + section->ctl_off, section, bell, &nobody, &field) ==
+        0)
+        queue_wake_all(&queue, true);
+}
+
 static void wake(const struct segment *s, const struct shm_section *section) {
-    if (section->kind != SHM_KIND_SNAPSHOT)
-        return;
     const uint8_t *control = (const uint8_t *)s->base + section->ctl_off;
-    futex_wake((const uint32_t *)(const void *)(control + offsetof(struct shm_snapshot, head)));
+    if (section->kind == SHM_KIND_QUEUE)
+        wake_queue(s, section);
+    else if (section->kind == SHM_KIND_SNAPSHOT)
+        futex_wake((const uint32_t *)(const void *)(control + offsetof(struct shm_snapshot, head)));
 }
 
 void segment_wake(const struct segment *s, const struct layout *layout,
@@ -195,7 +209,7 @@ void segment_wake_left(const struct segment *s, const struct layout *layout) {
             continue;
         if (section->state == SHM_PLACE_RETIRED && section->kind == SHM_KIND_SNAPSHOT)
             snapshot_leave((struct shm_snapshot *)(void *)((uint8_t *)s->base + section->ctl_off));
-        else if (section->state == SHM_PLACE_QUARANTINED)
+        else if (section->state == SHM_PLACE_QUARANTINED || section->state == SHM_PLACE_RETIRED)
             wake(s, section);
     }
 }

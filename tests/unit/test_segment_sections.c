@@ -158,5 +158,32 @@ START_TEST(slots_and_queues_are_made_mended_and_moved) {
 }
 END_TEST
 
+/* Receivers sleep on the bell, senders on the kicks of their lanes. */
+START_TEST(who_sleeps_on_a_queue_is_woken) {
+    struct queue_geometry g;
+    open_memory();
+    add_many("q", SHM_KIND_QUEUE, 1000);
+    edit();
+    ck_assert(queue_geometry(&g, 1000, 4));
+    const struct shm_bell *bell =
+        (const struct shm_bell *)(const void *)segment.bells + 1 + section("q")->bell_index;
+    const uint8_t *claims = (const uint8_t *)segment.base + section("q")->claims_off;
+    const struct shm_claims *last =
+        (const struct shm_claims *)(const void *)(claims + 3 * g.claims_stride);
+    const uint32_t ring = bell->ring, kick = last->kick;
+    segment_wake(&segment, &running, section("q"));
+    ck_assert_uint_eq(bell->ring, ring + 1);
+    ck_assert_uint_eq(last->kick, kick + 1);
+    /* so that he finds it removed */
+    drop(table.sections_n - 1);
+    edit();
+    segment_wake_left(&segment, &running);
+    ck_assert_uint_eq(bell->ring, ring + 2);
+    ck_assert_uint_eq(last->kick, kick + 2);
+    close_memory();
+}
+END_TEST
+
 UNIT_MAIN("segment_sections", a_damaged_section_moves_with_its_value,
-          an_edit_of_others_looks_at_none, slots_and_queues_are_made_mended_and_moved)
+          an_edit_of_others_looks_at_none, slots_and_queues_are_made_mended_and_moved,
+          who_sleeps_on_a_queue_is_woken)
