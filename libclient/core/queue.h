@@ -67,6 +67,11 @@ struct queue_sender {
     bool damaged; /* somebody else wrote into the lane: it can't be used any more */
     uint32_t empty_wakes;
     uint64_t bytes_sent, refused, blocked_ns, wakes, high_bytes, bytes_held;
+    /* The receivers' count, and the claim of the oldest record, when it was looked last whether
+     * something is gained by moving that one; and attempts since. */
+    uint64_t received_then, oldest_then;
+    uint32_t unlooked;
+    bool asleep;      /* or about to be, for room */
     uint64_t look_at; /* the next look at how full it is, for the high marks */
     uint32_t look_every, high_messages, relocated;
 };

@@ -109,6 +109,7 @@ static const char *adopt(struct queue_sender *sender) {
         sender->lines_free = sender->lines;
         sender->reclaimed = sender->sent + 1;
     }
+    sender_reclaimed(sender);
     return NULL;
 }
 

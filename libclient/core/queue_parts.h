@@ -24,7 +24,7 @@ struct queue_cursor {
      * done at floor_ns. */
     uint64_t mark_seq, mark_ns, floor_ns;
     uint64_t late_seq, late_ns; /* one that was sent in the future, and when it was seen first */
-    uint64_t moved_until; /* the last record that is known to have been appended again */
+    uint64_t moved_until;       /* the last record that is known to have been appended again */
     const char *damage;
     uint32_t relocated; /* the sender's count of these, as of then */
     bool reported;      /* the damage */

@@ -57,10 +57,11 @@ struct walk {
 };
 
 /* The copy of a record that nobody has, and that is wrong: is it a part of what comes there next?
- */
+ * Relaxed, of `reclaimed`: the caller has had an acquire fence behind the copy. */
 static bool used_again(const struct walk *walk, uint64_t found, uint64_t seq) {
     const uint64_t next = seq + walk->queue->geometry.records;
-    return found == next || shared_load_acquire64(&walk->lane->sent) >= next;
+    return shared_load_acquire64(&walk->lane->sent) >= next ||
+           (found == next && shared_load_relaxed64(&walk->lane->reclaimed) > seq);
 }
 
 static enum seen moving_record(const struct walk *walk, const struct shm_record *record) {

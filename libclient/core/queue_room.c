@@ -15,6 +15,8 @@
 
 #include <errno.h>
 
+#define UNLOOKED_MOST 64u /* attempts on a full lane without a look at all that stands in it */
+
 /* ---- lines */
 
 /* The bits of a word that stand for lines in [from, to), of which there is at least one. */
@@ -93,11 +95,9 @@ static void give_block(struct queue_sender *sender, uint64_t seq) {
     *block = (struct queue_block){0};
 }
 
-/* Behind the last look at a claim and before the record's next use: pairs with the fence that a
- * receiver has between its copy of a record and its second look at the claim. */
-static void reclaimed(struct queue_sender *sender) {
+void sender_reclaimed(struct queue_sender *sender) {
+    shared_store_relaxed64(&sender->lane->reclaimed, sender->reclaimed);
     STEP(REUSED_UNFENCED, shared_fence_release());
-    shared_store_relaxed64(&sender->lane->reclaimed, sender->reclaimed); /* for the curious */
 }
 
 void sender_reclaim(struct queue_sender *sender) {
@@ -112,7 +112,7 @@ void sender_reclaim(struct queue_sender *sender) {
         give_block(sender, sender->reclaimed);
     }
     if (sender->reclaimed != before)
-        reclaimed(sender);
+        sender_reclaimed(sender);
 }
 
 /* ---- appending again */
@@ -161,7 +161,7 @@ static int move_oldest(struct queue_sender *sender) {
         shared_store_release64(&at->seq, ~seq);
     shared_store_release64(&sender->lane->moving, 0);
     sender->reclaimed++;
-    reclaimed(sender);
+    sender_reclaimed(sender);
     return 0;
 }
 
@@ -173,19 +173,38 @@ static uint64_t last_done(const struct queue_sender *sender) {
     return 0;
 }
 
+/* May it help to move the oldest?  Not while somebody has it; nor if nothing was received since all
+ * was looked at last.  Of that the receivers' own count tells nearly always; where it doesn't, to
+ * look now and then is enough, and before a sleep always. */
+static bool worth_looking(struct queue_sender *sender) {
+    const uint64_t oldest =
+        shared_load_acquire64(claim_at(sender->queue, sender->claims, sender->reclaimed));
+    const uint64_t received = shared_load_relaxed64(&sender->claims->received);
+    if (claim_taken(sender->queue, oldest, sender->reclaimed) && !MUTANT(MOVES_TAKEN))
+        return false;
+    if (received == sender->received_then && oldest == sender->oldest_then && !sender->asleep &&
+        ++sender->unlooked < UNLOOKED_MOST)
+        return false;
+    sender->received_then = received;
+    sender->oldest_then = oldest;
+    sender->unlooked = 0;
+    return true;
+}
+
 /* What is appended again goes behind all others, so each of those in front of the last one that is
  * done comes round once at most. */
 static int make_room(struct queue_sender *sender, uint32_t lines) {
+    if (!worth_looking(sender))
+        return -EAGAIN;
     const uint64_t until = last_done(sender);
-    while (sender->reclaimed < until) {
-        const int r = move_oldest(sender);
+    sender_reclaim(sender); /* the oldest may have been received meanwhile, as all behind it */
+    while (!fits(sender, lines)) {
+        const int r = sender->reclaimed < until ? move_oldest(sender) : -EAGAIN;
         if (r < 0)
             return r;
         sender_reclaim(sender);
-        if (fits(sender, lines))
-            return 0;
     }
-    return -EAGAIN;
+    return 0;
 }
 
 int sender_room(struct queue_sender *sender, uint32_t lines, bool move) {

@@ -20,6 +20,10 @@ void lines_give(struct queue_sender *sender, uint32_t line, uint32_t lines);
 /* What receivers are through with is the sender's again, up to the first that they aren't. */
 void sender_reclaim(struct queue_sender *sender);
 
+/* Behind the last look at a claim, and before the record's next use: pairs with the fence that a
+ * receiver has between its copy of a record and its second look at number and claim. */
+void sender_reclaimed(struct queue_sender *sender);
+
 /* Finds room for a record and so many lines, at sender->open_line: 0, -EAGAIN, -EBADMSG.  `move`:
  * what nobody takes is appended again, where that helps. */
 int sender_room(struct queue_sender *sender, uint32_t lines, bool move);

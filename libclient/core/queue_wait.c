@@ -110,11 +110,13 @@ bool queue_ring_room(struct queue_sender *sender, struct futex_word *ret) {
     *ret = (struct futex_word){.word = kick, .value = shared_load_acquire32(kick)};
     STEP(WAITS_UNSAID, shared_store_relaxed32(&sender->lane->waiting, 1));
     STEP(WAITS_UNFENCED, shared_fence_full());
+    sender->asleep = true;
     return true;
 }
 
 void queue_unring_room(struct queue_sender *sender) {
     shared_store_relaxed32(&sender->lane->waiting, 0);
+    sender->asleep = false;
 }
 
 /* 0, -EAGAIN: go on; or what is wrong. */
