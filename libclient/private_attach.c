@@ -146,8 +146,9 @@ static bool is_wanted(const char *name, const char *wanted) {
 /* That worker, or the first of its instances that is free. */
 static int take_worker(shmc *segment, struct settings *settings) {
     struct mapping *mapping = segment->now;
+    const uint32_t n = directory_workers_used(&mapping->directory);
     int r = -ENOENT;
-    for (uint32_t i = 0; i < mapping->directory.header.workers_capacity; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         struct shm_worker record;
         if (directory_worker(&mapping->directory, i, &record) < 0 ||
             !is_wanted(record.name, settings->worker))

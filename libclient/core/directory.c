@@ -321,6 +321,19 @@ int directory_section(const struct directory *directory, uint64_t generation, ui
     return r;
 }
 
+uint32_t directory_workers_used(const struct directory *directory) {
+    for (int try = 0; try < TRIES; try++) {
+        struct view view;
+        const char *field;
+        const uint64_t generation = directory_generation(directory);
+        int r = view_open(directory, generation, &view, &field);
+        r = conclude(directory, generation, r);
+        if (r != -EAGAIN)
+            return r < 0 ? 0 : view.head.workers_used;
+    }
+    return 0;
+}
+
 int directory_arena(const struct directory *directory, uint64_t generation, uint32_t index,
                     struct shm_arena *ret, const char **field) {
     struct view view;

@@ -77,6 +77,9 @@ int directory_section(const struct directory *directory, uint64_t generation, ui
 /* The whole directory as a layout; RETIRED and QUARANTINED places included.  -EBADMSG, -ENOMEM. */
 int directory_load(const struct directory *directory, struct layout *ret, const char **field);
 
+/* How many worker records are in use or free; 0: the directory is damaged. */
+uint32_t directory_workers_used(const struct directory *directory);
+
 /* Worker and attachment records, consistent; -ENOENT: index out of range or unused; -EBADMSG. */
 int directory_worker(const struct directory *directory, uint32_t index, struct shm_worker *ret);
 int directory_attachment(const struct directory *directory, uint32_t index,

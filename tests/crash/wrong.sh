@@ -50,6 +50,7 @@ must_notice handover kill_grant handover --wrong stuck
 must_notice state kill_state --wrong unsafe
 must_notice adopt kill_adopt --wrong forgetful
 must_notice attach kill_attach "$manager" --wrong hands_on
+must_notice private kill_private --wrong unlocked
 
 echo "figure: kill_wrongs.all $all variants"
 echo "figure: kill_wrongs.caught $caught variants"
