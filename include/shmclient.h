@@ -409,6 +409,112 @@ int shmc_fd(shmc_section *section);
  *   rejected (the reply says why) */
 int shmc_manager(const struct shmc_options *options, const char *request, char **reply);
 
+/* ---- slots
+ *
+ * A number of items, each with one writer at a time: who grabbed it, a worker or an anonymous
+ * attachment that the section's write_group admits.  What somebody holds comes free when he
+ * releases it, or ends, however he ends; a section says in the table whether its values stay then
+ * (they do, until the next grab) or go.  A value is put and got whole, also under a concurrent put,
+ * and after the holder was killed in one; readers need no right to write and wait for nobody.
+ *
+ * In a section that is `shared` all who may grab may also write any slot, in place, and nothing is
+ * whole but what the processor makes so.  To grab one then only says that it is in use.
+ *
+ * These calls are async-signal-safe, but for shmc_slot_each(), as far as its callback is.  Threads
+ * use section objects of their own; what one thread of a process holds, the others hold as well,
+ * and while one is at a slot, another gets -EBUSY for it.  Each call may give what shmc_attach(3)
+ * lists for all, and
+ *   -EINVAL      no such slot
+ *   -EPROTOTYPE  the section is of another kind
+ * and those that write
+ *   -EACCES      a reader, or not in the section's write_group
+ *   -EAGAIN      the manager is taking the section to another place, for longer than 2 s
+ *   -EBUSY       somebody who lives holds it (the text names the process), or another thread of
+ *                this process is at it
+ *   -EBADMSG     somebody wrote over the slot's owner word
+ */
+
+#define SHMC_SLOT_STAYS  0x1u /* in use until it is released, whoever lives */
+#define SHMC_SLOT_IN_USE 0x2u /* shmc_slot_each(): these alone */
+
+/* What is known of a slot.  What it says of the holder may be over when it is read. */
+struct shmc_slot {
+    int slot;
+    pid_t pid;                    /* holder's; while nobody holds it, of who did last; 0: nobody */
+    char worker[SHMC_NAME_BYTES]; /* the holder's name; "": nobody, or one who is anonymous */
+    bool in_use;                  /* held, or it stays */
+    bool held;                    /* by one who lives */
+    bool offered;                 /* he hands it on */
+    bool stays;
+    bool has_data; /* something was put since it was grabbed; what follows `grabs` is of that */
+    uint64_t since_real_ns; /* when it was grabbed, or handed on, last; 0: never */
+    uint64_t grabs;         /* how often it was */
+    uint64_t version;       /* rises with each put, over all grabs; shared: 0 */
+    uint64_t length;        /* shared: the slot's size */
+    uint64_t real_ns;       /* when it was put; 0: not known */
+    uint64_t age_ns;        /* UINT64_MAX: not known */
+    uint64_t reserved[4];
+};
+
+/* Grabs the lowest slot that is free, and returns its index.  It is empty until the first put.
+ *   -ENOSPC  all are in use */
+int shmc_slot_grab(shmc_section *section, unsigned flags);
+
+/* Grabs that very slot; 0 also when this process holds it already, whose flag then is added.  One
+ * that stays and whose holder has ended is taken over with its value.  Of a shared slot that stays
+ * nobody asks who grabbed it. */
+int shmc_slot_fgrab(shmc_section *section, int slot, unsigned flags);
+
+/* Gives it up.  One that stays can be released by others once its holder has ended (a shared one at
+ * any time).
+ *   -ENOENT  it isn't in use */
+int shmc_slot_release(shmc_section *section, int slot);
+
+/* Puts a value.  A slot that isn't in use is grabbed by that, as by shmc_slot_fgrab() with no
+ * flags, unless the section is `pregrab`.  In a shared section these are the first bytes, and the
+ * others stay as they are.
+ *   -EMSGSIZE  longer than the section's size
+ *   -ENOENT    it isn't in use, and the section is pregrab */
+int shmc_slot_put(shmc_section *section, int slot, const void *data, size_t bytes);
+
+/* Copies the value, and returns its length; of a shared slot as many bytes as fit.  `info` may be
+ * NULL; it is filled in on failures as well.
+ *   -EAGAIN    its holder puts faster than it can be copied
+ *   -EBADMSG   the slot is damaged; its holder's next put mends it
+ *   -EMSGSIZE  `bytes` is too few; info->length says how many it takes
+ *   -ENODATA   nothing was put since it was grabbed, or ever; or the value went with its holder
+ *   -ENOENT    it isn't in use, and the section is pregrab */
+ssize_t shmc_slot_get(shmc_section *section, int slot, void *buffer, size_t bytes,
+                      struct shmc_slot *info);
+
+/* The bytes of a shared slot in place, to read and to write.  They stay mapped until the section
+ * object lends other ones, or is closed; a change of the table may move the slots, but not while
+ * somebody holds one.
+ *   -EPROTOTYPE  also: the section isn't shared */
+int shmc_slot_ptr(shmc_section *section, int slot, void **ptr, size_t *bytes);
+
+/* Calls for each slot in turn, or with SHMC_SLOT_IN_USE for those in use; stops at the first answer
+ * that isn't 0, and returns it. */
+typedef int shmc_slot_callback(shmc_section *section, const struct shmc_slot *slot, void *argument);
+int shmc_slot_each(shmc_section *section, unsigned flags, shmc_slot_callback *callback,
+                   void *argument);
+
+/* How many slots there are; how many could be grabbed now; bytes of one. */
+int shmc_num_slots(shmc_section *section);
+int shmc_num_free(shmc_section *section);
+ssize_t shmc_slot_size(shmc_section *section);
+
+/* Hands a slot on, with its value, to whoever has the ticket: before a fork for the child, say,
+ * which attaches for itself and takes it.  Until then it stays in use, and nobody puts; who offered
+ * it gets it back by shmc_slot_fgrab(), and gives it up by shmc_slot_release().  When he ends
+ * before it was taken, it comes free, and the ticket is good until another one grabs it.  A ticket
+ * is no secret: whoever may attach can find it in the memory.
+ *   -EINVAL  take: that is no ticket
+ *   -ENOENT  offer: this process doesn't hold it
+ *   -ESTALE  take: it was taken, or grabbed again, or released since */
+int shmc_slot_offer(shmc_section *section, int slot, uint64_t *ticket);
+int shmc_slot_take(shmc_section *section, int slot, uint64_t ticket);
+
 /* ---- System V message queues as they are
  *
  * The kernel's own queues, for talking to programs that use them already; no segment and no manager

@@ -8,6 +8,7 @@
 #include "core/futex.h"
 #include "core/protocol.h"
 #include "core/shared.h"
+#include "core/slots.h"
 #include "core/snapshot.h"
 #include "mapping.h"
 
@@ -43,6 +44,10 @@ enum note_kind {
     NOTE_BUFFER_SMALL,
     NOTE_BUSY,
     NOTE_LAPPED,
+    NOTE_SLOT_NO_DATA,
+    NOTE_SLOT_FREE,
+    NOTE_SLOT_BUSY,
+    NOTE_SLOT_LAPPED,
 };
 
 struct note {
@@ -73,6 +78,7 @@ struct home {
 };
 
 struct writer;
+struct holding;
 struct event;
 struct watch;
 
@@ -83,6 +89,7 @@ struct shmc {
     struct mapping *now;
     struct home home;
     struct writer *writers;
+    struct holding *holdings;
     struct event *event;
     struct error *error;
     uint64_t asked_ns;   /* left.c */
@@ -101,7 +108,7 @@ struct shmc_section {
     bool bound;
     bool own;                /* we may write it, and it is mapped so */
     bool receives;           /* the same of a queue's claims */
-    struct mapping *mapping; /* that `snapshot` is in; never NULL */
+    struct mapping *mapping; /* that `snapshot` or `slots` is in; never NULL */
     struct mapping *lent;    /* that the caller has an address in; NULL: none */
     uint32_t slot;
     uint64_t generation;
@@ -114,6 +121,8 @@ struct shmc_section {
     const void *begun_at;     /* it stands here */
     struct mapping *begun_in; /* the caller has that address; NULL: none */
     bool insists;             /* the place before won't do */
+    struct slots slots;
+    struct holding *holding; /* NULL: nothing was grabbed or put by this object */
 
     bool returned;              /* a value, ever */
     struct snapshot_value last; /* that was returned, in this incarnation */
@@ -414,6 +423,24 @@ bool writer_follow(struct writer *writer, const struct snapshot *snapshot);
 /* What writer_follow() couldn't do while somebody published.  `open`: it is the caller who began a
  * value. */
 void writer_catch_up(shmc *segment, struct writer *writer, bool open);
+
+/* ---- holding.c: one for each section in which this process holds slots */
+
+struct holding {
+    struct holding *next;
+    size_t bytes; /* of the mapping that this is */
+    uint32_t references;
+    bool ordered; /* a manager sees to the order of what is put and the header's state */
+    struct slots place;
+    struct slots_holder holder;
+};
+
+/* Sets section->holding. */
+int holding_open(shmc_section *section);
+void holding_release(shmc *segment, struct holding *holding);
+
+/* Is it still the same place? */
+bool holding_suits(const struct holding *holding, const struct slots *slots);
 
 /* ---- snapshot.c */
 

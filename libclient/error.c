@@ -83,6 +83,25 @@ static void put_into_words(struct error *error, const shmc_section *section) {
                  "count (now %llu) in the table",
                  name, first, second);
         break;
+    case NOTE_SLOT_NO_DATA:
+        snprintf(to, room, "section '%s': nothing was put into slot %llu since it was grabbed",
+                 name, first);
+        break;
+    case NOTE_SLOT_FREE:
+        snprintf(to, room, "section '%s': slot %llu isn't in use; grab it first", name, first);
+        break;
+    case NOTE_SLOT_BUSY:
+        snprintf(
+            to, room,
+            "section '%s': another thread of this process is at slot %llu in this moment; give "
+            "each thread slots of its own",
+            name, first);
+        break;
+    case NOTE_SLOT_LAPPED:
+        snprintf(to, room,
+                 "section '%s': slot %llu was put to %llu times while it was read; try again", name,
+                 first, second);
+        break;
     }
 }
 

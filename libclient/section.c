@@ -80,6 +80,7 @@ struct found {
     bool moving;
     uint64_t generation;
     struct snapshot snapshot, snapshot_before;
+    struct slots slots;
 };
 
 static int find_before(const shmc_section *section, struct found *found) {
@@ -104,20 +105,33 @@ static int find_before(const shmc_section *section, struct found *found) {
 }
 
 /* Two generations on the place may be another's, or nobody's: that is no damage. */
+static int control_damaged(const shmc_section *section, uint64_t generation, const char *field) {
+    const shmc *segment = section->segment;
+    shared_fence_acquire(); /* the control line was read before the generation is */
+    if (directory_generation(&segment->now->directory) != generation)
+        return -EAGAIN;
+    return error_set(segment->error, -EBADMSG,
+                     "section '%s': its control line is damaged (%s); a running manager repairs it",
+                     section->name, field);
+}
+
 static int bind_snapshot(const shmc_section *section, const struct shm_section *found,
                          uint64_t generation, struct snapshot *ret) {
     shmc *segment = section->segment;
     const char *field;
     int r =
         mapping_bind(segment->now, found, mapping_bell(segment, found->bell_index), ret, &field);
-    if (r == 0)
+    return r == 0 ? 0 : control_damaged(section, generation, field);
+}
+
+static int bind_slots(const shmc_section *section, struct found *found) {
+    shmc *segment = section->segment;
+    const struct attachments attachments = mapping_attachments(segment->now);
+    const char *field;
+    if (slots_bind(&found->slots, segment->now->base + found->section.ctl_off, &found->section,
+                   &attachments, &field) == 0)
         return 0;
-    shared_fence_acquire(); /* the control line was read before the generation is */
-    if (directory_generation(&segment->now->directory) != generation)
-        return -EAGAIN;
-    return error_set(segment->error, r,
-                     "section '%s': its control line is damaged (%s); a running manager repairs it",
-                     section->name, field);
+    return control_damaged(section, found->generation, field);
 }
 
 static int check_raw(const shmc_section *section, const struct shm_section *found) {
@@ -164,6 +178,11 @@ static void rebind(shmc_section *section, const struct found *found) {
         writer_release(section->segment, section->writer);
         section->writer = NULL;
     }
+    section->slots = found->slots;
+    if (section->holding != NULL && !holding_suits(section->holding, &section->slots)) {
+        holding_release(section->segment, section->holding);
+        section->holding = NULL;
+    }
     snapshot_reader_init(&section->reader, &section->snapshot);
     section->generation = found->generation;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -173,6 +192,8 @@ static void rebind(shmc_section *section, const struct found *found) {
 static int bind_places(const shmc_section *section, struct found *found) {
     if (found->section.kind == SHM_KIND_RAW)
         return check_raw(section, &found->section);
+    if (found->section.kind == SHM_KIND_SLOTS)
+        return bind_slots(section, found);
     if (found->section.kind != SHM_KIND_SNAPSHOT)
         return 0;
     int r = bind_snapshot(section, &found->section, found->generation, &found->snapshot);
@@ -344,6 +365,8 @@ void shmc_close(shmc_section *section) {
     event_forget(section);
     if (section->writer != NULL)
         writer_release(segment, section->writer);
+    if (section->holding != NULL)
+        holding_release(segment, section->holding);
     if (handle_state(segment) != HANDLE_FORKED)
         error_keep(segment->error, section);
     mapping_leave(section);

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Cases about slots: grabbed by several processes and threads, put, got by readers, handed on, and
+ * free again when their holder is killed.
+ */
+#include "cases.h"
+
+#include <pthread.h>
+
+#define SLOTS 4
+
+static void hold_one(int from, int to) {
+    shmc *segment = attach("grabber", 0);
+    shmc_section *board = open_section(segment, "board");
+    CHECK_IS(shmc_slot_grab(board, 0), 0);
+    CHECK_IS(shmc_slot_put(board, 0, "his", 3), 0);
+    say(to, 'h');
+    hear(from);
+}
+
+static void what_is_put_is_got(void) {
+    shmc *writer = attach("driver", 0), *reader = attach(NULL, 0);
+    shmc_section *out = open_section(writer, "board"), *in = open_section(reader, "board");
+    char buffer[64];
+    struct shmc_slot info;
+    CHECK_IS(shmc_num_slots(in), SLOTS);
+    CHECK_IS(shmc_num_free(in), SLOTS);
+    CHECK_IS(shmc_slot_size(in), 64);
+    for (int i = 0; i < SLOTS; i++)
+        CHECK_IS(shmc_slot_grab(out, 0), i);
+    CHECK_IS(shmc_slot_grab(out, 0), -ENOSPC);
+    CHECK_SAYS(shmc_last_error(writer), "all of its 4 slots are in use");
+    CHECK_IS(shmc_num_free(in), 0);
+    CHECK_IS(shmc_slot_get(in, 2, buffer, sizeof buffer, &info), -ENODATA);
+    CHECK_SAYS(shmc_last_error(reader), "nothing was put into slot 2");
+    CHECK(info.in_use && info.held && !info.has_data && info.pid == getpid());
+    CHECK_SAYS(info.worker, "driver");
+    for (int i = 1; i <= 100; i++) {
+        memset(buffer, 'a' + i % 26, sizeof buffer);
+        CHECK_IS(shmc_slot_put(out, 2, buffer, (size_t)i % 65), 0);
+        CHECK_IS(shmc_slot_get(in, 2, buffer, sizeof buffer, &info), i % 65);
+        CHECK(i % 65 == 0 || buffer[i % 65 - 1] == 'a' + i % 26);
+        CHECK(info.version == (unsigned)i && info.age_ns < UINT64_C(60000000000));
+    }
+    CHECK_IS(shmc_slot_put(out, 2, buffer, 65), -EMSGSIZE);
+    CHECK_IS(shmc_slot_put(out, 2, buffer, 10), 0);
+    CHECK_IS(shmc_slot_get(in, 2, buffer, 9, &info), -EMSGSIZE);
+    CHECK_IS(info.length, 10);
+    CHECK_IS(shmc_slot_put(out, 4, "x", 1), -EINVAL);
+    CHECK_SAYS(shmc_last_error(writer), "has no slot 4: they are 0 to 3");
+    CHECK_IS(shmc_slot_get(in, -1, buffer, 9, NULL), -EINVAL);
+    CHECK_IS(shmc_slot_grab(in, 0), -EACCES);
+    CHECK_IS(shmc_slot_put(in, 0, "x", 1), -EACCES);
+    CHECK_IS(shmc_publish(out, "x", 1), -EPROTOTYPE);
+    CHECK_IS(shmc_slot_fgrab(out, 1, 0x80), -EINVAL);
+    CHECK_IS(shmc_slot_release(out, 1), 0);
+    CHECK_IS(shmc_slot_release(out, 1), -ENOENT);
+    CHECK_IS(shmc_num_free(in), 1);
+    CHECK_IS(shmc_slot_put(out, 1, "again", 5), 0); /* which grabs it */
+    CHECK_IS(shmc_num_free(in), 0);
+    void *data;
+    size_t bytes;
+    CHECK_IS(shmc_slot_ptr(out, 1, &data, &bytes), -EPROTOTYPE);
+    shmc_close(out);
+    shmc_detach(writer);
+    AWAIT(shmc_num_free(in) == SLOTS);
+    CHECK_IS(shmc_slot_get(in, 1, buffer, sizeof buffer, &info), 5);
+    CHECK(!info.in_use && !info.held && info.has_data);
+    shmc_detach(reader);
+}
+
+static void who_is_killed_holds_nothing(void) {
+    shmc *segment = attach("driver", 0);
+    shmc_section *board = open_section(segment, "board");
+    struct child child = start_child(hold_one);
+    char buffer[64], text[64];
+    struct shmc_slot info;
+    CHECK_IS(hear(child.from), 'h');
+    CHECK_IS(shmc_slot_fgrab(board, 0, 0), -EBUSY);
+    snprintf(text, sizeof text, "slot 0 is held by process %d", (int)child.pid);
+    CHECK_SAYS(shmc_last_error(segment), text);
+    CHECK_IS(shmc_slot_put(board, 0, "mine", 4), -EBUSY);
+    CHECK_IS(shmc_slot_release(board, 0), -EBUSY);
+    CHECK_IS(shmc_slot_get(board, 0, buffer, sizeof buffer, &info), 3);
+    CHECK(info.pid == child.pid && info.held);
+    CHECK_SAYS(info.worker, "grabber");
+    const uint64_t grabs = info.grabs, version = info.version;
+    end_child(&child, SIGKILL);
+    AWAIT(shmc_slot_fgrab(board, 0, 0) == 0);
+    CHECK_IS(shmc_slot_get(board, 0, buffer, sizeof buffer, &info), -ENODATA);
+    CHECK_IS(shmc_slot_put(board, 0, "mine", 4), 0);
+    CHECK_IS(shmc_slot_get(board, 0, buffer, sizeof buffer, &info), 4);
+    CHECK(info.grabs == grabs + 1 && info.version == version + 1);
+    shmc_detach(segment);
+}
+
+static uint64_t ticket;
+static void take_it(int from, int to) {
+    shmc *segment = attach("grabber", 0);
+    shmc_section *board = open_section(segment, "board");
+    char buffer[64];
+    CHECK_IS(shmc_slot_take(board, 1, ticket), -ESTALE);
+    CHECK_IS(shmc_slot_take(board, 0, 7), -EINVAL);
+    CHECK_IS(shmc_slot_take(board, 0, ticket), 0);
+    CHECK_IS(shmc_slot_get(board, 0, buffer, sizeof buffer, NULL), 4);
+    CHECK_IS(shmc_slot_put(board, 0, "child's", 7), 0);
+    say(to, 't');
+    hear(from);
+}
+
+static void a_slot_is_handed_to_a_child(void) {
+    shmc *segment = attach("driver", 0);
+    shmc_section *board = open_section(segment, "board");
+    char buffer[64];
+    CHECK_IS(shmc_slot_offer(board, 0, &ticket), -ENOENT);
+    CHECK_IS(shmc_slot_grab(board, 0), 0);
+    CHECK_IS(shmc_slot_put(board, 0, "ours", 4), 0);
+    CHECK_IS(shmc_slot_offer(board, 0, &ticket), 0);
+    struct child child = start_child(take_it);
+    CHECK_IS(hear(child.from), 't');
+    CHECK_IS(shmc_slot_get(board, 0, buffer, sizeof buffer, NULL), 7);
+    CHECK_IS(shmc_slot_put(board, 0, "x", 1), -EBUSY);
+    CHECK_IS(shmc_slot_take(board, 0, ticket), -ESTALE);
+    end_child(&child, 0);
+    AWAIT(shmc_num_free(board) == SLOTS);
+    shmc_detach(segment);
+}
+
+static shmc *inherited;
+static shmc_section *inherited_board;
+static void use_inherited(int from, int to) {
+    char buffer[64];
+    (void)from;
+    CHECK_IS(shmc_slot_grab(inherited_board, 0), -ECHILD);
+    CHECK_IS(shmc_slot_put(inherited_board, 0, "x", 1), -ECHILD);
+    CHECK_IS(shmc_slot_get(inherited_board, 0, buffer, sizeof buffer, NULL), -ECHILD);
+    CHECK_IS(shmc_slot_release(inherited_board, 0), -ECHILD);
+    CHECK_IS(shmc_num_free(inherited_board), -ECHILD);
+    shmc_close(inherited_board);
+    shmc_detach(inherited);
+    say(to, 'o');
+}
+
+static void a_child_has_none_of_its_parents(void) {
+    inherited = attach("driver", 0);
+    inherited_board = open_section(inherited, "board");
+    CHECK_IS(shmc_slot_grab(inherited_board, 0), 0);
+    struct child child = start_child(use_inherited);
+    CHECK_IS(hear(child.from), 'o');
+    CHECK_IS(end_child(&child, 0), 0);
+    CHECK_IS(shmc_slot_put(inherited_board, 0, "x", 1), 0);
+    shmc_detach(inherited);
+    CHECK_IS(shmc_slot_put(inherited_board, 0, "x", 1), -EBADF);
+    shmc_close(inherited_board);
+}
+
+static int count_slots(shmc_section *section, const struct shmc_slot *slot, void *argument) {
+    int *seen = argument;
+    (void)section;
+    seen[0]++;
+    seen[1] += slot->stays;
+    return slot->slot == seen[2] ? 77 : 0;
+}
+
+static void what_stays_outlives_its_holder(void) {
+    shmc *segment = attach("driver", 0);
+    shmc_section *board = open_section(segment, "board");
+    char buffer[64];
+    struct shmc_slot info;
+    CHECK_IS(shmc_slot_grab(board, SHMC_SLOT_STAYS), 0);
+    CHECK_IS(shmc_slot_grab(board, 0), 1);
+    CHECK_IS(shmc_slot_put(board, 0, "stays", 5), 0);
+    int seen[3] = {0, 0, 99};
+    CHECK_IS(shmc_slot_each(board, 0, count_slots, seen), 0);
+    CHECK(seen[0] == SLOTS && seen[1] == 1);
+    CHECK_IS(shmc_slot_each(board, SHMC_SLOT_IN_USE, count_slots, seen), 0);
+    CHECK(seen[0] == SLOTS + 2);
+    seen[2] = 1;
+    CHECK_IS(shmc_slot_each(board, 0, count_slots, seen), 77);
+    shmc_close(board); /* what is held stays held */
+    board = open_section(segment, "board");
+    CHECK_IS(shmc_num_free(board), SLOTS - 2);
+    CHECK_IS(shmc_slot_put(board, 1, "y", 1), 0);
+    shmc_close(board);
+    shmc_detach(segment);
+    segment = attach("grabber", 0);
+    board = open_section(segment, "board");
+    AWAIT(shmc_num_free(board) == SLOTS - 1);
+    CHECK_IS(shmc_slot_get(board, 0, buffer, sizeof buffer, &info), 5);
+    CHECK(info.in_use && !info.held && info.stays);
+    CHECK_IS(shmc_slot_fgrab(board, 0, 0), 0);
+    CHECK_IS(shmc_slot_get(board, 0, buffer, sizeof buffer, &info), 5);
+    CHECK(info.held && info.stays);
+    CHECK_IS(shmc_slot_put(board, 0, "more", 4), 0);
+    CHECK_IS(shmc_slot_release(board, 0), 0);
+    CHECK_IS(shmc_num_free(board), SLOTS);
+    shmc_detach(segment);
+}
+
+static void add_to_shared(int from, int to) {
+    shmc *segment = attach("grabber", 0);
+    shmc_section *pool = open_section(segment, "pool");
+    void *data;
+    size_t bytes;
+    hear(from);
+    CHECK_IS(shmc_slot_ptr(pool, 0, &data, &bytes), 0);
+    for (int i = 0; i < 10000; i++)
+        __atomic_fetch_add((uint64_t *)data, 1, __ATOMIC_RELAXED);
+    say(to, 'a');
+    hear(from);
+}
+
+static void a_shared_slot_is_written_by_all(void) {
+    shmc *segment = attach("driver", 0), *reader = attach(NULL, 0);
+    shmc_section *pool = open_section(segment, "pool"), *in = open_section(reader, "pool");
+    void *data;
+    size_t bytes;
+    uint64_t value = 0;
+    struct child child = start_child(add_to_shared);
+    CHECK_IS(shmc_slot_grab(pool, SHMC_SLOT_STAYS), 0);
+    CHECK_IS(shmc_slot_put(pool, 0, &value, sizeof value), 0);
+    CHECK_IS(shmc_slot_ptr(in, 0, &data, &bytes), -EACCES);
+    CHECK_IS(shmc_slot_ptr(pool, 0, &data, &bytes), 0);
+    CHECK_IS(bytes, 64);
+    say(child.to, 'g');
+    for (int i = 0; i < 10000; i++)
+        __atomic_fetch_add((uint64_t *)data, 1, __ATOMIC_RELAXED);
+    CHECK_IS(hear(child.from), 'a');
+    CHECK_IS(shmc_slot_get(in, 0, &value, sizeof value, NULL), 8);
+    CHECK_IS(value, 20000);
+    end_child(&child, SIGKILL);
+    CHECK_IS(shmc_slot_release(pool, 0), 0);
+    CHECK_IS(shmc_num_free(in), SLOTS);
+    shmc_detach(reader);
+    shmc_detach(segment);
+}
+
+/* Each thread grabs, puts and releases, and finds nothing of another's in what it holds. */
+#define ROUNDS 3000
+static shmc *shared_segment;
+static void *grab_and_put(void *argument) {
+    shmc_section *board = open_section(shared_segment, "board");
+    uint64_t value[8], got[8];
+    (void)argument;
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        const int slot = shmc_slot_grab(board, 0);
+        if (slot == -ENOSPC)
+            continue;
+        CHECK(slot >= 0);
+        words_fill(value, 0, 8, (uint64_t)(uintptr_t)value ^ round);
+        CHECK_IS(shmc_slot_put(board, slot, value, sizeof value), 0);
+        CHECK_IS(shmc_slot_get(board, slot, got, sizeof got, NULL), sizeof got);
+        CHECK(memcmp(value, got, sizeof got) == 0);
+        CHECK_IS(shmc_slot_release(board, slot), 0);
+    }
+    shmc_close(board);
+    return NULL;
+}
+
+static void threads_have_slots_of_their_own(void) {
+    pthread_t threads[SLOTS + 1];
+    shared_segment = attach("driver", 0);
+    for (int i = 0; i <= SLOTS; i++)
+        CHECK_IS(pthread_create(&threads[i], NULL, grab_and_put, NULL), 0);
+    for (int i = 0; i <= SLOTS; i++)
+        pthread_join(threads[i], NULL);
+    shmc_section *board = open_section(shared_segment, "board");
+    CHECK_IS(shmc_num_free(board), SLOTS);
+    shmc_detach(shared_segment);
+}
+
+CASES_MAIN({"what_is_put_is_got", what_is_put_is_got},
+           {"who_is_killed_holds_nothing", who_is_killed_holds_nothing},
+           {"a_slot_is_handed_to_a_child", a_slot_is_handed_to_a_child},
+           {"a_child_has_none_of_its_parents", a_child_has_none_of_its_parents},
+           {"what_stays_outlives_its_holder", what_stays_outlives_its_holder},
+           {"a_shared_slot_is_written_by_all", a_shared_slot_is_written_by_all},
+           {"threads_have_slots_of_their_own", threads_have_slots_of_their_own})
