@@ -41,8 +41,9 @@ static uint32_t add_worker(uint32_t sum, const struct table_worker *worker) {
 
 static uint32_t add_section(uint32_t sum, const struct table_section *s) {
     const char *const texts[] = {s->name, s->owner, s->format, s->read_group, s->write_group};
-    const uint64_t numbers[] = {s->id,     s->kind,    s->size,     s->count, s->pinned, s->offset,
-                                s->shared, s->persist, s->stale_ms, s->stamp, s->notify};
+    const uint64_t numbers[] = {s->id,     s->kind,    s->size,    s->count,    s->pinned,
+                                s->offset, s->shared,  s->persist, s->stale_ms, s->stamp,
+                                s->notify, s->pregrab, s->clear};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         sum = add_text(sum, texts[i]);
     return crc32c_more(sum, numbers, sizeof numbers);

@@ -63,11 +63,11 @@ CREATE TABLE section (
         CONSTRAINT "section.size takes bytes, 1 or more: the largest value (snapshot), all of it (raw), one item (slots), one lane (queue)"
         CHECK (size BETWEEN 1 AND 70368744177664),
     count INTEGER
-        CONSTRAINT "section.count takes 2 to 256 buffers (snapshot; NULL = 4), 1 to 65536 items (slots), 1 to 16383 lanes (queue), and NULL for raw"
+        CONSTRAINT "section.count takes 2 to 256 buffers (snapshot; NULL = 4), 1 to 65536 items (slots; NULL = 16), 1 to 16383 lanes (queue; NULL = 8), and NULL for raw"
         CHECK (CASE kind
             WHEN 'snapshot' THEN count IS NULL OR count BETWEEN 2 AND 256
-            WHEN 'slots' THEN count IS NOT NULL AND count BETWEEN 1 AND 65536
-            WHEN 'queue' THEN count IS NOT NULL AND count BETWEEN 1 AND 16383
+            WHEN 'slots' THEN count IS NULL OR count BETWEEN 1 AND 65536
+            WHEN 'queue' THEN count IS NULL OR count BETWEEN 1 AND 16383
             ELSE count IS NULL END),
     offset INTEGER
         CONSTRAINT "section.offset takes a multiple of 4096, or NULL to let the manager choose"
@@ -76,24 +76,31 @@ CREATE TABLE section (
         CONSTRAINT "section.read_group takes a group's name or number, or NULL for all who may attach" CHECK (
             read_group IS NULL OR (length(read_group) BETWEEN 1 AND 63 AND read_group NOT GLOB '*[^A-Za-z0-9_.-]*')),
     write_group TEXT
-        CONSTRAINT "section.write_group takes a group's name or number (slots and queues only), or NULL" CHECK (
-            write_group IS NULL OR (kind IN ('slots', 'queue') AND length(write_group) BETWEEN 1 AND 63
+        CONSTRAINT "section.write_group takes a group's name or number (slots, queues and shared raw only), or NULL" CHECK (
+            write_group IS NULL OR ((kind IN ('slots', 'queue') OR (kind = 'raw' AND shared = 1)) AND length(write_group) BETWEEN 1 AND 63
                 AND write_group NOT GLOB '*[^A-Za-z0-9_.-]*')),
     shared INTEGER NOT NULL DEFAULT 0
         CONSTRAINT "section.shared takes 0, or 1 for raw and slots that many write in place"
         CHECK (shared IN (0, 1) AND (shared = 0 OR kind IN ('raw', 'slots'))),
     persist INTEGER NOT NULL DEFAULT 0
-        CONSTRAINT "section.persist takes 0 or 1" CHECK (persist IN (0, 1)),
+        CONSTRAINT "section.persist takes 0, or 1 for what is no queue"
+        CHECK (persist IN (0, 1) AND (persist = 0 OR kind <> 'queue')),
     stale_ms INTEGER NOT NULL DEFAULT 0
-        CONSTRAINT "section.stale_ms takes milliseconds up to a year, 0 for never; a raw section and stamp 'none' have no time to tell by"
-        CHECK (stale_ms BETWEEN 0 AND 31622400000 AND (stale_ms = 0 OR (kind <> 'raw' AND stamp <> 'none'))),
+        CONSTRAINT "section.stale_ms takes milliseconds up to a year, 0 for never; a raw section, a queue and stamp 'none' have no time to tell by"
+        CHECK (stale_ms BETWEEN 0 AND 31622400000 AND (stale_ms = 0 OR (kind NOT IN ('raw', 'queue') AND stamp <> 'none'))),
     format TEXT
         CONSTRAINT "section.format takes up to 63 printable ASCII characters, or NULL" CHECK (
             format IS NULL OR (length(CAST(format AS BLOB)) <= 63 AND format NOT GLOB '*[^ -~]*')),
     stamp TEXT NOT NULL DEFAULT 'precise'
         CONSTRAINT "section.stamp takes 'precise', 'coarse' or 'none'" CHECK (stamp IN ('precise', 'coarse', 'none')),
     notify TEXT NOT NULL DEFAULT 'demand'
-        CONSTRAINT "section.notify takes 'demand', 'always' or 'never'" CHECK (notify IN ('demand', 'always', 'never'))
+        CONSTRAINT "section.notify takes 'demand', 'always' or 'never'" CHECK (notify IN ('demand', 'always', 'never')),
+    pregrab INTEGER NOT NULL DEFAULT 0
+        CONSTRAINT "section.pregrab takes 0, or 1 for slots that are to be grabbed before they are used"
+        CHECK (pregrab IN (0, 1) AND (pregrab = 0 OR kind = 'slots')),
+    clear TEXT NOT NULL DEFAULT 'never'
+        CONSTRAINT "section.clear takes 'never', and for slots 'free' or 'restart'"
+        CHECK (clear IN ('never', 'free', 'restart') AND (clear = 'never' OR kind = 'slots'))
 ) STRICT;
 
 -- decimal or hex in, hex out
@@ -116,7 +123,7 @@ BEGIN
     SELECT RAISE(ABORT, 'section.read_group: the sysv backend can''t enforce one, who may attach may read: leave it NULL')
         FROM segment WHERE backend = 'sysv' AND new.read_group IS NOT NULL;
     SELECT RAISE(ABORT, 'section.size times section.count is more than segment.size: lower them, or make the segment larger first')
-        FROM segment WHERE new.size * coalesce(new.count, CASE new.kind WHEN 'snapshot' THEN 4 ELSE 1 END) > size;
+        FROM segment WHERE new.size * coalesce(new.count, CASE new.kind WHEN 'snapshot' THEN 4 WHEN 'slots' THEN 16 WHEN 'queue' THEN 8 ELSE 1 END) > size;
 END;
 
 CREATE TRIGGER section_update BEFORE UPDATE ON section
@@ -126,7 +133,7 @@ BEGIN
     SELECT RAISE(ABORT, 'section.read_group: the sysv backend can''t enforce one, who may attach may read: leave it NULL')
         FROM segment WHERE backend = 'sysv' AND new.read_group IS NOT NULL;
     SELECT RAISE(ABORT, 'section.size times section.count is more than segment.size: lower them, or make the segment larger first')
-        FROM segment WHERE new.size * coalesce(new.count, CASE new.kind WHEN 'snapshot' THEN 4 ELSE 1 END) > size;
+        FROM segment WHERE new.size * coalesce(new.count, CASE new.kind WHEN 'snapshot' THEN 4 WHEN 'slots' THEN 16 WHEN 'queue' THEN 8 ELSE 1 END) > size;
 END;
 
 -- The short form stays short: an owner that is not known yet becomes a worker, and 'web#3' one with
@@ -140,13 +147,13 @@ BEGIN
         WHERE NOT EXISTS (SELECT 1 FROM worker
             WHERE name = substr(new.owner, 1, instr(new.owner || '#', '#') - 1) COLLATE BINARY);
     SELECT RAISE(ABORT, 'section.owner: that worker has several instances: name one, as in ''web#1''')
-        FROM worker WHERE name = new.owner AND instances > 1;
+        FROM worker WHERE name = new.owner AND instances > 1 AND new.kind <> 'queue';
     SELECT RAISE(ABORT, 'section.owner: that worker has not so many instances: UPDATE worker SET instances = ... first')
         FROM worker WHERE name = substr(new.owner, 1, instr(new.owner, '#') - 1)
             AND (instances = 1 OR CAST(substr(new.owner, instr(new.owner, '#') + 1) AS INTEGER) > instances);
 END;
 
-CREATE TRIGGER section_changes_owner AFTER UPDATE OF owner ON section
+CREATE TRIGGER section_changes_owner AFTER UPDATE OF owner, kind ON section
 BEGIN
     INSERT INTO worker(name, instances)
         SELECT substr(new.owner, 1, instr(new.owner || '#', '#') - 1),
@@ -155,7 +162,7 @@ BEGIN
         WHERE NOT EXISTS (SELECT 1 FROM worker
             WHERE name = substr(new.owner, 1, instr(new.owner || '#', '#') - 1) COLLATE BINARY);
     SELECT RAISE(ABORT, 'section.owner: that worker has several instances: name one, as in ''web#1''')
-        FROM worker WHERE name = new.owner AND instances > 1;
+        FROM worker WHERE name = new.owner AND instances > 1 AND new.kind <> 'queue';
     SELECT RAISE(ABORT, 'section.owner: that worker has not so many instances: UPDATE worker SET instances = ... first')
         FROM worker WHERE name = substr(new.owner, 1, instr(new.owner, '#') - 1)
             AND (instances = 1 OR CAST(substr(new.owner, instr(new.owner, '#') + 1) AS INTEGER) > instances);

@@ -242,7 +242,7 @@ static int open_anyhow(struct table_db *db, char *error, size_t error_bytes) {
 
 static int check_identity(const struct table_db *db, char *error, size_t error_bytes) {
     int64_t application = pragma(db, "PRAGMA application_id");
-    int64_t version = pragma(db, "PRAGMA user_version");
+    int64_t version = table_db_schema_version(db->sql);
     if (application == 0 && pragma(db, "SELECT count(*) FROM sqlite_schema") == 0)
         return FAIL(-EPROTONOSUPPORT,
                     "%s is empty: remove it, and make a new one (shmtool table init)", db->path);
@@ -251,7 +251,7 @@ static int check_identity(const struct table_db *db, char *error, size_t error_b
                     "%s is an SQLite database of another application (application_id %lld, ours is "
                     "%d): give the right file (--table)",
                     db->path, (long long)application, TABLE_DB_APPLICATION_ID);
-    if (version != TABLE_DB_SCHEMA)
+    if (version != TABLE_DB_SCHEMA && version != TABLE_DB_SCHEMA_FORMER)
         return FAIL(-EPROTONOSUPPORT,
                     "%s has schema version %lld, this program knows %d: use the version that wrote "
                     "it",
@@ -409,22 +409,26 @@ static int compare_schema(const struct table_db *db, sqlite3 *right, char *error
 
 static int check_whole_schema(const struct table_db *db, char *error, size_t error_bytes) {
     sqlite3 *right = NULL;
-    int r = sqlite3_open(":memory:", &right) == SQLITE_OK ? exec(right, table_db_schema) : -ENOMEM;
+    const char *schema = table_db_schema_version(db->sql) == TABLE_DB_SCHEMA_FORMER
+                             ? table_db_former
+                             : table_db_schema;
+    int r = sqlite3_open(":memory:", &right) == SQLITE_OK ? exec(right, schema) : -ENOMEM;
     r = r < 0 ? FAIL(-ENOMEM, "%s: out of memory", db->path)
               : compare_schema(db, right, error, error_bytes);
     sqlite3_close(right);
     return r;
 }
 
-/* All that is compared, each text behind its length; NULL: it can't be had. */
+/* All that is compared, the version and each text behind its length; NULL: it can't be had. */
 static char *schema_text(const struct table_db *db, size_t *bytes) {
     char *text = NULL;
     FILE *to = open_memstream(&text, bytes);
     sqlite3_stmt *s = NULL;
-    bool whole = true;
+    const int version = table_db_schema_version(db->sql);
     int step = SQLITE_ERROR;
     if (to == NULL)
         return NULL;
+    bool whole = fwrite(&version, sizeof version, 1, to) == 1;
     if (sqlite3_prepare_v2(db->sql, list_schema, -1, &s, NULL) == SQLITE_OK)
         while ((step = sqlite3_step(s)) == SQLITE_ROW)
             for (int i = 0; i < 3; i++) {

@@ -10,7 +10,8 @@
 #include "core/table.h"
 
 #define TABLE_DB_APPLICATION_ID 0x53484d74 /* "SHMt" */
-#define TABLE_DB_SCHEMA         1          /* user_version */
+#define TABLE_DB_SCHEMA         2          /* user_version; 1 is read, too */
+#define TABLE_DB_SCHEMA_FORMER  1
 
 struct table_db;
 
@@ -35,8 +36,18 @@ bool table_db_changed(struct table_db *db, int64_t since);
 /* Is another file there than was opened, or can that not be told? */
 bool table_db_replaced(const struct table_db *db);
 
+/* Within a transaction on a table of version 1 whose rows were loaded: makes it one of this
+ * version, with the same rows and ids.  What of it SQLite doesn't take stands in its last error:
+ * its result. */
+struct sqlite3;
+int table_db_upgrade(struct sqlite3 *db);
+
+/* The version of a table that is open. */
+int table_db_schema_version(struct sqlite3 *db);
+
 /* The commented example that `shmtool table example` prints, and the schema itself. */
 extern const char table_db_schema[];
+extern const char table_db_former[]; /* of version 1 */
 extern const char table_db_example[];
 
 #endif

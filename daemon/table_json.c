@@ -23,7 +23,7 @@ json_t *table_json_worker(const struct table_worker *w) {
 }
 
 json_t *table_json_section(const struct table_section *s) {
-    return json_pack(
+    json_t *row = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:b, s:b, s:I, s:s, s:s}", "name",
         s->name, "owner", s->owner, "format", s->format, "read_group", s->read_group, "write_group",
         s->write_group, "kind", table_word(TABLE_KINDS, s->kind), "size", (json_int_t)s->size,
@@ -31,6 +31,12 @@ json_t *table_json_section(const struct table_section *s) {
         "shared", s->shared, "persist", s->persist, "transient", s->transient, "stale_ms",
         (json_int_t)s->stale_ms, "stamp", table_word(TABLE_STAMPS, s->stamp), "notify",
         table_word(TABLE_NOTIFIES, s->notify));
+    /* A row that says nothing of them is as the versions before wrote it. */
+    if (row != NULL && (s->pregrab || s->clear != TABLE_CLEAR_NEVER)) {
+        json_object_set_new(row, "pregrab", json_boolean(s->pregrab));
+        json_object_set_new(row, "clear", json_string(table_word(TABLE_CLEARS, s->clear)));
+    }
+    return row;
 }
 
 static int read_name(char ret[SHM_NAME_BYTES], const char *text) {
@@ -81,33 +87,36 @@ int table_json_take_worker(struct table *t, const json_t *json) {
 }
 
 static int words_of(struct table_section *row, const char *kind, const char *stamp,
-                    const char *notify) {
+                    const char *notify, const char *clear) {
     int k = table_value(TABLE_KINDS, kind), s = table_value(TABLE_STAMPS, stamp),
-        n = table_value(TABLE_NOTIFIES, notify);
-    if (k < 0 || s < 0 || n < 0)
+        n = table_value(TABLE_NOTIFIES, notify), c = table_value(TABLE_CLEARS, clear);
+    if (k < 0 || s < 0 || n < 0 || c < 0)
         return -EBADMSG;
     row->kind = (enum shm_kind)k;
     row->stamp = (enum table_stamp)s;
     row->notify = (enum table_notify)n;
+    row->clear = (enum table_clear)c;
     return 0;
 }
 
 int table_json_take_section(struct table *t, uint64_t id, const json_t *json) {
     struct table_section row = {.id = id};
     const char *name, *owner, *format, *readers, *writers, *kind, *stamp, *notify;
+    const char *clear = "never";
     json_int_t size, count, offset, stale;
-    int pinned, shared, persist, transient = 0;
+    int pinned, shared, persist, transient = 0, pregrab = 0;
     int r = json_unpack(
         (json_t *)(uintptr_t)json,
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:b, s?b, s:I, s:s, s:s}", "name",
-        &name, "owner", &owner, "format", &format, "read_group", &readers, "write_group", &writers,
-        "kind", &kind, "size", &size, "count", &count, "pinned", &pinned, "offset", &offset,
-        "shared", &shared, "persist", &persist, "transient", &transient, "stale_ms", &stale,
-        "stamp", &stamp, "notify", &notify);
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:I, s:b, s:b, s?b, s:I, s:s, s:s, s?b, "
+        "s?s}",
+        "name", &name, "owner", &owner, "format", &format, "read_group", &readers, "write_group",
+        &writers, "kind", &kind, "size", &size, "count", &count, "pinned", &pinned, "offset",
+        &offset, "shared", &shared, "persist", &persist, "transient", &transient, "stale_ms",
+        &stale, "stamp", &stamp, "notify", &notify, "pregrab", &pregrab, "clear", &clear);
     if (r == 0 &&
         (read_name(row.name, name) < 0 || read_name(row.owner, owner) < 0 ||
          read_name(row.format, format) < 0 || read_name(row.read_group, readers) < 0 ||
-         read_name(row.write_group, writers) < 0 || words_of(&row, kind, stamp, notify) < 0))
+         read_name(row.write_group, writers) < 0 || words_of(&row, kind, stamp, notify, clear) < 0))
         r = -EBADMSG;
     if (r < 0)
         return -EBADMSG;
@@ -118,6 +127,7 @@ int table_json_take_section(struct table *t, uint64_t id, const json_t *json) {
     row.shared = shared;
     row.persist = persist;
     row.transient = transient;
+    row.pregrab = pregrab;
     row.stale_ms = (uint64_t)stale;
     void *grown = reallocarray(t->sections, t->sections_n + 1, sizeof row);
     if (grown == NULL)

@@ -127,6 +127,7 @@ static int read_word(const struct row *row, int column, enum table_words words, 
                           words == TABLE_KINDS      ? "raw, snapshot, slots or queue"
                           : words == TABLE_BACKENDS ? "sysv or memfd"
                           : words == TABLE_STAMPS   ? "precise, coarse or none"
+                          : words == TABLE_CLEARS   ? "never, free or restart"
                                                     : "demand, always or never");
     *ret = (unsigned)value;
     return 0;
@@ -219,12 +220,15 @@ static int read_place(const struct row *row, int column, struct table_section *s
 }
 
 static int read_words(const struct row *row, struct table_section *s) {
-    unsigned kind = 0, stamp = 0, notify = 0;
+    unsigned kind = 0, stamp = 0, notify = 0, clear = 0;
     int r = read_word(row, 3, TABLE_KINDS, &kind);
     if (r == 0)
         r = read_word(row, 13, TABLE_STAMPS, &stamp);
     if (r == 0)
         r = read_word(row, 14, TABLE_NOTIFIES, &notify);
+    if (r == 0)
+        r = read_word(row, 16, TABLE_CLEARS, &clear);
+    s->clear = (enum table_clear)clear;
     s->kind = (enum shm_kind)kind;
     s->stamp = (enum table_stamp)stamp;
     s->notify = (enum table_notify)notify;
@@ -246,7 +250,7 @@ static int take_section(struct row *row, struct table *t) {
     if (r == 0)
         r = read_number(row, 4, 1, TABLE_SEGMENT_MAX, &s.size);
     if (r == 0)
-        r = read_count(row, 5, s.kind == SHM_KIND_SNAPSHOT ? 4 : 0, &s.count);
+        r = read_count(row, 5, table_count(s.kind), &s.count);
     if (r == 0)
         r = read_place(row, 6, &s);
     if (r == 0)
@@ -261,6 +265,8 @@ static int take_section(struct row *row, struct table *t) {
         r = read_number(row, 11, 0, TABLE_STALE_MS_MAX, &s.stale_ms);
     if (r == 0)
         r = read_text(row, 12, s.format);
+    if (r == 0)
+        r = read_flag(row, 15, &s.pregrab);
     if (r < 0)
         return r;
     void *grown = grow(t->sections, t->sections_n, sizeof s);
@@ -288,6 +294,12 @@ static int each(const struct table_db *db, const char *table, const char *sql,
     return r < 0 ? r : rows;
 }
 
+#define COLUMNS                                                                                    \
+    "SELECT id, name, owner, kind, size, count, \"offset\", read_group, write_group, shared, "     \
+    "persist, stale_ms, format, stamp, notify, "
+#define ROWS        COLUMNS "pregrab, clear FROM section ORDER BY id"
+#define FORMER_ROWS COLUMNS "0, 'never' FROM section ORDER BY id"
+
 int table_rows(const struct table_db *db, struct table *t, char *error, size_t error_bytes) {
     int r =
         each(db, "segment",
@@ -306,8 +318,7 @@ int table_rows(const struct table_db *db, struct table *t, char *error, size_t e
             take_worker, t, error, error_bytes);
     if (r >= 0)
         r = each(db, "section",
-                 "SELECT id, name, owner, kind, size, count, \"offset\", read_group, write_group, "
-                 "shared, persist, stale_ms, format, stamp, notify FROM section ORDER BY id",
+                 table_db_schema_version(db->sql) == TABLE_DB_SCHEMA_FORMER ? FORMER_ROWS : ROWS,
                  take_section, t, error, error_bytes);
     return r < 0 ? r : 0;
 }

@@ -6,11 +6,9 @@
  */
 #include "place.h"
 #include "crc32c.h"
-#include "span.h"
+#include "place_parts.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,97 +16,6 @@
 #define DIRECTORY_ENTRIES_MIN     64u
 #define DIRECTORY_ENTRIES_MAX     1024u
 #define SLACK_FRACTION            8 /* a new arena has an eighth more than it needs */
-
-/* spans.index of what is no arena */
-#define SPAN_DIRECTORY SHM_NONE
-
-struct placer {
-    struct layout *next;
-    const struct layout *running;
-    struct spans taken;    /* arenas and directories */
-    struct spans sections; /* within the arenas, a queue in its two */
-    uint32_t hole;         /* no free arena record below */
-    char *error;
-    size_t error_bytes;
-};
-
-__attribute__((format(printf, 2, 3))) static int refuse(const struct placer *placer,
-                                                        const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    vsnprintf(placer->error, placer->error_bytes, format, args);
-    va_end(args);
-    return -ENOSPC;
-}
-
-/* What was left before, and can be used as soon as one worker has gone. */
-static bool waits_for(const struct placer *placer, const struct shm_section *section) {
-    return section->state == SHM_PLACE_QUARANTINED && !layout_is_of_many(section) &&
-           section->retired_gen < placer->next->generation &&
-           section->owner_index < placer->next->workers_used;
-}
-
-/* What this edit removes is kept for those who read there under the generation before it. */
-static void say_removed(const struct placer *placer, char *text, size_t text_bytes) {
-    const struct layout *running = placer->running, *next = placer->next;
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < running->sections_used && i < next->sections_used; i++)
-        if (layout_place_in_force(running->sections[i].state) &&
-            next->sections[i].state == SHM_PLACE_RETIRED)
-            bytes += next->sections[i].bytes;
-    if (bytes > 0)
-        snprintf(text, text_bytes,
-                 ", and %llu more once what this edit removes has gone: remove that first",
-                 (unsigned long long)bytes);
-}
-
-/* Says how much comes free with the worker for whom most of it is kept. */
-static void say_kept(const struct placer *placer, char *text, size_t text_bytes) {
-    const struct layout *next = placer->next;
-    const struct shm_section *largest = NULL;
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < next->sections_used; i++)
-        if (waits_for(placer, &next->sections[i]) &&
-            (largest == NULL || next->sections[i].bytes > largest->bytes))
-            largest = &next->sections[i];
-    text[0] = '\0';
-    if (largest == NULL) {
-        say_removed(placer, text, text_bytes);
-        return;
-    }
-    for (uint32_t i = 0; i < next->sections_used; i++)
-        if (waits_for(placer, &next->sections[i]) &&
-            next->sections[i].owner_index == largest->owner_index)
-            bytes += next->sections[i].bytes;
-    snprintf(text, text_bytes, ", and %llu more come free when worker '%s' ends",
-             (unsigned long long)bytes, next->workers[largest->owner_index]);
-}
-
-static int refuse_room(const struct placer *placer, const char *what, uint64_t bytes) {
-    char kept[SHM_NAME_BYTES + 96];
-    struct gaps gaps =
-        gaps_between(&placer->taken, placer->next->arena_start, placer->next->segment_bytes);
-    struct span gap;
-    uint64_t all = 0, largest = 0;
-    while (gaps_next(&gaps, &gap)) {
-        all += gap.bytes;
-        if (gap.bytes > largest)
-            largest = gap.bytes;
-    }
-    say_kept(placer, kept, sizeof kept);
-    return refuse(placer,
-                  "%s: no room for %llu bytes: %llu are free in the segment, %llu of them in one "
-                  "piece%s (remove sections, or make a larger segment: UPDATE segment SET size = "
-                  "...)",
-                  what, (unsigned long long)bytes, (unsigned long long)all,
-                  (unsigned long long)largest, kept);
-}
-
-static int refuse_section(const struct placer *placer, const struct shm_section *section) {
-    char what[SHM_NAME_BYTES + 16];
-    snprintf(what, sizeof what, "section '%s'", section->name);
-    return refuse_room(placer, what, section->bytes);
-}
 
 /* The first gap of at least `least` bytes; `gap` is cut to `most`. */
 static bool find_gap(const struct placer *placer, const struct spans *taken, uint64_t least,
@@ -197,48 +104,20 @@ static int place_alone(struct placer *placer, struct shm_section *section) {
     const uint64_t bytes = layout_round(section->bytes, SHM_PAGE);
     struct span gap;
     if (!find_gap(placer, &placer->taken, bytes, bytes, &gap))
-        return refuse_section(placer, section);
+        return place_refuse_section(placer, section);
     put_alone(placer, section, gap.offset);
     return 0;
 }
 
 /* ---- pinned sections */
 
-static int refuse_taken(const struct placer *placer, const struct shm_section *section,
-                        const struct shm_section *taken) {
-    const bool left = taken->state == SHM_PLACE_RETIRED || taken->state == SHM_PLACE_QUARANTINED;
-    return refuse(placer,
-                  "section '%s': at offset %llu it would overlap %ssection '%s'%s (UPDATE section "
-                  "SET offset = NULL WHERE name = '%s' leaves the place to the manager)",
-                  section->name, (unsigned long long)section->offset,
-                  left ? "the place before of " : "", taken->name,
-                  left ? ", which isn't free yet" : "", section->name);
-}
-
 /* Into an arena of the owner's that is there already; what else stands in it must leave room. */
 static int pin_within(struct placer *placer, struct shm_section *section, uint32_t arena_index) {
     const struct span *taken = spans_overlap(&placer->sections, section->offset, section->bytes);
     if (taken != NULL)
-        return refuse_taken(placer, section, &placer->next->sections[taken->index]);
+        return place_refuse_taken(placer, section, &placer->next->sections[taken->index]);
     put_section(section, arena_index, section->offset);
     return 0;
-}
-
-static int refuse_pin(const struct placer *placer, const struct shm_section *section,
-                      const struct span *taken) {
-    char what[SHM_NAME_BYTES + 32] = "the directory of sections";
-    if (taken == NULL)
-        snprintf(what, sizeof what, "the header, which ends at %u", placer->next->arena_start);
-    else if (taken->index != SPAN_DIRECTORY) {
-        const uint32_t owner = placer->next->arenas[taken->index].owner_index;
-        snprintf(what, sizeof what, "the arena of worker '%s'",
-                 owner < placer->next->workers_used ? placer->next->workers[owner] : "?");
-    }
-    return refuse(placer,
-                  "section '%s': at offset %llu its %llu bytes would overlap %s (UPDATE section "
-                  "SET offset = NULL WHERE name = '%s' leaves the place to the manager)",
-                  section->name, (unsigned long long)section->offset,
-                  (unsigned long long)section->bytes, what, section->name);
 }
 
 static int pin_section(struct placer *placer, uint32_t slot) {
@@ -247,7 +126,7 @@ static int pin_section(struct placer *placer, uint32_t slot) {
     const uint64_t bytes = layout_round(section->bytes, SHM_PAGE);
     const struct span *taken = spans_overlap(&placer->taken, section->offset, bytes);
     if (section->offset < next->arena_start)
-        return refuse_pin(placer, section, NULL);
+        return place_refuse_pin(placer, section, NULL);
     if (taken == NULL && layout_is_of_many(section))
         put_alone(placer, section, section->offset);
     else if (taken == NULL)
@@ -260,7 +139,7 @@ static int pin_section(struct placer *placer, uint32_t slot) {
         if (r < 0)
             return r;
     } else
-        return refuse_pin(placer, section, taken);
+        return place_refuse_pin(placer, section, taken);
     take(&placer->sections, section, slot, spans_add);
     return 0;
 }
@@ -305,7 +184,7 @@ static int place_directory(struct placer *placer, unsigned which, uint32_t entri
     const bool found = find_gap(placer, &taken, bytes, bytes, &gap);
     spans_clear(&taken);
     if (!found)
-        return refuse_room(placer, "the directory of sections", bytes);
+        return place_refuse_room(placer, "the directory of sections", bytes);
     *place = (struct shm_directory_place){gap.offset, bytes};
     spans_add(&placer->taken, (struct span){gap.offset, bytes, SPAN_DIRECTORY});
     return 0;
@@ -392,7 +271,7 @@ static int place_run(struct placer *placer, const struct fresh *fresh, size_t n)
     if (!find_gap(placer, &placer->taken, roomy, roomy, &gap) &&
         !find_gap(placer, &placer->taken, bytes, roomy, &gap)) {
         if (n == 1)
-            return refuse_section(placer, section_of(placer, fresh));
+            return place_refuse_section(placer, section_of(placer, fresh));
         int r = place_run(placer, fresh, n / 2);
         return r < 0 ? r : place_run(placer, fresh + n / 2, n - n / 2);
     }

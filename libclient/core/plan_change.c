@@ -15,7 +15,9 @@
 static uint32_t flags_of(const struct table_section *row) {
     static const uint32_t stamps[] = {0, SHM_SECTION_STAMP_COARSE, SHM_SECTION_STAMP_NONE};
     static const uint32_t notifies[] = {0, SHM_SECTION_NOTIFY_ALWAYS, SHM_SECTION_NOTIFY_NEVER};
-    return stamps[row->stamp] | notifies[row->notify] | (row->persist ? SHM_SECTION_PERSIST : 0) |
+    static const uint32_t clears[] = {0, SHM_SECTION_CLEAR, SHM_SECTION_CLEAR_RESTART};
+    return stamps[row->stamp] | notifies[row->notify] | clears[row->clear] |
+           (row->pregrab ? SHM_SECTION_PREGRAB : 0) | (row->persist ? SHM_SECTION_PERSIST : 0) |
            (row->shared ? SHM_SECTION_SHARED : 0) | (row->pinned ? SHM_SECTION_PINNED : 0) |
            (row->transient ? SHM_SECTION_TRANSIENT : 0);
 }
@@ -62,6 +64,12 @@ static void note_group(struct plan_change *change, const char *column, uint32_t 
     plan_note(change, "%s %s -> %s", column, text[0], text[1]);
 }
 
+static const char *clear_word(uint32_t flags) {
+    return table_word(TABLE_CLEARS, (flags & SHM_SECTION_CLEAR) != 0           ? TABLE_CLEAR_FREE
+                                    : (flags & SHM_SECTION_CLEAR_RESTART) != 0 ? TABLE_CLEAR_RESTART
+                                                                               : TABLE_CLEAR_NEVER);
+}
+
 static void note_manners(struct plan_change *change, const struct shm_section *from,
                          const struct shm_section *to) {
     const uint32_t differs = from->flags ^ to->flags;
@@ -74,6 +82,11 @@ static void note_manners(struct plan_change *change, const struct shm_section *f
         plan_note(change, "stamp %s -> %s", stamp_word(from->flags), stamp_word(to->flags));
     if (strcmp(notify_word(from->flags), notify_word(to->flags)) != 0)
         plan_note(change, "notify %s -> %s", notify_word(from->flags), notify_word(to->flags));
+    if ((differs & SHM_SECTION_PREGRAB) != 0)
+        plan_note(change, "pregrab %d -> %d", (from->flags & SHM_SECTION_PREGRAB) != 0,
+                  (to->flags & SHM_SECTION_PREGRAB) != 0);
+    if (strcmp(clear_word(from->flags), clear_word(to->flags)) != 0)
+        plan_note(change, "clear %s -> %s", clear_word(from->flags), clear_word(to->flags));
     if ((differs & SHM_SECTION_PERSIST) != 0)
         plan_note(change, "persist %d -> %d", (from->flags & SHM_SECTION_PERSIST) != 0,
                   (to->flags & SHM_SECTION_PERSIST) != 0);

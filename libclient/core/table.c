@@ -16,32 +16,6 @@
 #define SLOTS_MAX 65536u /* items of a slots section */
 #define NOBODY    65534u /* the uid that stands for every uid that can't be told */
 
-static const char *const kinds[] = {NULL, "raw", "snapshot", "slots", "queue"};
-static const char *const backends[] = {NULL, "sysv", "memfd"};
-static const char *const stamps[] = {"precise", "coarse", "none"};
-static const char *const notifies[] = {"demand", "always", "never"};
-
-static const struct {
-    const char *const *words;
-    unsigned n;
-} columns[] = {
-    [TABLE_KINDS] = {kinds, sizeof kinds / sizeof *kinds},
-    [TABLE_BACKENDS] = {backends, sizeof backends / sizeof *backends},
-    [TABLE_STAMPS] = {stamps, sizeof stamps / sizeof *stamps},
-    [TABLE_NOTIFIES] = {notifies, sizeof notifies / sizeof *notifies},
-};
-
-const char *table_word(enum table_words words, unsigned value) {
-    return value < columns[words].n ? columns[words].words[value] : NULL;
-}
-
-int table_value(enum table_words words, const char *word) {
-    for (unsigned i = 0; i < columns[words].n; i++)
-        if (columns[words].words[i] != NULL && strcmp(columns[words].words[i], word) == 0)
-            return (int)i;
-    return -EINVAL;
-}
-
 void table_clear(struct table *table) {
     free(table->workers);
     free(table->sections);
@@ -394,6 +368,21 @@ static int check_access(const struct check *check, const struct table_section *s
     return 0;
 }
 
+static int check_slots(const struct check *check, const struct table_section *s) {
+    if (table_word(TABLE_CLEARS, s->clear) == NULL)
+        return wrong(check,
+                     "section '%s': clear must be never, free or restart (UPDATE section SET clear "
+                     "= 'never' WHERE name = '%s')",
+                     s->name, s->name);
+    if (s->kind == SHM_KIND_SLOTS || (!s->pregrab && s->clear == TABLE_CLEAR_NEVER))
+        return 0;
+    return wrong(check,
+                 "section '%s': %s is for slots, not for a %s (UPDATE section SET pregrab = 0, "
+                 "clear = 'never' WHERE name = '%s')",
+                 s->name, s->pregrab ? "pregrab" : "clear", table_word(TABLE_KINDS, s->kind),
+                 s->name);
+}
+
 static int check_section(const struct check *check, const struct table_section *s) {
     char buffer[SHM_NAME_BYTES];
     if (!table_name_ok(s->name, false))
@@ -418,6 +407,8 @@ static int check_section(const struct check *check, const struct table_section *
         r = check_extent(check, s);
     if (r == 0)
         r = check_times(check, s);
+    if (r == 0)
+        r = check_slots(check, s);
     return r < 0 ? r : check_access(check, s);
 }
 

@@ -16,6 +16,7 @@
 #define TABLE_STALE_MS_MAX  UINT64_C(31622400000) /* a year */
 
 enum table_stamp { TABLE_STAMP_PRECISE, TABLE_STAMP_COARSE, TABLE_STAMP_NONE };
+enum table_clear { TABLE_CLEAR_NEVER, TABLE_CLEAR_FREE, TABLE_CLEAR_RESTART };
 enum table_notify { TABLE_NOTIFY_DEMAND, TABLE_NOTIFY_ALWAYS, TABLE_NOTIFY_NEVER };
 
 struct table_worker {
@@ -45,6 +46,8 @@ struct table_section {
     uint64_t stale_ms;
     enum table_stamp stamp;
     enum table_notify notify;
+    bool pregrab;
+    enum table_clear clear;
 };
 
 struct table {
@@ -74,9 +77,12 @@ bool table_name_ok(const char *name, bool instance);
 
 /* The words of the columns that have a few of them: "snapshot", "sysv", "coarse", "demand"; NULL
  * for a value that isn't one, and back: -EINVAL for a word that isn't one. */
-enum table_words { TABLE_KINDS, TABLE_BACKENDS, TABLE_STAMPS, TABLE_NOTIFIES };
+enum table_words { TABLE_KINDS, TABLE_BACKENDS, TABLE_STAMPS, TABLE_NOTIFIES, TABLE_CLEARS };
 const char *table_word(enum table_words words, unsigned value);
 int table_value(enum table_words words, const char *word);
+
+/* A kind's `count` where a row says none. */
+uint32_t table_count(enum shm_kind kind);
 
 /* The worker row that "name" or "name#3" belongs to; NULL when there is none or the instance is
  * beyond its `instances`. */

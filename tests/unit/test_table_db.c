@@ -12,7 +12,7 @@ START_TEST(every_column) {
          "INSERT INTO worker VALUES('web', 'www-data', 4, 4096);"
          "INSERT INTO section(id, name, owner, size) VALUES(7, 'b', 'eye', 100);"
          "INSERT INTO section VALUES(3, 'a', 'web#2', 'slots', 64, 9, 8192, 'staff', 'clerks', 1, "
-         "1, 500, 'a/1', 'coarse', 'never');");
+         "1, 500, 'a/1', 'coarse', 'never', 1, 'restart');");
     expect_table(&table);
     ck_assert_uint_eq(table.key, 0xfeedbeef);
     ck_assert_uint_eq(table.size, 1048576);
@@ -34,10 +34,54 @@ START_TEST(every_column) {
     ck_assert(strcmp(a->read_group, "staff") == 0 && strcmp(a->write_group, "clerks") == 0);
     ck_assert(a->stale_ms == 500 && strcmp(a->format, "a/1") == 0);
     ck_assert(a->stamp == TABLE_STAMP_COARSE && a->notify == TABLE_NOTIFY_NEVER);
+    ck_assert(a->pregrab && a->clear == TABLE_CLEAR_RESTART);
+    ck_assert(!b->pregrab && b->clear == TABLE_CLEAR_NEVER);
     ck_assert(b->id == 7 && b->kind == SHM_KIND_SNAPSHOT && b->count == 4 && !b->pinned);
     ck_assert(b->stamp == TABLE_STAMP_PRECISE && b->notify == TABLE_NOTIFY_DEMAND);
     ck_assert(!b->shared && !b->persist && b->stale_ms == 0 && b->format[0] == '\0');
     table_clear(&table);
+}
+END_TEST
+
+/* Of the version before: read as it is, and brought up to date with its rows and ids. */
+START_TEST(the_former_schema) {
+    struct table table, upgraded;
+    sqlite3 *db = NULL;
+    make("former.db");
+    edit("DROP TABLE section; DROP TABLE worker; DROP TABLE segment; PRAGMA user_version = 1");
+    edit(table_db_former);
+    edit("UPDATE segment SET size = 1048576; INSERT INTO worker(name, instances) VALUES('pool', 3);"
+         "INSERT INTO section(id, name, owner, kind, size, count, shared) "
+         "VALUES(9, 'seats', 'x', 'slots', 64, 5, 1);"
+         "INSERT INTO section(name, owner, size) VALUES('late', 'y', 1);"
+         "DELETE FROM section WHERE name = 'late'");
+    expect_table(&table);
+    ck_assert_uint_eq(table.sections_n, 1);
+    ck_assert(table.sections[0].count == 5 && !table.sections[0].pregrab);
+    ck_assert_int_eq(table.sections[0].clear, TABLE_CLEAR_NEVER);
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    ck_assert_int_eq(table_db_schema_version(db), 1);
+    ck_assert_int_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_msg(table_db_upgrade(db) == SQLITE_OK, "%s", sqlite3_errmsg(db));
+    ck_assert_int_eq(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(table_db_schema_version(db), 2);
+    sqlite3_close(db);
+    expect_table(&upgraded);
+    ck_assert_uint_eq(upgraded.size, 1048576);
+    ck_assert_uint_eq(upgraded.workers_n, table.workers_n);
+    ck_assert(memcmp(upgraded.sections, table.sections, sizeof *table.sections) == 0);
+    table_clear(&table);
+    table_clear(&upgraded);
+    edit("INSERT INTO section(name, owner, kind, size, pregrab, clear) "
+         "VALUES('new', 'x', 'slots', 64, 1, 'free'); INSERT INTO section(name, owner, kind, size) "
+         "VALUES('jobs', 'pool', 'queue', 64)");
+    expect_table(&table);
+    ck_assert(table.sections[1].id == 11 && table.sections[1].count == 16);
+    ck_assert(table.sections[2].count == 8 && strcmp(table.sections[2].owner, "pool") == 0);
+    table_clear(&table);
+    /* Neither is taken for the other. */
+    edit("PRAGMA user_version = 1");
+    ck_assert_int_eq(load(&table), -EINVAL);
 }
 END_TEST
 
@@ -116,6 +160,17 @@ START_TEST(checks_are_made_again) {
                                            "(UPDATE section SET stamp = ... WHERE name = 'cam')"},
         {"UPDATE section SET notify = 'x'", "section 'cam': notify must be demand, always or never "
                                             "(UPDATE section SET notify = ... WHERE name = 'cam')"},
+        {"UPDATE section SET clear = 'x'", "section 'cam': clear must be never, free or restart "
+                                           "(UPDATE section SET clear = ... WHERE name = 'cam')"},
+        {"UPDATE section SET pregrab = 2", "section 'cam': pregrab must be a number from 0 to 1 "
+                                           "(UPDATE section SET pregrab = ... WHERE name = "
+                                           "'cam')"},
+        {"UPDATE section SET pregrab = 1",
+         "section 'cam': pregrab is for slots, not for a snapshot (UPDATE section SET pregrab = 0, "
+         "clear = 'never' WHERE name = 'cam')"},
+        {"UPDATE section SET clear = 'free'",
+         "section 'cam': clear is for slots, not for a snapshot (UPDATE section SET pregrab = 0, "
+         "clear = 'never' WHERE name = 'cam')"},
         {"UPDATE section SET stale_ms = -5",
          "section 'cam': stale_ms must be a number from 0 to 31622400000 (UPDATE section SET "
          "stale_ms = ... WHERE name = 'cam')"},
@@ -231,6 +286,6 @@ START_TEST(row_limits) {
 }
 END_TEST
 
-UNIT_MAIN("table_db", every_column, the_example_is_right, checks_are_made_again,
+UNIT_MAIN("table_db", every_column, the_former_schema, the_example_is_right, checks_are_made_again,
           types_are_looked_at_again, foreign_objects_are_refused, statistics_are_no_harm,
           row_limits)

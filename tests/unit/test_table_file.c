@@ -105,8 +105,8 @@ START_TEST(other_files) {
                       "1397247348): give the right file (--table)");
     unlink(path);
     make("newer.db");
-    edit("PRAGMA user_version = 2");
-    expect_not_opened(-EPROTONOSUPPORT, " has schema version 2, this program knows 1: use the "
+    edit("PRAGMA user_version = 3");
+    expect_not_opened(-EPROTONOSUPPORT, " has schema version 3, this program knows 2: use the "
                                         "version that wrote it");
     path = temp_dir;
     struct table_db *db = NULL;

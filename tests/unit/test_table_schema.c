@@ -141,10 +141,11 @@ START_TEST(worker_columns) {
 END_TEST
 
 START_TEST(section_columns) {
-    static const char count[] = "section.count takes 2 to 256 buffers (snapshot; NULL = 4), 1 to "
-                                "65536 items (slots), 1 to 16383 lanes (queue), and NULL for raw";
+    static const char count[] =
+        "section.count takes 2 to 256 buffers (snapshot; NULL = 4), 1 to 65536 items (slots; NULL "
+        "= 16), 1 to 16383 lanes (queue; NULL = 8), and NULL for raw";
     static const char stale[] = "section.stale_ms takes milliseconds up to a year, 0 for never; a "
-                                "raw section and stamp 'none' have no time to tell by";
+                                "raw section, a queue and stamp 'none' have no time to tell by";
     static const char owner[] =
         "section.owner takes a worker's name, or one of its instances as 'worker#2'";
     static const char *const cases[][2] = {
@@ -165,25 +166,34 @@ START_TEST(section_columns) {
         {"count = 1", count},
         {"count = 257", count},
         {"kind = 'raw', count = 4", count},
-        {"kind = 'slots'", count},
+        {"kind = 'slots', count = 0", count},
         {"kind = 'slots', count = 65537, size = 1", count},
         {"kind = 'queue', count = 16384, size = 1", count},
         {"offset = 100", "section.offset takes a multiple of 4096, or NULL to let the manager "
                          "choose"},
         {"offset = -4096", NULL},
-        {"write_group = 'staff'", "section.write_group takes a group's name or number (slots and "
-                                  "queues only), or NULL"},
+        {"write_group = 'staff'", "section.write_group takes a group's name or number (slots, "
+                                  "queues and shared raw only), or NULL"},
+        {"kind = 'raw', write_group = 'staff'", NULL},
         {"shared = 1", "section.shared takes 0, or 1 for raw and slots that many write in place"},
-        {"persist = 2", "section.persist takes 0 or 1"},
+        {"persist = 2", "section.persist takes 0, or 1 for what is no queue"},
+        {"kind = 'queue', persist = 1", NULL},
         {"stale_ms = -1", stale},
         {"stale_ms = 31622400001", stale},
         {"kind = 'raw', stale_ms = 5", stale},
+        {"kind = 'queue', stale_ms = 5", stale},
         {"stamp = 'none', stale_ms = 5", stale},
         {"format = 'a' || char(10)", "section.format takes up to 63 printable ASCII characters, or "
                                      "NULL"},
         {"format = 'Temperatur °C'", NULL},
         {"stamp = 'exact'", "section.stamp takes 'precise', 'coarse' or 'none'"},
         {"notify = 'sometimes'", "section.notify takes 'demand', 'always' or 'never'"},
+        {"pregrab = 1",
+         "section.pregrab takes 0, or 1 for slots that are to be grabbed before they "
+         "are used"},
+        {"kind = 'slots', pregrab = 2", NULL},
+        {"clear = 'free'", "section.clear takes 'never', and for slots 'free' or 'restart'"},
+        {"kind = 'slots', clear = 'always'", NULL},
     };
     const char *why = NULL;
     open_new();

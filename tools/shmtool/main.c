@@ -80,13 +80,14 @@ const struct verb verbs[] = {
     {"table show", "", "[NAME]", 0, 1, "print the section table, or rows of it",
      "NAME may be a pattern.\n", verb_table_show},
     {"table add", "l", "NAME OWNER SIZE [COLUMN=VALUE...]", 3, -1, "add a section",
-     "Columns: kind (snapshot, raw) count offset persist shared stale_ms format stamp notify\n"
-     "read_group write_group.  Sizes may end in K, M, G or T.\n",
+     "Columns: kind (snapshot, raw, slots, queue) count offset persist shared stale_ms format\n"
+     "stamp notify pregrab clear read_group write_group.  Sizes may end in K, M, G or T.\n",
      verb_table_add},
     {"table set", "l", "NAME COLUMN=VALUE...", 2, -1, "change columns of sections",
      "NAME may be a pattern: all of those are changed, or none.\n"
      "Columns: name owner kind size count offset persist shared stale_ms format stamp notify\n"
-     "read_group write_group.  Sizes may end in K, M, G or T; COLUMN= takes a value away.\n",
+     "pregrab clear read_group write_group.  Sizes may end in K, M, G or T; COLUMN= takes a value "
+     "away.\n",
      verb_table_set},
     {"table rm", "l", "NAME", 1, 1, "remove a section, or those of a pattern", "", verb_table_rm},
     {"table dump", "G", "", 0, 0, "print the table as SQL, the same text for the same table",
@@ -108,6 +109,10 @@ const struct verb verbs[] = {
      "That is the last one that was applied; the rows in the file are given up.\n",
      verb_table_revert},
     {"table init", "m", "", 0, 0, "make an empty table where there is none", "", verb_table_init},
+    {"table upgrade", "", "", 0, 0, "give a table that an earlier version made all columns",
+     "Rows and ids stay.  Such a table is read as it is, the columns that it lacks as by "
+     "default.\n",
+     verb_table_upgrade},
     {"table example", "", "", 0, 0, "print an example as SQL, with comments",
      "Try it: shmtool table example | sqlite3 FILE\n", verb_table_example},
     {"help", "", "[VERB]", 0, 2, "this text, or a verb's", "", verb_help},

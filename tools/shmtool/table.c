@@ -25,6 +25,7 @@ const struct column table_columns[] = {
     {"shared", COLUMN_FLAG, false},     {"persist", COLUMN_FLAG, false},
     {"stale_ms", COLUMN_NUMBER, false}, {"format", COLUMN_TEXT, true},
     {"stamp", COLUMN_TEXT, false},      {"notify", COLUMN_TEXT, false},
+    {"pregrab", COLUMN_FLAG, false},    {"clear", COLUMN_TEXT, false},
 };
 const size_t table_columns_n = sizeof table_columns / sizeof *table_columns;
 
@@ -117,6 +118,11 @@ int table_failed(const struct tool *tool, sqlite3 *db, const char *path) {
             return fail(tool, TOOL_NO, "section '%s': %s", tool->argv[0], text);
         return fail(tool, TOOL_NO, "%s: %s", path, text);
     default:
+        if (strstr(text, " column") != NULL && table_db_schema_version(db) != TABLE_DB_SCHEMA)
+            return fail(tool, TOOL_NO,
+                        "%s was made by an earlier version, and %s: shmtool table upgrade gives it "
+                        "all columns",
+                        path, text);
         return fail(tool, TOOL_NO, "%s: %s", path, text);
     }
 }

@@ -14,10 +14,10 @@ static const char insert_worker[] =
     "INSERT INTO worker(name, user, instances, may_create) VALUES(?, nullif(?, ''), ?, ?)";
 static const char insert_section[] =
     "INSERT INTO section(id, name, owner, kind, size, count, \"offset\", read_group, write_group, "
-    "  shared, persist, stale_ms, format, stamp, notify) "
-    "VALUES(coalesce(?15, (SELECT id FROM temp.kept WHERE name = ?1)), ?1, ?2, ?3, ?4, ?5, ?6, "
+    "  shared, persist, stale_ms, format, stamp, notify, pregrab, clear) "
+    "VALUES(coalesce(?17, (SELECT id FROM temp.kept WHERE name = ?1)), ?1, ?2, ?3, ?4, ?5, ?6, "
     "nullif(?7, ''), "
-    "  nullif(?8, ''), ?9, ?10, ?11, nullif(?12, ''), ?13, ?14)";
+    "  nullif(?8, ''), ?9, ?10, ?11, nullif(?12, ''), ?13, ?14, ?15, ?16)";
 static const char update_segment[] =
     "UPDATE segment SET key = printf('0x%08X', ?), size = ?, backend = ?, mode = printf('%04o', ?),"
     "  group_name = ?, lock_memory = ?, auto_apply = ?";
@@ -57,7 +57,7 @@ static void bind_section(sqlite3_stmt *statement, const struct table_section *ro
     bind_text(statement, 2, row->owner);
     bind_text(statement, 3, table_word(TABLE_KINDS, row->kind));
     bind_number(statement, 4, row->size);
-    if (row->kind != SHM_KIND_RAW && (row->kind != SHM_KIND_SNAPSHOT || row->count != 4))
+    if (row->count != table_count(row->kind))
         bind_number(statement, 5, row->count);
     if (row->pinned)
         bind_number(statement, 6, row->offset);
@@ -69,8 +69,10 @@ static void bind_section(sqlite3_stmt *statement, const struct table_section *ro
     bind_text(statement, 12, row->format);
     bind_text(statement, 13, table_word(TABLE_STAMPS, row->stamp));
     bind_text(statement, 14, table_word(TABLE_NOTIFIES, row->notify));
+    bind_number(statement, 15, row->pregrab);
+    bind_text(statement, 16, table_word(TABLE_CLEARS, row->clear));
     if (ids)
-        bind_number(statement, 15, row->id);
+        bind_number(statement, 17, row->id);
 }
 
 /* Runs a bound statement and makes it ready for the next row. */
@@ -132,6 +134,8 @@ int table_replace(const struct tool *tool, const char *path, const struct table 
         sqlite3_close(db);
         return code;
     }
+    if (r == SQLITE_OK && table_db_schema_version(db) == TABLE_DB_SCHEMA_FORMER)
+        r = table_db_upgrade(db); /* the rows may say what it has no columns for */
     if (r == SQLITE_OK)
         r = sqlite3_exec(db, make_room, NULL, NULL, NULL);
     if (r == SQLITE_OK)

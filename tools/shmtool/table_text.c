@@ -91,7 +91,7 @@ static char *section_text(const struct table_section *row) {
         text_column(&s, "owner", row->owner);
         word_unless(&s, "kind", TABLE_KINDS, row->kind, SHM_KIND_SNAPSHOT);
         number_column(&s, "size", row->size);
-        number_unless(&s, "count", row->count, row->kind == SHM_KIND_SNAPSHOT ? 4 : 0);
+        number_unless(&s, "count", row->count, table_count(row->kind));
         if (row->pinned)
             number_column(&s, "offset", row->offset);
         text_if_any(&s, "read_group", row->read_group);
@@ -102,6 +102,8 @@ static char *section_text(const struct table_section *row) {
         text_if_any(&s, "format", row->format);
         word_unless(&s, "stamp", TABLE_STAMPS, row->stamp, TABLE_STAMP_PRECISE);
         word_unless(&s, "notify", TABLE_NOTIFIES, row->notify, TABLE_NOTIFY_DEMAND);
+        number_unless(&s, "pregrab", row->pregrab, 0);
+        word_unless(&s, "clear", TABLE_CLEARS, row->clear, TABLE_CLEAR_NEVER);
     }
     return insert_text(&s, "section");
 }

@@ -233,6 +233,7 @@ int verb_table_rm(const struct tool *tool);
 int verb_table_show(const struct tool *tool);
 int verb_table_example(const struct tool *tool);
 int verb_table_init(const struct tool *tool);
+int verb_table_upgrade(const struct tool *tool);
 int verb_table_dump(const struct tool *tool);
 int verb_table_load(const struct tool *tool);
 int verb_table_edit(const struct tool *tool);

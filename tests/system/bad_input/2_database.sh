@@ -67,8 +67,8 @@ state_refused "state.db is somebody's" "it is another application's, or a newer 
 
 kind 'a newer schema'
 sql "PRAGMA user_version = 99"
-unusable 'of the table' 'has schema version 99, this program knows 1: use the version that wrote it'
-sql "PRAGMA user_version = 1"
+unusable 'of the table' 'has schema version 99, this program knows 2: use the version that wrote it'
+sql "PRAGMA user_version = 2"
 fine 'when it is mended, it is taken' says 0 '' shmtool reload
 state_refused "of state.db" "it is another application's, or a newer version's: move it away" \
     state_sql 'PRAGMA user_version = 99'
