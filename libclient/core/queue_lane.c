@@ -74,8 +74,11 @@ static const char *adopt_record(struct queue_sender *sender, uint64_t seq) {
     /* Acquire pairs with the receiver's DONE: it is through with the payload. */
     if (claim_done(shared_load_acquire64(claim_at(queue, sender->claims, seq)), seq))
         return NULL;
-    if (record_gone(&record, seq) && sender->reclaimed == 0)
-        return NULL; /* those go in front of all others */
+    /* Those go in front of all others; and over one of them the predecessor may have begun to write
+     * what it never committed. */
+    if (sender->reclaimed == 0 &&
+        (record_gone(&record, seq) || record.seq == seq + queue->geometry.records))
+        return NULL;
     const char *damage = record_damage(queue, &record, seq);
     if (damage != NULL)
         return damage;

@@ -15,10 +15,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ROUNDS_MOST 4u      /* looks at all lanes for one message */
-#define WALKS_MOST  8u      /* at one lane, whose sender appends records again meanwhile */
-#define COPIES_MOST 64u     /* of one record, that changes each time */
-#define TAKES_MOST  100000u /* messages that somebody else takes first */
+#define ROUNDS_MOST  4u      /* looks at all lanes for one message */
+#define WALKS_MOST   8u      /* at one lane, whose sender appends records again meanwhile */
+#define COPIES_MOST  64u     /* of one record, that changes each time */
+#define MOVING_LOOKS 1000u   /* until a sender that runs is through with appending again */
+#define TAKES_MOST   100000u /* messages that somebody else takes first */
 
 size_t queue_receiver_bytes(const struct queue *queue) {
     return queue->section.count * sizeof(struct queue_cursor);
@@ -80,7 +81,9 @@ static enum seen look_at(struct walk *walk, uint64_t seq, struct shm_record *rec
         *word = shared_load_acquire64(claim); /* of DONE, for the cursor's sake */
         if (claim_done(*word, seq))
             return SEEN_NONE;
-        if (claim_taken(walk->queue, *word, seq) && !MUTANT(TAKES_TAKEN))
+        /* Acquire: if its sender is through, what he appended is seen. */
+        const bool taken = claim_taken(walk->queue, *word, seq) && !MUTANT(TAKES_TAKEN);
+        if (taken && shared_load_acquire64(&walk->lane->moving) != seq)
             return SEEN_TAKEN;
         shared_copy_from(record, at, sizeof *record);
         /* Pairs with the sender's fence between what it saw of a claim and the record's next use:
@@ -92,6 +95,8 @@ static enum seen look_at(struct walk *walk, uint64_t seq, struct shm_record *rec
             continue;
         if (record_gone(record, seq))
             return SEEN_NONE;
+        if (damage == NULL && taken) /* perhaps not: see is_ours() */
+            return sender_gone(walk->queue, walk->lane) ? SEEN_TAKEN : SEEN_MOVING;
         if (damage == NULL)
             return seq == walk->moving ? moving_record(walk, record) : SEEN_MESSAGE;
         if (used_again(walk, found, seq))
@@ -365,19 +370,26 @@ int queue_each(struct queue_receiver *receiver, struct queue_want want,
 
 /* ---- taking */
 
-/* Its sender may have been appending it again while we took it: see queue_room.c. */
+/* Its sender may have been appending it again while we took it: see queue_room.c.  Who waits for
+ * the end of that keeps the claim: if he gave it back, somebody else might have passed over the
+ * record by then, and get what was sent behind it first. */
 static bool is_ours(const struct queue *queue, const struct queue_message *message) {
     struct shm_lane *lane = lane_at(queue, message->lane);
-    /* The compare-and-swap was a full barrier; it pairs with the sender's between store moving,
-     * load claim.  Acquire, of moving: who finds nothing there any more finds the record gone. */
-    const uint64_t moving = shared_load_acquire64(&lane->moving);
+    uint64_t moving;
+    bool gone = false;
+    unsigned looks = 0;
     if (MUTANT(TAKES_BLINDLY))
         return true;
+    /* The compare-and-swap was a full barrier; it pairs with the sender's between store moving,
+     * load claim.  Acquire, of moving: who finds nothing there any more finds the record gone. */
+    while ((moving = shared_load_acquire64(&lane->moving)) == message->seq &&
+           !(gone = sender_gone(queue, lane)) && looks++ < MOVING_LOOKS)
+        shared_relax();
     if (shared_load_acquire64(&record_at(queue, lane, message->seq)->seq) != message->seq)
         return false;
     if (moving != message->seq)
         return true;
-    return sender_gone(queue, lane) && !record_superseded(queue, lane, message->id, message->seq);
+    return gone && !record_superseded(queue, lane, message->id, message->seq);
 }
 
 static bool take(struct queue_receiver *receiver, struct queue_message *message) {

@@ -40,6 +40,8 @@ for mutant in NEW_AT_ZERO COUNTS_ANEW MOVED_EARLY LEAVES_UNMARKED MARKS_TWICE FO
     CARRY_HEAD_EARLY; do
     must_notice move kill_move_mutants --mutant $mutant
 done
+must_notice queue kill_queue --wrong sends_twice
+must_notice queue kill_queue --wrong drops
 must_notice grant kill_grant_mutants grant --mutant RECORD_WORD_EARLY
 must_notice grant kill_grant grant --wrong unlocked
 must_notice anonymous kill_grant_mutants anonymous --mutant RECORD_WORD_EARLY
