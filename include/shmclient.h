@@ -19,6 +19,7 @@
  * Answers.  A call returns 0, a count or an index, or a negative errno; outputs stay untouched on
  * failure, but for struct shmc_value, where what is known is filled in on failures too.
  *
+ *     -E2BIG            the message is longer than the buffer given, and stays in its queue
  *     -EACCES           not your worker, or not your section to write
  *     -EAGAIN           nothing new and no time given; or lapped beyond reason
  *     -EBADF            the handle was detached
@@ -29,16 +30,19 @@
  *     -EEXIST           there is a section of that name
  *     -EIDRM            the section was removed, or the segment destroyed: attach anew
  *     -EKEYREVOKED      the lease was taken back; what this process writes reaches nobody
+ *     -EINTR            a signal, where SHMC_INTERRUPTIBLE was asked for
  *     -EINVAL           an argument makes no sense
  *     -EMSGSIZE         larger than the section, or than the buffer given
  *     -ENOENT           no such segment, worker or section
  *     -ENOTCONN         no manager answers, and this call needs one
  *     -ENODATA          nothing was published yet
+ *     -ENOMSG           a queue has not so many messages
  *     -ENOSPC           no room in the segment
  *     -EPROTONOSUPPORT  the segment or the manager is of an ABI that this library can't use
  *     -EPROTOTYPE       another `format`, kind or size than expected
  *     -ETIME            the newest value is older than the section's stale_ms
  *     -ETIMEDOUT        the time given ran out
+ *     -EUSERS           all lanes of a queue are held
  *
  * A segment that gets another size is replaced by a new one.  Calls go there by themselves, with
  * the same values and versions; shmc_valid() then says 0 of what was viewed before, which stays in
@@ -48,12 +52,14 @@
  * give -ENOTCONN, after some seconds, and the next call tries again.
  *
  * Time limits are in milliseconds: 0 = do not wait, -1 = for ever.  A wait that a signal interrupts
- * goes on until its deadline; a program that must leave early uses shmc_fd() and its own loop.
+ * goes on until its deadline (a queue's can be asked to end: SHMC_INTERRUPTIBLE); a program that
+ * must leave early uses shmc_fd() and its own loop.
  *
  * Threads.  A `shmc` may be used by any number of threads.  A `shmc_section` belongs to one thread
  * at a time; threads open their own.  A second publish of one section while one is under way, by
- * another thread or a signal handler, gives -EBUSY.  Publishing, reading and shmc_valid() are
- * async-signal-safe; nothing else is.
+ * another thread or a signal handler, gives -EBUSY.  Publishing, reading, shmc_valid(), and
+ * shmc_queue_send() with a section object that has no shmc_fd(), are async-signal-safe; nothing
+ * else is.
  *
  * Fork.  The child has neither the lease nor the writable memory: its calls give -ECHILD (a read
  * too), and it attaches for itself.  shmc_close() and shmc_detach() are allowed in it and free what
@@ -164,16 +170,17 @@ struct shmc_section_info {
     uint32_t count;
     bool persist, shared, pinned, own;
     uint64_t stale_ms;
-    uint64_t version; /* of the newest value; 0 = none (snapshot) */
-    uint64_t length;  /* of the newest value */
-    uint64_t real_ns; /* when it was published; 0 = unknown */
+    uint64_t version; /* of the newest value; 0 = none (snapshot); messages ever sent (queue) */
+    uint64_t length;  /* of the newest value; bytes that wait (queue) */
+    uint64_t real_ns; /* when it, or the oldest message that waits, was sent; 0 = unknown */
     uint64_t age_ns;  /* UINT64_MAX = unknown */
     bool stale;
     bool moving;    /* to another place: its writer's next publish goes there */
     bool made;      /* by its owner, with shmc_create() */
     bool transient; /* made so, until its owner's lease ends */
     uint64_t aborted, wakes, wake_errors;
-    uint64_t reserved[8];
+    uint64_t messages; /* that wait (queue) */
+    uint64_t reserved[7];
 };
 
 struct shmc_worker_info {
@@ -387,10 +394,175 @@ int shmc_set_spin(shmc_section *section, unsigned microseconds);
 /* A descriptor for poll and epoll: readable while there may be a value newer than the last one
  * returned, when that one becomes stale, and when the section is removed.  On readable, call
  * shmc_next() or shmc_follow() with timeout 0 until it gives -EAGAIN, which also clears the
- * descriptor.  It belongs to `section`; do not close or read it.  The first call in a segment
- * starts one helper thread (all signals blocked).  At most 127 sections of a segment can have one
+ * descriptor.  It belongs to `section`; do not close or read it.  Of a queue: readable for its
+ * owner while there may be a message such as the last receive (or peek) that gave -EAGAIN asked
+ * for, and for a sender while there may be room for the message that was refused with -EAGAIN; the
+ * next such answer, or a send that succeeds, clears it.  The first call in a segment starts one
+ * helper thread (all signals blocked).  At most 127 sections of a segment can have one
  * (-EMFILE). */
 int shmc_fd(shmc_section *section);
+
+/* ---- queue: messages of many senders, for one receiver or several that compete */
+
+/* Whoever may write may send: the section's write_group, as a worker or with SHMC_ANONYMOUS.  The
+ * section's owner receives; where that worker has instances, all of them, each message by one of
+ * them.  A process that sends has a lane of the queue, which its threads share: from its first send
+ * until the last section object that sent is closed, or the process ends.
+ *
+ * A message is there whole or not at all, and those of one sender come in the order in which they
+ * were sent, whoever is killed at whatever instruction.  What a sender that died had sent is still
+ * received.  What is received is gone; with shmc_queue_peek() it stays until shmc_queue_ack(), and
+ * comes again, under the same id, when the receiver dies before that.  So each message is worked
+ * on at least once; for exactly once the caller stores the effect and the message's (lane, id)
+ * together, and skips what it finds stored.
+ *
+ * Waits end with the time given; a signal doesn't end them, but with SHMC_INTERRUPTIBLE: -EINTR.
+ * They spin first as shmc_set_spin() says.  Edits of the table, and the end of anybody else, are
+ * no end of a wait; a section that is removed is: -EIDRM. */
+
+#define SHMC_TRUNCATE      0x1u /* receiving: what is beyond the buffer is cut off, and lost */
+#define SHMC_EXCEPT        0x2u /* receiving: any type but this one, which is > 0 */
+#define SHMC_INTERRUPTIBLE 0x4u /* a signal ends the wait */
+
+/* What is known about a message. */
+struct shmc_message {
+    int64_t type;
+    uint64_t length; /* of the whole, also where it was cut off */
+    uint64_t id;     /* counts a lane's messages, from 1; the same when it comes again */
+    uint32_t lane;   /* of the sender; (lane, id) tells messages of an incarnation apart */
+    pid_t pid;       /* of the sender */
+    char worker[SHMC_NAME_BYTES]; /* that it is; "" = none, or it has ended since */
+    uint64_t real_ns;             /* when it was sent */
+    uint64_t age_ns;              /* since then */
+    bool redelivered; /* somebody had it before, and ended, or gave it back, without having done */
+    bool truncated;
+    uint64_t reserved[4];
+};
+
+/* Sends a message of `bytes`, of a type > 0.  It is whole, and there for all, when this returns 0;
+ * otherwise it isn't, and never will be.
+ *   -EACCES      attached as a reader, or not in the section's write_group
+ *   -EAGAIN      no room, with timeout 0; shmc_fd() tells when there is some
+ *   -EBUSY       a message is reserved, or a signal handler interrupted a call of the same lane
+ *   -EINTR       a signal, with SHMC_INTERRUPTIBLE
+ *   -EINVAL      the type isn't > 0, or unknown flags
+ *   -EMSGSIZE    longer than half the section's size
+ *   -ETIMEDOUT   no room in that time
+ *   -EUSERS      all lanes are held, and the text says by whom: raise the section's count */
+int shmc_queue_send(shmc_section *section, int64_t type, const void *data, size_t bytes,
+                    unsigned flags, int timeout_ms);
+
+struct shmc_outgoing {
+    int64_t type;
+    const void *data;
+    size_t bytes;
+};
+
+/* Sends several, in order, as far as there is room; waits for room for the first only.  How many
+ * were sent, from the first on; or an error, and none was. */
+ssize_t shmc_queue_send_batch(shmc_section *section, const struct shmc_outgoing *messages, size_t n,
+                              unsigned flags, int timeout_ms);
+
+/* A message in place: reserve gives `bytes` writable bytes (their content is undefined), which
+ * nobody sees until commit, of at most as many.  Meanwhile the lane is busy.  Cancel gives up; it
+ * never fails.  Errors as shmc_queue_send(); commit: -EINVAL, nothing is reserved, or there are
+ * more bytes than were (it stays reserved); -EIDRM, the section, or its place, is gone, and the
+ * message with it. */
+int shmc_queue_reserve(shmc_section *section, size_t bytes, void **data, unsigned flags,
+                       int timeout_ms);
+int shmc_queue_commit(shmc_section *section, int64_t type, size_t bytes);
+void shmc_queue_cancel(shmc_section *section);
+
+/* Takes the message that was sent first, of all (type 0), of that type (> 0), or of the lowest type
+ * up to -type (< 0), copies it and returns its length.  `info` may be NULL; its length is filled in
+ * with -E2BIG, too.
+ *   -E2BIG       it is longer than the buffer, and stays in the queue (but see SHMC_TRUNCATE)
+ *   -EACCES      this process is not the section's owner
+ *   -EAGAIN      no such message, with timeout 0
+ *   -EBADMSG     a lane holds nonsense; the text names it.  It is skipped from now on, the other
+ *                lanes go on with the next call.
+ *   -EBUSY       this section object has a message peeked
+ *   -EINTR       a signal, with SHMC_INTERRUPTIBLE
+ *   -EINVAL      unknown flags, or SHMC_EXCEPT with a type that isn't > 0
+ *   -ETIMEDOUT   none came in that time */
+ssize_t shmc_queue_receive(shmc_section *section, int64_t type, void *buffer, size_t bytes,
+                           unsigned flags, int timeout_ms, struct shmc_message *info);
+
+struct shmc_incoming {
+    void *buffer;
+    size_t room;
+    struct shmc_message message; /* length: of the message; room bytes of it at most are there */
+};
+
+/* Waits for the first, and takes with it what else is there, up to `n`.  How many; or an error, and
+ * none was taken. */
+ssize_t shmc_queue_receive_batch(shmc_section *section, int64_t type,
+                                 struct shmc_incoming *messages, size_t n, unsigned flags,
+                                 int timeout_ms);
+
+/* Takes a message as shmc_queue_receive(), and leaves it where it is, for nobody else to have:
+ * *data points into the shared memory until shmc_queue_ack() or shmc_queue_abandon().  Who sent it
+ * could write there still: copy first, what must not change while it is looked at.  Ack makes it
+ * gone; abandon gives it back to be received again.  A section object has one peeked message at a
+ * time; closing it abandons.  Both: -EINVAL, nothing is peeked; -EIDRM, its place is gone. */
+int shmc_queue_peek(shmc_section *section, int64_t type, const void **data, size_t *bytes,
+                    unsigned flags, int timeout_ms, struct shmc_message *info);
+int shmc_queue_ack(shmc_section *section);
+int shmc_queue_abandon(shmc_section *section);
+
+/* Copies the `index`-th message, from 0, in the order in which they would be received, and takes
+ * nothing: anybody who may read the section can look.  -ENOMSG: there are not so many; -E2BIG as
+ * shmc_queue_receive(). */
+ssize_t shmc_queue_look(shmc_section *section, size_t index, void *buffer, size_t bytes,
+                        unsigned flags, struct shmc_message *info);
+
+/* Counters of a queue; those of a lane are kept by its senders and by receivers, and a process that
+ * is killed may not have counted its last.  Times are of CLOCK_REALTIME, 0 = never. */
+struct shmc_queue_stat {
+    uint64_t messages, bytes; /* that wait */
+    uint64_t lane_messages;   /* limits: of a lane */
+    uint64_t lane_bytes;
+    uint64_t message_bytes; /* of a message */
+    uint32_t lanes;
+    uint32_t lanes_held; /* by processes that live */
+    uint32_t lanes_bad;
+    uint32_t reserved1;
+    uint64_t sent, received; /* since the queue was made */
+    uint64_t sent_bytes;
+    uint64_t refused;       /* sends that found no room, and not in their time */
+    uint64_t blocked_ns;    /* that senders waited for room */
+    uint64_t relocated;     /* messages put behind others, as nobody wanted their type */
+    uint64_t takeovers;     /* of lanes that a process left when it died */
+    uint64_t wakes;         /* of receivers, by senders */
+    uint64_t high_messages; /* the most that ever waited in one lane */
+    uint64_t high_bytes;
+    uint64_t oldest_real_ns; /* when the oldest that waits was sent */
+    pid_t last_send_pid, last_receive_pid;
+    uint64_t last_send_real_ns, last_receive_real_ns;
+    uint64_t reserved[8];
+};
+
+struct shmc_lane_stat {
+    uint32_t lane;
+    bool held;                    /* by a process that lives */
+    bool bad;                     /* its memory holds nonsense; `trouble` names it */
+    bool waiting;                 /* its sender waits for room */
+    pid_t pid;                    /* who holds it, else who sent in it last */
+    char worker[SHMC_NAME_BYTES]; /* that holds it */
+    char trouble[SHMC_NAME_BYTES];
+    uint64_t messages, bytes; /* that wait */
+    uint64_t sent, received, sent_bytes;
+    uint64_t refused, blocked_ns, relocated, takeovers, wakes;
+    uint64_t high_messages, high_bytes;
+    pid_t last_receive_pid;
+    uint64_t last_send_real_ns, last_receive_real_ns;
+    uint64_t reserved[4];
+};
+
+/* What there is to count.  With `lanes`, *n is how many it has room for, and then how many the
+ * queue has: a larger number was cut off.  Anybody who may read the section can ask. */
+int shmc_queue_stat(shmc_section *section, struct shmc_queue_stat *ret,
+                    struct shmc_lane_stat *lanes, size_t *n);
 
 /* ---- the manager */
 

@@ -4,8 +4,8 @@
  * deadline, whatever it was that wasn't there yet: the segment, its header, the manager, the
  * worker.
  */
-#include "client.h"
 #include "core/table.h"
+#include "queue.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,6 +171,7 @@ static void abort_begun(shmc *segment) {
     for (struct writer *writer = segment->writers; writer != NULL; writer = writer->next)
         if (writer->core.open != SHM_NONE)
             snapshot_abort(&writer->core);
+    lanes_close(segment);
 }
 
 void shmc_detach(shmc *segment) {

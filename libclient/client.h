@@ -14,12 +14,13 @@
 
 #include <shmclient.h>
 
-/* ---- lock.c: exclusion within this process, for cold paths */
+/* ---- lock.c: exclusion within this process */
 
 /* The thread that holds it, so that a signal handler can tell that it interrupted the holder: then
  * -EBUSY, as waiting would be for ever.  Nothing that is done under one allocates memory. */
 struct lock {
-    uint32_t holder;
+    uint64_t holder;
+    uint32_t waiters;
 };
 int lock_take(struct lock *lock);
 void lock_release(struct lock *lock);
@@ -48,6 +49,15 @@ enum note_kind {
     NOTE_SLOT_FREE,
     NOTE_SLOT_BUSY,
     NOTE_SLOT_LAPPED,
+    NOTE_NO_MESSAGE,
+    NOTE_NO_MESSAGE_CAME,
+    NOTE_LANE_FULL,
+    NOTE_LANE_STAYED_FULL,
+    NOTE_MESSAGE_LONG,
+    NOTE_MESSAGE_LONGER,
+    NOTE_LANE_BUSY,
+    NOTE_PEEKED,
+    NOTE_INTERRUPTED,
 };
 
 struct note {
@@ -79,6 +89,8 @@ struct home {
 
 struct writer;
 struct holding;
+struct lane;
+struct queue_side;
 struct event;
 struct watch;
 
@@ -90,6 +102,7 @@ struct shmc {
     struct home home;
     struct writer *writers;
     struct holding *holdings;
+    struct lane *lanes;
     struct event *event;
     struct error *error;
     uint64_t asked_ns;   /* left.c */
@@ -130,7 +143,8 @@ struct shmc_section {
     struct snapshot_value view;
     uint64_t view_generation; /* 0 = nothing in view */
     uint64_t spin_ns;
-    struct watch *watch; /* shmc_fd() */
+    struct queue_side *queue; /* queue.c; NULL: none of its calls was made yet */
+    struct watch *watch;      /* shmc_fd() */
     struct note note;
     uint32_t calls_left, pace; /* left.c */
     uint64_t looked_ns;

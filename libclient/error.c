@@ -77,6 +77,53 @@ static void put_into_words(struct error *error, const shmc_section *section) {
                  "abort that first",
                  name);
         break;
+    case NOTE_NO_MESSAGE:
+        snprintf(to, room, "section '%s': no such message is there; wait with a timeout", name);
+        break;
+    case NOTE_NO_MESSAGE_CAME:
+        snprintf(to, room, "section '%s': no such message came in %llu ms; does anybody send?",
+                 name, first);
+        break;
+    case NOTE_LANE_FULL:
+        snprintf(
+            to, room,
+            "section '%s': its lane is full, without room for %llu bytes; wait with a timeout, "
+            "or raise its size (now %llu) in the table",
+            name, first, second);
+        break;
+    case NOTE_LANE_STAYED_FULL:
+        snprintf(to, room,
+                 "section '%s': its lane is full, without room for %llu bytes in %llu ms; does its "
+                 "owner receive?",
+                 name, first, second);
+        break;
+    case NOTE_MESSAGE_LONG:
+        snprintf(to, room,
+                 "section '%s': a message of %llu bytes, and it takes %llu, half its size: raise "
+                 "the size in the table",
+                 name, first, second);
+        break;
+    case NOTE_MESSAGE_LONGER:
+        snprintf(to, room,
+                 "section '%s': the message has %llu bytes, the buffer given %llu; it stays in the "
+                 "queue",
+                 name, first, second);
+        break;
+    case NOTE_LANE_BUSY:
+        snprintf(to, room,
+                 "section '%s': a message is reserved in this process's lane, or being sent; "
+                 "commit or cancel it first",
+                 name);
+        break;
+    case NOTE_PEEKED:
+        snprintf(to, room,
+                 "section '%s': a message is peeked with this section object; acknowledge or "
+                 "abandon it first",
+                 name);
+        break;
+    case NOTE_INTERRUPTED:
+        snprintf(to, room, "section '%s': a signal ended the wait", name);
+        break;
     case NOTE_LAPPED:
         snprintf(to, room,
                  "section '%s': its writer overtook this reader %llu times in one read; raise its "

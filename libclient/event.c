@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * shmc_fd(): an eventfd for each section that is watched, and one thread for all of a segment's,
- * which sleeps on their heads.  The thread has section objects of its own, so that it shares
- * nothing with the callers' but the few words of struct watch.
+ * which sleeps on their heads, or in queues on the words that senders and receivers change.  The
+ * thread has section objects of its own, so that it shares nothing with the callers' but the few
+ * words of struct watch.
  *
  * A watch is either raised (its descriptor readable) and then not looked at any more, so that a
  * fast writer costs a slow reader's thread nothing; or armed, since its reader found nothing new.
  */
-#include "client.h"
+#include "queue.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -28,6 +29,8 @@ struct watch {
     bool failed;       /* the owner was told to find out why */
     uint64_t seen;     /* version that the owner has */
     uint64_t stale_at; /* 0 = was said */
+    bool is_queue;
+    struct queue_watch queue; /* of which this is all, and not the two above */
 };
 
 struct event {
@@ -38,6 +41,10 @@ struct event {
     unsigned n;
     struct watch *watches[WATCHES_MAX];
 };
+
+static uint64_t earlier(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
 
 static void kick(struct event *event) {
     __atomic_add_fetch(&event->control, 1, __ATOMIC_RELEASE);
@@ -52,15 +59,22 @@ static void raise_watch(struct watch *watch) {
 
 /* ---- the thread */
 
+static int ready(const struct watch *watch) {
+    return watch->is_queue ? queue_ready_to_receive(watch->mine, true)
+                           : section_ready(watch->mine, SHMC_SNAPSHOT);
+}
+
 /* Is there a reason to raise it now?  If not, *until_ns is no later than the next. */
 static bool due(struct watch *watch, uint64_t *until_ns) {
-    shmc_section *mine = watch->mine;
-    if (section_ready(mine, SHMC_SNAPSHOT) < 0) {
+    const shmc_section *mine = watch->mine;
+    if (ready(watch) < 0) {
         bool before = watch->failed;
         watch->failed = true;
         return !before; /* the owner's next call says what it is */
     }
     watch->failed = false;
+    if (watch->is_queue)
+        return queue_watch_due(&watch->queue, watch->mine);
     if (snapshot_version(&mine->snapshot) != watch->seen)
         return true;
     if (mine->snapshot.bell == NULL || (mine->snapshot.flags & SHM_SECTION_NOTIFY_NEVER) != 0) {
@@ -77,20 +91,45 @@ static bool due(struct watch *watch, uint64_t *until_ns) {
     return false;
 }
 
+/* False: nobody will wake us. */
+static bool ring(struct watch *watch) {
+    if (watch->is_queue)
+        return queue_watch_ring(&watch->queue, watch->mine);
+    snapshot_ring(&watch->mine->reader);
+    return true;
+}
+
 /* Rings for all that are neither raised nor due. */
 static void ring_all(struct event *event, uint64_t *until_ns) {
+    bool heard = true;
     for (unsigned i = 0; i < event->n; i++) {
         struct watch *watch = event->watches[i];
+        queue_watch_unring(&watch->queue); /* before its section may go elsewhere */
         bool is_due = !watch->raised && due(watch, until_ns);
         if (is_due)
             raise_watch(watch);
         watch->armed = !watch->raised && !is_due && !watch->failed;
         if (watch->armed)
-            snapshot_ring(&watch->mine->reader);
+            heard = ring(watch) && heard;
     }
     uint64_t poll = clock_mono_ns() + POLL_NS;
-    if (!snapshot_heard() && poll < *until_ns)
+    if ((!snapshot_heard() || !heard) && poll < *until_ns)
         *until_ns = poll;
+}
+
+/* Adds what to sleep on.  False: it has become due in that moment. */
+static bool arm(const struct watch *watch, struct futex_word *words, unsigned *n,
+                uint64_t *until_ns) {
+    if (!watch->is_queue)
+        return snapshot_arm(&watch->mine->reader, watch->seen, &words[(*n)++]);
+    if (queue_watch_due(&watch->queue, watch->mine))
+        return false;
+    for (unsigned i = 0; i < watch->queue.words_n; i++)
+        if (*n < FUTEX_WAIT_ANY_MAX)
+            words[(*n)++] = watch->queue.words[i];
+        else
+            *until_ns = earlier(*until_ns, clock_mono_ns() + POLL_NS);
+    return true;
 }
 
 /* Fills `words` for all that were rung for; false when one of them has become due in that moment.
@@ -100,7 +139,7 @@ static bool arm_all(struct event *event, struct futex_word *words, unsigned *n,
     ring_all(event, until_ns);
     for (unsigned i = 0; i < event->n; i++) {
         const struct watch *watch = event->watches[i];
-        if (watch->armed && !snapshot_arm(&watch->mine->reader, watch->seen, &words[(*n)++]))
+        if (watch->armed && !arm(watch, words, n, until_ns))
             return false;
     }
     return true;
@@ -162,10 +201,14 @@ static void watch_from_here(struct watch *watch) {
     watch->seen = owner->last.version;
     watch->stale_at = stale_at == UINT64_MAX ? 0 : stale_at;
     watch->raised = false;
+    if (watch->is_queue)
+        queue_watch_from_here(&watch->queue, owner);
 }
 
 static void watch_free(struct watch *watch) {
     watch->owner->watch = NULL;
+    if (handle_usable(watch->owner->segment) == 0)
+        queue_watch_unring(&watch->queue);
     close(watch->fd);
     section_free_double(watch->mine);
     free(watch);
@@ -176,6 +219,7 @@ static struct watch *watch_new(shmc_section *section) {
     if (watch == NULL)
         return NULL;
     watch->owner = section;
+    watch->is_queue = section->descriptor.kind == SHM_KIND_QUEUE;
     watch->mine = section_double(section);
     watch->fd = watch->mine == NULL ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (watch->fd < 0) {
@@ -224,7 +268,9 @@ static struct event *event_of(shmc *segment) {
 
 int shmc_fd(shmc_section *section) {
     shmc *segment = section->segment;
-    int r = section_ready(section, SHMC_SNAPSHOT);
+    int r = section_ready(section, SHMC_QUEUE);
+    if (r == -EPROTOTYPE)
+        r = section_ready(section, SHMC_SNAPSHOT);
     if (r < 0)
         return r;
     if (section->watch != NULL)
@@ -259,6 +305,8 @@ bool event_drain(shmc_section *section) {
     bool drained = watch->raised && read(watch->fd, &count, sizeof count) > 0;
     if (drained)
         watch_from_here(watch);
+    else if (watch->is_queue && !watch->raised) /* it may look for something else now */
+        drained = queue_watch_from_here(&watch->queue, section);
     pthread_mutex_unlock(&event->mutex);
     if (drained)
         kick(event);
@@ -293,6 +341,7 @@ void event_forget(shmc_section *section) {
     }
     section->watch = NULL;
     close(watch->fd);
+    queue_forget(watch->mine);
     free(watch->mine);
     free(watch);
 }

@@ -2,7 +2,7 @@
  *
  * Looking around: the segment, its sections and its workers, as structures of the public API.
  */
-#include "client.h"
+#include "queue.h"
 
 #include "core/restored.h"
 
@@ -65,6 +65,28 @@ static enum shmc_alive look_at_worker(const struct mapping *mapping, uint32_t in
     return alive_worker(mapping, index);
 }
 
+/* What a queue has of all that: as `version` counts what was ever sent, its rate is that of
+ * messages. */
+static void add_queue(shmc *segment, const struct mapping *mapping, const struct shm_section *found,
+                      uint64_t generation, struct shmc_section_info *ret) {
+    struct queue place;
+    struct shmc_queue_stat stat;
+    const char *field;
+    if (!mapping_shows(segment, mapping, found, generation) ||
+        queue_place(&place, mapping, found, NULL, &field) < 0)
+        return;
+    queue_sum(mapping, &place, &stat, NULL, 0);
+    ret->version = stat.sent;
+    ret->length = stat.bytes;
+    ret->messages = stat.messages;
+    ret->real_ns = stat.oldest_real_ns;
+    if (stat.oldest_real_ns == 0)
+        return;
+    const uint64_t now = clock_real_ns();
+    ret->age_ns = now > stat.oldest_real_ns ? now - stat.oldest_real_ns : 0;
+    ret->stale = stale_by(found->stale_ms, ret->age_ns);
+}
+
 static void describe(shmc *segment, const struct mapping *mapping, const struct shm_section *found,
                      uint64_t generation, struct shmc_section_info *ret) {
     const struct standing *standing = &mapping->standing;
@@ -91,7 +113,10 @@ static void describe(shmc *segment, const struct mapping *mapping, const struct 
     memcpy(ret->name, found->name, sizeof ret->name);
     memcpy(ret->owner, found->owner, sizeof ret->owner);
     memcpy(ret->format, found->format, sizeof ret->format);
-    add_value(segment, mapping, found, generation, ret);
+    if (found->kind == SHM_KIND_QUEUE)
+        add_queue(segment, mapping, found, generation, ret);
+    else
+        add_value(segment, mapping, found, generation, ret);
 }
 
 static int damaged(const shmc *segment, int code, const char *field) {

@@ -24,7 +24,8 @@ static bool same_worker(const char *granted, const char *wanted) {
 
 /* Who is, or will be, the holder: for "%s%s%s" in texts. */
 #define NAMED(worker)                                                                              \
-    (worker)[0] != '\0' ? "worker '" : "an anonymous attachment", (worker), (worker)[0] != '\0' ? "'" : ""
+    (worker)[0] != '\0' ? "worker '" : "an anonymous attachment", (worker),                        \
+        (worker)[0] != '\0' ? "'" : ""
 
 /* Keeps a lease's description, which it closes: as a mapping, which lasts as long as the address
  * space, and as a descriptor, if one shall outlast that. */

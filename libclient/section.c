@@ -4,7 +4,7 @@
  * generation of the directory, and looked up anew when it sees another.  It follows the row's id,
  * so that a rename is nothing to it.
  */
-#include "client.h"
+#include "queue.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -363,6 +363,7 @@ void shmc_close(shmc_section *section) {
     shmc *segment = section->segment;
     shmc_abort(section);
     event_forget(section);
+    queue_forget(section);
     if (section->writer != NULL)
         writer_release(segment, section->writer);
     if (section->holding != NULL)
@@ -384,6 +385,7 @@ shmc_section *section_double(const shmc_section *section) {
 }
 
 void section_free_double(shmc_section *section) {
+    queue_forget(section);
     error_keep(section->segment->error, section);
     mapping_leave(section);
     free(section);

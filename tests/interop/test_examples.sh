@@ -56,7 +56,8 @@ start_manager
 edit_table <<<"INSERT INTO section(name, owner, size, format) VALUES('temps', 'temp-driver', 4096, 'temps/2');
     UPDATE worker SET may_create = 1048576;
     INSERT INTO section(name, owner, kind, size) VALUES('lamp', 'lamp-driver', 'raw', 64);
-    INSERT INTO section(name, owner, kind, size, count) VALUES('board', 'web', 'slots', 64, 8);"
+    INSERT INTO section(name, owner, kind, size, count) VALUES('board', 'web', 'slots', 64, 8),
+        ('jobs', 'job-runner', 'queue', 65536, 8);"
 run() {
     "$1" >"$1.out" || { cat "$1.out"; return 1; }
     [ -z "$2" ] || grep -q "$2" "$1.out"
@@ -76,6 +77,7 @@ shmc_next ^version 2: 20.6$
 shmc_raw the lamp is on
 shmc_slots ^slot 0 of 8 is ours; 17 requests$
 shmc_create ^two sensors are left
+shmc_queue ^job 1, of process [0-9]*: spin$
 shmc_inspect ^temps: version 2 of temp-driver
 shmc_manager "ok":true
 shmc_private ^a child saw port 8080$

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Looking into a queue without taking anything.  What is there is gathered at index 0, in the order
+ * in which it would be received; who asks for the next ones goes on from there, less what is gone
+ * meanwhile.
+ */
+#include "queue.h"
+
+#include <stdlib.h>
+
+struct gathering {
+    struct queue_side *side;
+    size_t room;
+    bool failed;
+};
+
+static int gather_one(void *context, const struct queue_message *message) {
+    struct gathering *gathering = context;
+    struct queue_side *side = gathering->side;
+    if (side->found_n == gathering->room) {
+        const size_t room = 2 * gathering->room + 64;
+        struct queue_message *more = realloc(side->found, room * sizeof *more);
+        gathering->failed = more == NULL;
+        if (more == NULL)
+            return 1;
+        side->found = more;
+        gathering->room = room;
+    }
+    side->found[side->found_n++] = *message;
+    return 0;
+}
+
+static int by_time(const void *a, const void *b) {
+    const struct queue_message *x = a, *y = b;
+    if (x->send_ns != y->send_ns)
+        return x->send_ns < y->send_ns ? -1 : 1;
+    if (x->lane != y->lane)
+        return x->lane < y->lane ? -1 : 1;
+    return x->seq < y->seq ? -1 : x->seq > y->seq;
+}
+
+/* A lane that is bad is left out: who only looks can't mend it, and the others are to be seen. */
+static int gather(shmc_section *section) {
+    struct queue_side *side = section->queue;
+    struct gathering gathering = {.side = side};
+    struct queue_message bad;
+    const char *field;
+    free(side->found);
+    side->found = NULL;
+    do
+        side->found_n = 0;
+    while (queue_each(&side->core, (struct queue_want){0}, gather_one, &gathering, &bad, &field) ==
+           -EBADMSG);
+    if (gathering.failed)
+        return error_set(section->segment->error, -ENOMEM, "section '%s': no memory to look",
+                         section->name);
+    if (side->found_n > 0)
+        qsort(side->found, side->found_n, sizeof *side->found, by_time);
+    return 0;
+}
+
+/* The one at `index`, or -ENOMSG; *n is what was copied of it, or -ESTALE: it is gone. */
+static int copy(shmc_section *section, size_t index, void *buffer, size_t bytes, unsigned flags,
+                ssize_t *n, struct queue_message *ret) {
+    struct queue_side *side = section->queue;
+    int r = index == 0 || side->found == NULL ? gather(section) : 0;
+    if (r < 0)
+        return r;
+    if (index >= side->found_n)
+        return error_set(section->segment->error, -ENOMSG, "section '%s' has no more messages",
+                         section->name);
+    *ret = side->found[index];
+    *n = -E2BIG;
+    if (ret->length <= bytes || (flags & SHMC_TRUNCATE) != 0)
+        *n = (ssize_t)queue_copy(ret, buffer, bytes);
+    /* Its sender writes there again only behind what this finds. */
+    shared_fence_acquire();
+    if (queue_unavailable(&side->place, ret))
+        *n = -ESTALE;
+    return 0;
+}
+
+/* Takes it out of what was gathered. */
+static void leave_out(struct queue_side *side, size_t index) {
+    side->found_n--;
+    for (size_t i = index; i < side->found_n; i++)
+        side->found[i] = side->found[i + 1];
+}
+
+ssize_t shmc_queue_look(shmc_section *section, size_t index, void *buffer, size_t bytes,
+                        unsigned flags, struct shmc_message *info) {
+    struct queue_message found;
+    ssize_t n = 0;
+    if ((flags & ~SHMC_TRUNCATE) != 0)
+        return error_set(section->segment->error, -EINVAL,
+                         "section '%s': flags 0x%x; a look takes SHMC_TRUNCATE", section->name,
+                         flags);
+    for (;;) {
+        int r = queue_ready_to_receive(section, true);
+        if (r == 0)
+            r = copy(section, index, buffer, bytes, flags, &n, &found);
+        if (r < 0)
+            return r;
+        if (section_settled(section) && n != -ESTALE)
+            break;
+        if (n == -ESTALE && index > 0 && section->queue->found != NULL)
+            leave_out(section->queue, index);
+    }
+    if (info != NULL) {
+        queue_describe(section, &found, info);
+        info->truncated = n >= 0 && (size_t)n < found.length;
+    }
+    return n == -E2BIG ? error_note(section, -E2BIG, NOTE_MESSAGE_LONGER, found.length, bytes) : n;
+}
