@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Queues through the library, on a live manager, which is also killed in the midst of it.
+# Queues through the library and shmtool, on a live manager, which is also killed in the midst of it.
 # The cases are client_queue*.c beside this; each runs in a process of its own.
 # Usage: test_queue.sh BUILD-DIRECTORY
 # shellcheck source=tests/interop/harness.sh
@@ -50,4 +50,44 @@ if [ "$status" -ne 0 ]; then
     failed=1
 fi
 
+# ---- shmtool
+
+expect "send" 0 '^$' shmtool send jobs 3 three
+printf 'from a pipe' | shmtool send jobs 1
+printf 'a file\n' >"$work/message"
+expect "send a file" 0 '"length": 7' shmtool send --json --input "$work/message" jobs 2 -
+expect "peek shows what waits" 0 '^ *0 +[0-9]+ +3 +5 .* three$' shmtool peek jobs
+expect "and takes nothing" 0 'from a pipe$' shmtool peek jobs
+expect "peek as JSON" 0 '"type":1,.*"data":"from a pipe"' shmtool peek --json jobs
+expect "peek as a dump" 0 '^00000000  66 72 6f 6d' shmtool peek --hex jobs
+expect "stat" 0 '^jobs: 3 messages wait \(23 B' shmtool stat jobs
+expect "stat of each lane" 0 '^ *0 +free ' shmtool stat jobs
+expect "stat as JSON" 0 '"messages": 3,' shmtool stat --json jobs
+expect "list counts them" 0 '^jobs +runner +queue +4096 +[0-9]+ +3 waiting ' shmtool list jobs
+expect "receive by type" 0 '^from a pipe$' shmtool receive --type 1 jobs
+expect "receive but one type" 0 '^a file$' shmtool receive --type 3 --except jobs
+expect "receive the first" 0 '^three$' shmtool receive jobs
+expect "receive from an empty one" 1 "queue 'jobs' has no such message" shmtool receive jobs
+expect "receive in time" 1 'no such message in that time' shmtool receive --wait 20 jobs
+expect "a type that is none" 2 "'soap' is no type" shmtool send jobs soap
+expect "a queue that isn't" 1 "no section 'job'; did you mean 'jobs'" shmtool send job 1 x
+expect "a section of another kind" 1 'is a snapshot, expected is a queue' shmtool send temps 1 x
+expect "a message too long" 1 'which is 2048 bytes' shmtool send --input /bin/sh jobs 1
+expect "--except needs a type" 2 'which type' shmtool receive --except jobs
+expect "one of two receivers" 1 'has no such message' shmtool receive pool
+
+for i in 1 2 3; do shmtool send jobs 1 "job $i"; done
+expect "receive --count" 0 '^job 2$' shmtool receive --count 2 jobs
+shmtool receive --follow jobs >"$work/followed" 2>&1 &
+children+=("$!")
+follower=$!
+await 30 grep -qx 'job 3' "$work/followed"
+shmtool send jobs 1 'job 4'
+await 30 grep -qx 'job 4' "$work/followed" || { echo "not ok receive --follow"; failed=1; }
+expect "another receiver meanwhile" 1 "held by process $follower" shmtool receive jobs
+end_child "$follower"
+# What can't be written out stays in the queue.
+shmtool send jobs 1 kept
+expect "a full disk loses nothing" 1 'stdout' sh -c 'shmtool receive --wait 5000 jobs >/dev/full'
+expect "and the message is there" 0 '^kept$' shmtool receive --wait 5000 jobs
 exit $failed

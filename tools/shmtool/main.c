@@ -27,6 +27,20 @@ const struct verb verbs[] = {
      "Takes the owner's lease for that moment, or says who holds it.  Under shmtool run, as the\n"
      "owner, that lease is used.\n",
      verb_put},
+    {"send", "iwW", "NAME [TYPE] [DATA|-]", 1, 3, "send a message to a queue",
+     "TYPE is a number > 0 (1).  DATA is the message, else standard input, or FILE.\n"
+     "A queue that is full is waited for with --wait.\n",
+     verb_send},
+    {"receive", "qEwnfxW", "NAME", 1, 1, "take a message out of a queue, as its owner",
+     "Or N of them, or with --follow each that comes.  One is gone from the queue when it has\n"
+     "been written out.  With --wait it waits for one, that long or for ever.\n",
+     verb_receive},
+    {"peek", "nx", "NAME", 1, 1, "the messages that wait in a queue; none is taken",
+     "In the order in which they would be received, or the first N of them.\n", verb_peek},
+    {"stat", "", "NAME", 1, 1, "a queue's counters, in all and of each lane",
+     "A lane is free, held by a sender, full (and its sender waits), or bad: its memory holds\n"
+     "nonsense, and receivers skip it.\n",
+     verb_stat},
     {"run", "Ww", "--worker NAME [--wait [MS]] -- COMMAND...", 1, -1,
      "take a worker's lease and execute a command with it",
      "NAME may be a pattern: of several that match ('web#*') it is the first that is free.\n"

@@ -30,10 +30,12 @@ static const struct row {
     {'f', "follow", NULL, "go on with each new value"},
     {'n', "count", "N", "stop after N values"},
     {'t', "timeout", "MS", "wait so long for a value (-1: for ever)"},
+    {'q', "type", "N", "the first of type N; of the lowest up to -N, where N < 0; 0: of all"},
+    {'E', "except", NULL, "the first of any type but that one"},
     {'i', "input", "FILE", "take the value from FILE instead of stdin"},
     {'w', "wait", "[MS]",
      "wait, so long or for ever: for the worker's holder to leave, for a manager to serve, for an "
-     "edit to be decided"},
+     "edit to be decided, for a message, for room"},
     {'W', "worker", "NAME", "the worker to be"},
     {'r', "rates", "[SECONDS]", "measure values per second, for 1 or so many seconds"},
     {'l', "reload", NULL, "then have the manager apply the table, and report the outcome"},
@@ -105,12 +107,23 @@ bool parse_bytes(const char *text, uint64_t *ret) {
     return true;
 }
 
+bool parse_type(const char *text, int64_t *ret) {
+    uint64_t number;
+    const bool below = *text == '-';
+    if (!parse_u64(text + below, &number) || number > INT64_MAX)
+        return false;
+    *ret = below ? -(int64_t)number : (int64_t)number;
+    return true;
+}
+
 static bool set_number(struct tool *tool, char letter, const char *text) {
     switch (letter) {
     case 'k':
         return parse_key(text, &tool->key);
     case 'n':
         return parse_u64(text, &tool->count) && tool->count > 0;
+    case 'q':
+        return parse_type(text, &tool->type);
     case 't':
         tool->timeout_given = true;
         return parse_ms(text, &tool->timeout_ms);
@@ -185,6 +198,8 @@ static bool *flag_of(struct tool *tool, char letter) {
         return &tool->fix;
     case 'O':
         return &tool->force;
+    case 'E':
+        return &tool->except;
     case 'm':
         return &tool->if_missing;
     default:

@@ -226,6 +226,31 @@ bool is_plain_text(const void *data, size_t bytes) {
     return text != NULL;
 }
 
+static json_t *base64(const unsigned char *data, size_t bytes) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    char *text = malloc((bytes + 2) / 3 * 4 + 1), *to = text;
+    if (!text)
+        return json_null();
+    for (size_t i = 0; i < bytes; i += 3) {
+        size_t left = bytes - i;
+        unsigned triple = (unsigned)data[i] << 16 | (left > 1 ? (unsigned)data[i + 1] << 8 : 0) |
+                          (left > 2 ? data[i + 2] : 0u);
+        *to++ = digits[triple >> 18];
+        *to++ = digits[triple >> 12 & 63];
+        *to++ = left > 1 ? digits[triple >> 6 & 63] : '=';
+        *to++ = left > 2 ? digits[triple & 63] : '=';
+    }
+    json_t *string = json_stringn(text, (size_t)(to - text));
+    free(text);
+    return string;
+}
+
+json_t *json_bytes(const void *data, size_t bytes, const char **encoding) {
+    const bool text = is_plain_text(data, bytes);
+    *encoding = text ? "text" : "base64";
+    return text ? json_stringn(data, bytes) : base64(data, bytes);
+}
+
 static void print_hex_line(const unsigned char *p, size_t offset, size_t n) {
     printf("%08zx ", offset);
     for (size_t i = 0; i < 16; i++) {
@@ -245,4 +270,16 @@ static void print_hex_line(const unsigned char *p, size_t offset, size_t n) {
 void print_hex(const void *data, size_t bytes) {
     for (size_t offset = 0; offset < bytes; offset += 16)
         print_hex_line(data, offset, bytes - offset < 16 ? bytes - offset : 16);
+}
+
+void print_bytes(const struct tool *tool, const char *data, size_t bytes) {
+    bool terminal = isatty(STDOUT_FILENO);
+    if (tool->hex || (terminal && !is_plain_text(data, bytes))) {
+        print_hex(data, bytes);
+    } else {
+        fwrite(data, 1, bytes, stdout);
+        if ((terminal || tool->follow || tool->several) && bytes > 0 && data[bytes - 1] != '\n')
+            putchar('\n');
+    }
+    fflush(stdout);
 }

@@ -32,8 +32,7 @@ static int pass_on(const struct tool *tool, const shmc *segment) {
     return 0;
 }
 
-/* "web#*": the first of those that is free, else the first. */
-static int choose_worker(const struct tool *tool, char name[SHMC_NAME_BYTES]) {
+int choose_worker(const struct tool *tool, const char *pattern, char name[SHMC_NAME_BYTES]) {
     struct shmc_worker_info *workers;
     const struct shmc_worker_info *chosen = NULL;
     shmc *segment;
@@ -47,14 +46,13 @@ static int choose_worker(const struct tool *tool, char name[SHMC_NAME_BYTES]) {
         return code;
     }
     for (size_t i = 0; i < n; i++)
-        if (fnmatch(tool->worker, workers[i].name, 0) == 0 &&
+        if (fnmatch(pattern, workers[i].name, 0) == 0 &&
             (!chosen || (chosen->state != SHMC_GONE && workers[i].state == SHMC_GONE)))
             chosen = &workers[i];
     if (chosen)
         memcpy(name, chosen->name, SHMC_NAME_BYTES);
     else
-        code =
-            fail(tool, TOOL_NO, "no worker matches '%s'; shmtool workers shows all", tool->worker);
+        code = fail(tool, TOOL_NO, "no worker matches '%s'; shmtool workers shows all", pattern);
     free(workers);
     shmc_detach(segment);
     return code;
@@ -71,7 +69,7 @@ int verb_run(const struct tool *tool) {
     const char *worker = tool->worker;
     const uint64_t since_ns = clock_mono_ns();
     if (is_pattern(worker)) {
-        code = choose_worker(tool, name);
+        code = choose_worker(tool, worker, name);
         worker = name;
     }
     if (code == TOOL_OK)

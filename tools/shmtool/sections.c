@@ -60,14 +60,18 @@ int listing_look(const struct tool *tool, shmc *segment, struct listing *ret) {
     return TOOL_OK;
 }
 
-/* Values per second since the earlier look; NAN where that makes no sense. */
+static bool counts_versions(const struct shmc_section_info *section) {
+    return section->kind == SHMC_SNAPSHOT || section->kind == SHMC_QUEUE;
+}
+
+/* Values, or messages, per second since the earlier look; NAN where that makes no sense. */
 static double rate_of(const struct listing *earlier, const struct listing *now, size_t i) {
     const struct shmc_section_info *section = &now->sections[i];
     for (size_t j = 0; j < earlier->n; j++) {
         const struct shmc_section_info *then = &earlier->sections[j];
         if (then->incarnation != section->incarnation || then->section_id != section->section_id)
             continue;
-        if (section->kind != SHMC_SNAPSHOT || section->version < then->version)
+        if (!counts_versions(section) || section->version < then->version)
             return NAN;
         return (double)(section->version - then->version) * 1e9 /
                (double)(now->at_ns - earlier->at_ns);
@@ -77,21 +81,21 @@ static double rate_of(const struct listing *earlier, const struct listing *now, 
 
 static json_t *section_json(const struct shmc_section_info *section) {
     return json_pack(
-        "{s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:b, s:I, s:I, s:I,"
-        " s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:b}",
+        "{s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:b, s:I, s:I,"
+        " s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:b}",
         "name", json_text(section->name), "owner", json_text(section->owner), "kind",
         kind_name(section->kind), "format", json_text(section->format), "size",
         (json_int_t)section->size, "count", (json_int_t)section->count, "offset",
         (json_int_t)section->offset, "bytes", (json_int_t)section->bytes, "version",
-        (json_int_t)section->version, "length", (json_int_t)section->length, "real_ns",
-        (json_int_t)section->real_ns, "age_ns", json_age(section->age_ns), "writer",
-        alive_name(section->writer), "stale", section->stale, "stale_ms",
-        (json_int_t)section->stale_ms, "section_id", (json_int_t)section->section_id, "incarnation",
-        (json_int_t)section->incarnation, "generation", (json_int_t)section->generation, "aborted",
-        (json_int_t)section->aborted, "wakes", (json_int_t)section->wakes, "wake_errors",
-        (json_int_t)section->wake_errors, "persist", section->persist, "shared", section->shared,
-        "pinned", section->pinned, "moving", section->moving, "made", section->made, "transient",
-        section->transient);
+        (json_int_t)section->version, "length", (json_int_t)section->length, "messages",
+        (json_int_t)section->messages, "real_ns", (json_int_t)section->real_ns, "age_ns",
+        json_age(section->age_ns), "writer", alive_name(section->writer), "stale", section->stale,
+        "stale_ms", (json_int_t)section->stale_ms, "section_id", (json_int_t)section->section_id,
+        "incarnation", (json_int_t)section->incarnation, "generation",
+        (json_int_t)section->generation, "aborted", (json_int_t)section->aborted, "wakes",
+        (json_int_t)section->wakes, "wake_errors", (json_int_t)section->wake_errors, "persist",
+        section->persist, "shared", section->shared, "pinned", section->pinned, "moving",
+        section->moving, "made", section->made, "transient", section->transient);
 }
 
 static void print_list_json(const struct tool *tool, const struct listing *earlier,
@@ -110,7 +114,6 @@ static void print_list_json(const struct tool *tool, const struct listing *earli
 
 static void section_row(struct grid *grid, const struct shmc_section_info *section) {
     char span[TEXT_BYTES];
-    bool snapshot = section->kind == SHMC_SNAPSHOT;
     grid_cell(grid, PLAIN, "%s", section->name);
     grid_cell(grid, PLAIN, "%s%s", section->owner,
               section->transient ? " (transient)"
@@ -118,8 +121,11 @@ static void section_row(struct grid *grid, const struct shmc_section_info *secti
                                  : "");
     grid_cell(grid, PLAIN, "%s", kind_name(section->kind));
     grid_cell(grid, PLAIN, "%lu", section->size);
-    grid_cell(grid, PLAIN, snapshot ? "%lu" : "-", section->version);
-    grid_cell(grid, PLAIN, snapshot ? "%lu" : "-", section->length);
+    grid_cell(grid, PLAIN, counts_versions(section) ? "%lu" : "-", section->version);
+    if (section->kind == SHMC_QUEUE)
+        grid_cell(grid, PLAIN, "%lu waiting", section->messages);
+    else
+        grid_cell(grid, PLAIN, section->kind == SHMC_SNAPSHOT ? "%lu" : "-", section->length);
     grid_cell(grid, section->stale ? RED : PLAIN, "%s%s", text_span(span, section->age_ns),
               section->stale ? " stale" : "");
     grid_cell(grid, alive_paint(section->writer), "%s%s", alive_name(section->writer),

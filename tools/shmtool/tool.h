@@ -37,6 +37,8 @@ struct tool {
     const char *runtime_dir, *state_dir, *table;
     const char *input, *output, *worker, *generation;
     const char *warning, *critical, *ignore; /* of check */
+    int64_t type;                            /* of messages */
+    bool except;
     bool json, hex, follow, diff, rates, reload, if_missing, yes, fix, force, help, version;
     double seconds;
     uint64_t count; /* 0: no limit */
@@ -66,6 +68,9 @@ void options_help(const char *letters);
 
 /* "65536", "0x10000", "64K", "1M", "2G"; false: not a number. */
 bool parse_bytes(const char *text, uint64_t *ret);
+
+/* A message's type: "3", "-3". */
+bool parse_type(const char *text, int64_t *ret);
 
 /* ---- output.c */
 
@@ -108,6 +113,12 @@ const char *text_ago(char text[TEXT_BYTES], uint64_t real_ns);
 /* Well-formed UTF-8 that a terminal shows and does not obey. */
 bool is_plain_text(const void *data, size_t bytes);
 void print_hex(const void *data, size_t bytes);
+
+/* To a terminal goes only what it shows; into a pipe the bytes as they are. */
+void print_bytes(const struct tool *tool, const char *data, size_t bytes);
+
+/* As text where it is plain text, else in base 64; and which of the two. */
+json_t *json_bytes(const void *data, size_t bytes, const char **encoding);
 
 #define PATH_BYTES 4096
 
@@ -208,6 +219,15 @@ int listing_look(const struct tool *tool, shmc *segment, struct listing *ret);
 void listing_print(const struct tool *tool, const struct listing *earlier,
                    const struct listing *now);
 
+/* -ENOENT, with the name that was perhaps meant. */
+int no_section(const struct tool *tool, shmc *segment, const char *name);
+
+/* "web#*": the first worker of those that is free, else the first. */
+int choose_worker(const struct tool *tool, const char *pattern, char name[SHMC_NAME_BYTES]);
+
+/* A queue, and nothing else. */
+int open_queue(const struct tool *tool, shmc *segment, const char *name, shmc_section **ret);
+
 const char *kind_name(unsigned kind);
 const char *alive_name(enum shmc_alive alive);
 enum paint alive_paint(enum shmc_alive alive);
@@ -219,6 +239,10 @@ int verb_list(const struct tool *tool);
 int verb_workers(const struct tool *tool);
 int verb_get(const struct tool *tool);
 int verb_put(const struct tool *tool);
+int verb_send(const struct tool *tool);
+int verb_receive(const struct tool *tool);
+int verb_peek(const struct tool *tool);
+int verb_stat(const struct tool *tool);
 int verb_run(const struct tool *tool);
 int verb_plan(const struct tool *tool);
 int verb_history(const struct tool *tool);

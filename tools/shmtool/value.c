@@ -64,51 +64,16 @@ static int save_whole(const char *path, const char *data, size_t bytes) {
     return r;
 }
 
-static json_t *base64(const unsigned char *data, size_t bytes) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    char *text = malloc((bytes + 2) / 3 * 4 + 1), *to = text;
-    if (!text)
-        return json_null();
-    for (size_t i = 0; i < bytes; i += 3) {
-        size_t left = bytes - i;
-        unsigned triple = (unsigned)data[i] << 16 | (left > 1 ? (unsigned)data[i + 1] << 8 : 0) |
-                          (left > 2 ? data[i + 2] : 0u);
-        *to++ = digits[triple >> 18];
-        *to++ = digits[triple >> 12 & 63];
-        *to++ = left > 1 ? digits[triple >> 6 & 63] : '=';
-        *to++ = left > 2 ? digits[triple & 63] : '=';
-    }
-    json_t *string = json_stringn(text, (size_t)(to - text));
-    free(text);
-    return string;
-}
-
 static json_t *value_json(const struct shmc_section_info *info, const struct copy *copy) {
     size_t length = (size_t)copy->length;
-    bool text = is_plain_text(copy->data, length);
-    json_t *value =
-        text ? json_stringn(copy->data, length) : base64((const unsigned char *)copy->data, length);
+    const char *encoding;
+    json_t *value = json_bytes(copy->data, length, &encoding);
     return json_pack("{s:b, s:o, s:o, s:I, s:I, s:I, s:o, s:s, s:b, s:s, s:o}", "ok", 1, "section",
                      json_text(info->name), "format", json_text(info->format), "version",
                      (json_int_t)copy->value.version, "missed", (json_int_t)copy->value.missed,
                      "length", (json_int_t)length, "age_ns", json_age(copy->value.age_ns), "writer",
                      alive_name(copy->value.writer), "stale", copy->value.stale, "encoding",
-                     text ? "text" : "base64", "value", value);
-}
-
-/* To a terminal goes only what it shows; into a pipe the bytes as they are. */
-static void print_value(const struct tool *tool, const struct copy *copy) {
-    size_t length = (size_t)copy->length;
-    bool terminal = isatty(STDOUT_FILENO);
-    if (tool->hex || (terminal && !is_plain_text(copy->data, length))) {
-        print_hex(copy->data, length);
-    } else {
-        fwrite(copy->data, 1, length, stdout);
-        if ((terminal || tool->follow || tool->several) && length > 0 &&
-            copy->data[length - 1] != '\n')
-            putchar('\n');
-    }
-    fflush(stdout);
+                     encoding, "value", value);
 }
 
 static int deliver(const struct tool *tool, const struct shmc_section_info *info,
@@ -123,7 +88,7 @@ static int deliver(const struct tool *tool, const struct shmc_section_info *info
     if (tool->json)
         (tool->follow || tool->several ? print_json_line : print_json)(value_json(info, copy));
     else
-        print_value(tool, copy);
+        print_bytes(tool, copy->data, (size_t)copy->length);
     if (ferror(stdout))
         return fail(tool, TOOL_NO, "stdout: %s", strerror(errno));
     return TOOL_OK;
@@ -215,8 +180,7 @@ static int get_section(const struct tool *tool, shmc *segment, shmc_section *sec
     return get_raw(tool, segment, section, &info);
 }
 
-/* -ENOENT, with the name that was perhaps meant. */
-static int no_section(const struct tool *tool, shmc *segment, const char *name) {
+int no_section(const struct tool *tool, shmc *segment, const char *name) {
     struct shmc_section_info *sections;
     const char *names[256], *near = NULL;
     size_t n = 0;

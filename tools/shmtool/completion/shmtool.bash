@@ -46,7 +46,7 @@ _shmtool() {
         esac
     done
     case $previous in
-    -k | --key | -n | --count | -t | --timeout | -e | --every) return ;;
+    -k | --key | -n | --count | -t | --timeout | -e | --every | -q | --type) return ;;
     -R | --runtime-dir | -S | --state-dir)
         mapfile -t COMPREPLY < <(compgen -d -- "$current")
         return
@@ -70,7 +70,7 @@ _shmtool() {
         '') words=$(_shmtool_verbs) ;;
         table) words=$(_shmtool_verbs table) ;;
         help) words=$(_shmtool_verbs) ;;
-        list | watch | check | checkpoint | drop | get | put | 'table show' | 'table set' | 'table rm')
+        list | watch | check | checkpoint | drop | get | put | send | receive | peek | stat | 'table show' | 'table set' | 'table rm')
             words=$(_shmtool_names list "${where[@]}")
             ;;
         diff | rollback) words=$(_shmtool_generations "${where[@]}") ;;
