@@ -42,6 +42,10 @@ for mutant in NEW_AT_ZERO COUNTS_ANEW MOVED_EARLY LEAVES_UNMARKED MARKS_TWICE FO
 done
 must_notice queue kill_queue --wrong sends_twice
 must_notice queue kill_queue --wrong drops
+for mutant in SLOT_TAKES_CURRENT SLOT_HEAD_EARLY SLOT_FILLED_EARLY SLOT_GRABBED_FULL \
+    SLOT_FORGETS_HEAD SLOT_GRABS_LIVE SLOT_GRABS_STAYING; do
+    must_notice slots kill_slots_mutants --mutant $mutant
+done
 must_notice grant kill_grant_mutants grant --mutant RECORD_WORD_EARLY
 must_notice grant kill_grant grant --wrong unlocked
 must_notice anonymous kill_grant_mutants anonymous --mutant RECORD_WORD_EARLY
