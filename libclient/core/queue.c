@@ -19,6 +19,8 @@ int queue_bind(struct queue *ret, void *memory, const struct shm_section *sectio
         damage = "size";
     if (damage == NULL && section->claims_off - section->ctl_off != g.lanes_bytes)
         damage = "claims_off";
+    if (damage == NULL && g.bytes > section->offset + section->bytes - section->ctl_off)
+        damage = "section.bytes";
     if (damage != NULL) {
         *field = damage;
         return -EBADMSG;

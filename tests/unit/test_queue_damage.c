@@ -303,6 +303,10 @@ START_TEST(bad_control_line_binds_nothing) {
     section.claims_off += SHM_PAGE;
     ck_assert_int_eq(queue_bind(&queue, fixture.memory, &section, NULL, &nobody, &field), -EBADMSG);
     ck_assert_str_eq(field, "claims_off");
+    section = fixture.section;
+    section.bytes -= SHM_LINE;
+    ck_assert_int_eq(queue_bind(&queue, fixture.memory, &section, NULL, &nobody, &field), -EBADMSG);
+    ck_assert_str_eq(field, "section.bytes");
     fixture.memory[4] ^= 1;
     ck_assert_int_eq(queue_bind(&queue, fixture.memory, &fixture.section, NULL, &nobody, &field),
                      -EBADMSG);
