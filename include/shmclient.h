@@ -856,11 +856,14 @@ int shmc_private_attach(shmc **ret, const shmc_private *segment,
 
 /* Another set of sections.  What has the same name, owner, kind, bytes, count and flags stays as it
  * is, with its data.  What is new, or not the same, is made beside what there is, and filled by its
- * init; when all are, they take the places of the old ones at once.  Who was attached before goes
- * on with what it has open, also where that was removed, and finds the new with its next
- * shmc_open(); the old memory goes when all of these have detached or ended, with the next reload
- * or reap. On failures nothing has changed. -ECHILD  this is not the creator and as
- * shmc_private_create() */
+ * init; when all are, they take the places of the old ones at once.  On failures nothing changes.
+ *
+ * Who was attached before goes on with what it has open, also where that was removed, and finds the
+ * new with its next shmc_open(); the old memory goes with the next reload or reap behind the end of
+ * all these attachments.  The creator itself isn't waited for: what it has open of the old gives
+ * -EIDRM then.
+ *   -ECHILD  this is not the creator
+ *   and as shmc_private_create() */
 int shmc_private_reload(shmc_private *segment, const struct shmc_private_spec *specs, size_t n);
 
 /* Ends the leases of processes that are gone (who looks for himself finds that, too), and gives the

@@ -8,11 +8,13 @@
 #include "private.h"
 
 #include "core/geometry.h"
+#include "core/process.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* ---- a table of what is there, and of what is wanted */
 
@@ -249,15 +251,23 @@ static int fill_all(shmc_private *memory, const struct private_row *rows, const 
 
 /* ---- what was left */
 
+/* The creator knows of his reload, and isn't waited for. */
+static bool is_creators(const struct shm_attachment *record, uint64_t start) {
+    return start != 0 && shared_load_relaxed64(&record->pid_start) == start &&
+           shared_load_relaxed32(&record->pid) == (uint32_t)getpid();
+}
+
 /* All who are attached now; the flip was before this, so that who comes later finds the new. */
 static int note_attached(const shmc_private *memory, struct private_left *left) {
     const struct tenancy *tenancy = &memory->tenancy;
+    const uint64_t start = process_start((uint32_t)getpid());
     left->who = calloc(tenancy->attachments_n, sizeof *left->who);
     if (left->who == NULL)
         return -ENOMEM;
     for (uint32_t i = 1; i < tenancy->attachments_n; i++) {
         const uint64_t word = shared_load_acquire64(&tenancy->attachments[i].word);
-        if (lease_word_state(word) == SHM_LEASE_LEASED && !tenancy_attachment_ended(tenancy, i))
+        if (lease_word_state(word) == SHM_LEASE_LEASED &&
+            !is_creators(&tenancy->attachments[i], start) && !tenancy_attachment_ended(tenancy, i))
             left->who[left->who_n++] = (struct attachment){i, (uint32_t)lease_word_epoch(word)};
     }
     return 0;
