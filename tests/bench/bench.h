@@ -116,6 +116,8 @@ extern const struct measure limit_measures[], library_measures[], peer_measures[
 /* library.c: the sections are NAME-BYTES, of workers `left` and `right`. */
 void library_start(enum side side);
 void library_end(void);
+struct shmc_section *library_section(const char *prefix, size_t bytes); /* "PREFIX-BYTES" */
+void library_must(int64_t r); /* or it ends, with the segment's last error */
 
 /* ---- open.c: sections PREFIX1 to PREFIXn */
 void open_all(const char *prefix, unsigned n);

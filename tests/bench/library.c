@@ -39,6 +39,16 @@ static void must(ssize_t r) {
         bench_die("%s", shmc_last_error(segment));
 }
 
+struct shmc_section *library_section(const char *prefix, size_t bytes) {
+    char name[SHMC_NAME_BYTES];
+    snprintf(name, sizeof name, "%s-%zu", prefix, bytes);
+    return open_section(name);
+}
+
+void library_must(int64_t r) {
+    must((ssize_t)r);
+}
+
 void library_start(enum side s) {
     side = s;
     segment = attach(s == LEFT ? "left" : "right");

@@ -16,7 +16,13 @@ for bytes in 64 1024 10240 65536 1048576; do
         echo "INSERT INTO section(name, owner, size) VALUES
             ('stamped-$side-$bytes', '$side', $bytes);"
     done
-done | { cat; echo "INSERT INTO worker(name) VALUES ('third');"; } | edit_table
+done | { cat
+    for bytes in 64 1024; do
+        echo "INSERT INTO section(name, owner, kind, size, count, stamp) VALUES
+            ('slots-$bytes', 'left', 'slots', $bytes, 16, 'none'),
+            ('stamped-slots-$bytes', 'left', 'slots', $bytes, 16, 'precise');"
+    done
+    echo "INSERT INTO worker(name) VALUES ('third');"; } | edit_table
 
 # iceoryx has a daemon, of which a machine has one.
 roudi_runs() {

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <shmclient.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sem.h>
@@ -66,6 +67,39 @@ static void memory_open(const struct bench *bench) {
 static void memory_close(void) {
     munmap(locked, sizeof *locked);
 }
+
+/* ---- ours */
+
+static shmc_section *section;
+static int slot;
+
+static void slot_grab(const char *prefix, const struct bench *bench) {
+    section = library_section(prefix, bench->bytes);
+    slot = shmc_slot_grab(section, 0);
+    library_must(slot);
+}
+
+static void slot_open(const struct bench *bench) {
+    slot_grab("slots", bench);
+}
+
+/* With the time of the put, as is the table's default. */
+static void stamped_open(const struct bench *bench) {
+    slot_grab("stamped-slots", bench);
+}
+
+static void slot_act(enum act act, uint8_t *value, size_t bytes) {
+    library_must(act == PUT ? shmc_slot_put(section, slot, value, bytes)
+                            : shmc_slot_get(section, slot, value, bytes, NULL));
+}
+
+static void slot_close(void) {
+    library_must(shmc_slot_release(section, slot));
+    shmc_close(section);
+}
+
+#define stamped_act   slot_act
+#define stamped_close slot_close
 
 /* ---- a mutex */
 
@@ -132,6 +166,8 @@ static void semaphore_close(void) {
         return acts(bench, &way_##name, GET);                                                      \
     }
 
+WAY(slot)
+WAY(stamped)
 WAY(mutex)
 WAY(semaphore)
 
@@ -141,6 +177,8 @@ WAY(semaphore)
     }
 
 const struct measure slot_measures[] = {
+    MEASURES("slot", slot, "memcpy", "memcpy"),
+    MEASURES("slot-stamped", stamped, "memcpy", "memcpy"),
     MEASURES("mutex", mutex, "slot.put", "slot.get"),
     MEASURES("semaphore", semaphore, "slot.put", "slot.get"),
     {.name = NULL},
