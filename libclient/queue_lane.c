@@ -56,7 +56,8 @@ static int all_held(const shmc_section *section) {
 
 static struct lane *find(const shmc_section *section) {
     for (struct lane *lane = section->segment->lanes; lane != NULL; lane = lane->next)
-        if (!lane->stale && queue_same_place(&lane->place, &section->queue->place))
+        if (!__atomic_load_n(&lane->stale, __ATOMIC_RELAXED) &&
+            queue_same_place(&lane->place, &section->queue->place))
             return lane;
     return NULL;
 }

@@ -87,7 +87,8 @@ static ssize_t attempt_locked(shmc_section *section, const struct sending *sendi
         queue_refused(&lane->core);
     if (r == -EBADMSG) /* nobody else of this process shall go on in it */
         queue_sender_close(&lane->core);
-    lane->stale = lane->stale || r == -ESTALE || r == -EBADMSG;
+    if (r == -ESTALE || r == -EBADMSG) /* relaxed: who takes it all the same finds out likewise */
+        __atomic_store_n(&lane->stale, true, __ATOMIC_RELAXED);
     *sent = sent_last(&lane->core);
     lock_release(&lane->lock);
     return r;

@@ -35,6 +35,8 @@ build_line() { sed -n "s/^    \(cc -o $1 .*\)/\1 -Wall -Wextra -Werror/p" "$read
 compile() { bash -c "$(build_line "$1")"; }
 ok "README's worker compiles" compile worker
 ok "README's reader compiles" compile reader
+ok "README's sender compiles" compile sender
+ok "README's receiver compiles" compile receiver
 
 # Lines that begin with "$ " are commands, the others what they print.  Numbers are compared as 0,
 # runs of blanks as one.
@@ -61,6 +63,18 @@ ok "the reader reads" await 30 grep -q '^version [0-9]*: 2[0-9]\.[0-9], 21.0' re
 { kill -9 "$worker" && wait "$worker"; } 2>/dev/null || :
 wait "$reader"
 ok "and says that the writer is gone" grep -q 'does its owner run? The writer is gone\.$' reader.log
+queue() { # the line that makes it, before the programs need it
+    bash -c "$(sed -n 's/^    \(shmtool table add jobs .*\)/\1 --reload/p' "$readme")"
+}
+ok "the queue is made as README says" queue
+ok "sent to" ./sender 'fetch water' 'chop wood'
+ok "and by hand" bash -c "$(sed -n 's/^`\(shmtool send jobs 1 sweep\)`.*/\1/p' "$readme")"
+./receiver >receiver.log 2>&1 &
+receiver=$!
+children+=("$receiver")
+ok "and received" await 30 grep -q '^sweep, from process [0-9]*$' receiver.log
+ok "in order" test "$(sed 's/,.*//' receiver.log | paste -s -d,)" = 'fetch water,chop wood,sweep'
+end_child "$receiver"
 ok "it is all taken away again" shmtool destroy --yes
 { wait "$manager"; } 2>/dev/null || :
 manager=''
