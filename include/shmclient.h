@@ -707,10 +707,6 @@ int shmc_slot_take(shmc_section *section, int slot, uint64_t ticket);
  * signal, but with SHMC_INTERRUPTIBLE.  All calls are safe in any thread, in signal handlers those
  * for messages of up to 8 KiB, and behind a fork. */
 
-#define SHMC_TRUNCATE      0x1u /* receive as much as the buffer takes; the rest is lost */
-#define SHMC_EXCEPT        0x2u /* receive the oldest of any type but this one */
-#define SHMC_INTERRUPTIBLE 0x4u /* a signal ends the wait: -EINTR */
-
 #define SHMC_SYSV_CREATE    0x1u /* make it, if there is none */
 #define SHMC_SYSV_EXCLUSIVE 0x2u /* with CREATE: -EEXIST if there is one */
 #define SHMC_SYSV_COPY      0x8u /* shmc_sysv_queue_receive(): leave it where it is (MSG_COPY) */
