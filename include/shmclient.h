@@ -179,7 +179,7 @@ struct shmc_section_info {
     bool made;      /* by its owner, with shmc_create() */
     bool transient; /* made so, until its owner's lease ends */
     uint64_t aborted, wakes, wake_errors;
-    uint64_t messages; /* that wait (queue) */
+    uint64_t messages; /* that wait (queue); slots in use (slots) */
     uint64_t reserved[7];
 };
 

@@ -87,6 +87,16 @@ static void add_queue(shmc *segment, const struct mapping *mapping, const struct
     ret->stale = stale_by(found->stale_ms, ret->age_ns);
 }
 
+static void add_slots(shmc *segment, const struct mapping *mapping, const struct shm_section *found,
+                      uint64_t generation, struct shmc_section_info *ret) {
+    const struct attachments attachments = mapping_attachments(mapping);
+    struct slots slots;
+    const char *field;
+    if (mapping_shows(segment, mapping, found, generation) &&
+        slots_bind(&slots, mapping->base + found->ctl_off, found, &attachments, &field) == 0)
+        ret->messages = slots.count - slots_free(&slots);
+}
+
 static void describe(shmc *segment, const struct mapping *mapping, const struct shm_section *found,
                      uint64_t generation, struct shmc_section_info *ret) {
     const struct standing *standing = &mapping->standing;
@@ -113,7 +123,9 @@ static void describe(shmc *segment, const struct mapping *mapping, const struct 
     memcpy(ret->name, found->name, sizeof ret->name);
     memcpy(ret->owner, found->owner, sizeof ret->owner);
     memcpy(ret->format, found->format, sizeof ret->format);
-    if (found->kind == SHM_KIND_QUEUE)
+    if (found->kind == SHM_KIND_SLOTS)
+        add_slots(segment, mapping, found, generation, ret);
+    else if (found->kind == SHM_KIND_QUEUE)
         add_queue(segment, mapping, found, generation, ret);
     else
         add_value(segment, mapping, found, generation, ret);

@@ -269,10 +269,56 @@ static void threads_have_slots_of_their_own(void) {
     shmc_detach(shared_segment);
 }
 
+/* What shmtool, which is $SHM_TEST_SHMTOOL, says to that. */
+static const char *tool_says(const char *arguments) {
+    static char output[8192];
+    char command[512];
+    snprintf(command, sizeof command, "%s %s 2>&1", getenv("SHM_TEST_SHMTOOL"), arguments);
+    FILE *pipe = popen(command, "r");
+    CHECK(pipe != NULL);
+    output[fread(output, 1, sizeof output - 1, pipe)] = '\0';
+    pclose(pipe);
+    return output;
+}
+
+static void shmtool_shows_them(void) {
+    shmc *segment = attach("driver", 0);
+    shmc_section *board = open_section(segment, "board");
+    char wanted[64];
+    uint64_t given;
+    CHECK_IS(shmc_slot_grab(board, 0), 0);
+    CHECK_IS(shmc_slot_grab(board, SHMC_SLOT_STAYS), 1);
+    CHECK_IS(shmc_slot_grab(board, 0), 2);
+    CHECK_IS(shmc_slot_put(board, 1, "something", 9), 0);
+    CHECK_IS(shmc_slot_offer(board, 2, &given), 0);
+    const char *said = tool_says("slots board");
+    CHECK_SAYS(said, "held, stays");
+    CHECK_SAYS(said, "offered");
+    CHECK_SAYS(said, "3 of 4 in use");
+    snprintf(wanted, sizeof wanted, "%d  driver", (int)getpid());
+    CHECK_SAYS(said, wanted);
+    CHECK_SAYS(tool_says("slots board --json"), "\"stays\": true");
+    CHECK_SAYS(tool_says("slots board 1"), "something");
+    CHECK_SAYS(tool_says("slots board 1 --json"), "\"value\": \"something\"");
+    CHECK_SAYS(tool_says("slots board 1 --hex"), "73 6f 6d 65");
+    CHECK_SAYS(tool_says("slots board 0"), "nothing was put into slot 0");
+    CHECK_SAYS(tool_says("slots board 4"), "has no slot 4: they are 0 to 3");
+    CHECK_SAYS(tool_says("slots board one"), "'one' is no slot");
+    CHECK_SAYS(tool_says("slots bord"), "did you mean 'board'?");
+    CHECK_SAYS(tool_says("list board"), "3 of 4 used");
+    CHECK_IS(shmc_slot_release(board, 0), 0);
+    said = tool_says("slots board --every 0.05 --count 2");
+    CHECK_SAYS(said, "2 of 4 in use");
+    CHECK_SAYS(strstr(said, "2 of 4 in use") + 1, "2 of 4 in use");
+    CHECK_IS(shmc_slot_release(board, 1), 0);
+    shmc_detach(segment);
+}
+
 CASES_MAIN({"what_is_put_is_got", what_is_put_is_got},
            {"who_is_killed_holds_nothing", who_is_killed_holds_nothing},
            {"a_slot_is_handed_to_a_child", a_slot_is_handed_to_a_child},
            {"a_child_has_none_of_its_parents", a_child_has_none_of_its_parents},
            {"what_stays_outlives_its_holder", what_stays_outlives_its_holder},
            {"a_shared_slot_is_written_by_all", a_shared_slot_is_written_by_all},
-           {"threads_have_slots_of_their_own", threads_have_slots_of_their_own})
+           {"threads_have_slots_of_their_own", threads_have_slots_of_their_own},
+           {"shmtool_shows_them", shmtool_shows_them})

@@ -5,6 +5,7 @@
 # shellcheck source=tests/interop/harness.sh
 . "$(dirname "$0")/../interop/harness.sh"
 
+export SHM_TEST_SHMTOOL=$build/tools/shmtool
 unset SHMC_LEASE
 start_manager
 edit_table <<'SQL'

@@ -41,6 +41,10 @@ const struct verb verbs[] = {
      "A lane is free, held by a sender, full (and its sender waits), or bad: its memory holds\n"
      "nonsense, and receivers skip it.\n",
      verb_stat},
+    {"slots", "enx", "NAME [SLOT]", 1, 2, "who holds which slot, or one slot's value",
+     "A slot is held, offered to another process, free, or stays in use without a holder.\n"
+     "With --every again and again, as watch does.\n",
+     verb_slots},
     {"run", "Ww", "--worker NAME [--wait [MS]] -- COMMAND...", 1, -1,
      "take a worker's lease and execute a command with it",
      "NAME may be a pattern: of several that match ('web#*') it is the first that is free.\n"

@@ -129,8 +129,10 @@ static bool set_number(struct tool *tool, char letter, const char *text) {
         return parse_ms(text, &tool->timeout_ms);
     case 'w':
         return parse_ms(text, &tool->wait_ms);
-    case 'r':
     case 'e':
+        tool->every = true;
+        return parse_seconds(text, &tool->seconds);
+    case 'r':
         return parse_seconds(text, &tool->seconds);
     default:
         return false;

@@ -124,6 +124,8 @@ static void section_row(struct grid *grid, const struct shmc_section_info *secti
     grid_cell(grid, PLAIN, counts_versions(section) ? "%lu" : "-", section->version);
     if (section->kind == SHMC_QUEUE)
         grid_cell(grid, PLAIN, "%lu waiting", section->messages);
+    else if (section->kind == SHMC_SLOTS)
+        grid_cell(grid, PLAIN, "%lu of %u used", section->messages, section->count);
     else
         grid_cell(grid, PLAIN, section->kind == SHMC_SNAPSHOT ? "%lu" : "-", section->length);
     grid_cell(grid, section->stale ? RED : PLAIN, "%s%s", text_span(span, section->age_ns),

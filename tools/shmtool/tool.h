@@ -40,6 +40,7 @@ struct tool {
     int64_t type;                            /* of messages */
     bool except;
     bool json, hex, follow, diff, rates, reload, if_missing, yes, fix, force, help, version;
+    bool every; /* given */
     double seconds;
     uint64_t count; /* 0: no limit */
     int timeout_ms; /* -1: for ever */
@@ -233,6 +234,11 @@ const char *alive_name(enum shmc_alive alive);
 enum paint alive_paint(enum shmc_alive alive);
 json_t *json_age(uint64_t age_ns);
 
+/* ---- watch.c: a look again and again, tool->seconds apart, tool->count times or until the user
+ * has had enough */
+int watch_repeat(const struct tool *tool, int (*look_once)(const struct tool *, void *),
+                 void *argument);
+
 /* ---- the verbs */
 int verb_status(const struct tool *tool);
 int verb_list(const struct tool *tool);
@@ -243,6 +249,7 @@ int verb_send(const struct tool *tool);
 int verb_receive(const struct tool *tool);
 int verb_peek(const struct tool *tool);
 int verb_stat(const struct tool *tool);
+int verb_slots(const struct tool *tool);
 int verb_run(const struct tool *tool);
 int verb_plan(const struct tool *tool);
 int verb_history(const struct tool *tool);

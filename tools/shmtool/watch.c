@@ -73,8 +73,8 @@ static void print_rows(const struct tool *tool, const struct listing *earlier,
 }
 
 /* One look.  Attached anew each time: the segment may come, go and be replaced meanwhile. */
-static int look(const struct tool *tool, struct listing *earlier) {
-    struct listing now = {0};
+static int look(const struct tool *tool, void *argument) {
+    struct listing now = {0}, *earlier = argument;
     char error[512];
     shmc *segment;
     if (attach_quietly(tool, &segment, error, sizeof error) < 0) {
@@ -106,25 +106,31 @@ static bool pause_or_end(const struct tool *tool, bool keys) {
     return read(STDIN_FILENO, &key, 1) != 1 || key == 'q' || key == 'Q';
 }
 
-int verb_watch(const struct tool *tool) {
-    struct tool rates = *tool;
+int watch_repeat(const struct tool *tool, int (*look_once)(const struct tool *, void *),
+                 void *argument) {
     struct termios before;
-    struct listing earlier = {0};
     bool keys = keys_start(&before), terminal = isatty(STDOUT_FILENO);
     int code = TOOL_OK;
-    rates.rates = true;
     for (uint64_t n = 1; !ended; n++) {
         if (terminal)
             fputs("\033[H\033[2J", stdout);
         else if (n > 1 && !tool->json)
             putchar('\n');
-        code = look(&rates, &earlier);
+        code = look_once(tool, argument);
         fflush(stdout);
         if (ferror(stdout) || n == tool->count || pause_or_end(tool, keys))
             break;
     }
     if (keys)
         tcsetattr(STDIN_FILENO, TCSANOW, &before);
-    free(earlier.sections);
     return ended ? TOOL_OK : code;
+}
+
+int verb_watch(const struct tool *tool) {
+    struct tool rates = *tool;
+    struct listing earlier = {0};
+    rates.rates = true;
+    int code = watch_repeat(&rates, look, &earlier);
+    free(earlier.sections);
+    return code;
 }

@@ -70,7 +70,7 @@ _shmtool() {
         '') words=$(_shmtool_verbs) ;;
         table) words=$(_shmtool_verbs table) ;;
         help) words=$(_shmtool_verbs) ;;
-        list | watch | check | checkpoint | drop | get | put | send | receive | peek | stat | 'table show' | 'table set' | 'table rm')
+        list | watch | check | checkpoint | drop | get | put | send | receive | peek | stat | slots | 'table show' | 'table set' | 'table rm')
             words=$(_shmtool_names list "${where[@]}")
             ;;
         diff | rollback) words=$(_shmtool_generations "${where[@]}") ;;
