@@ -129,11 +129,16 @@ static ssize_t out_of_room(shmc_section *section, const struct sending *sending,
                       (uint64_t)timeout_ms);
 }
 
-/* The manager has sealed the lane, or the section goes elsewhere with it. */
-static int look_elsewhere(shmc_section *section) {
-    leave_lane(section);
-    nanosleep(&(struct timespec){.tv_nsec = (long)SEALED_NS}, NULL);
-    return section_resolve(section);
+/* The manager has sealed the lanes, as the section goes elsewhere with them; or it did so, and gave
+ * it up.  -EAGAIN: they are sealed still. */
+static int look_elsewhere(shmc_section *section, bool last) {
+    const bool had_one = section->queue->lane != NULL;
+    if (had_one)
+        leave_lane(section);
+    else if (!last)
+        nanosleep(&(struct timespec){.tv_nsec = (long)SEALED_NS}, NULL);
+    int r = section_resolve(section);
+    return r == 0 && !had_one ? -EAGAIN : r;
 }
 
 /* With timeout 0: nothing was to be had.  True: now it may be. */
@@ -156,27 +161,31 @@ static ssize_t send_in_time(shmc_section *section, const struct sending *sending
     uint64_t deadline_ns = 0;
     bool drained = false;
     for (;;) {
-        int r = still_ready(section) ? 0 : ready_to_send(section);
-        if (r < 0)
-            return r;
-        const bool last = timeout_ms == 0 || (deadline_ns != 0 && clock_mono_ns() >= deadline_ns);
         struct sent sent;
-        const ssize_t n = attempt_locked(section, sending, last, &sent);
+        const bool last = timeout_ms == 0 || (deadline_ns != 0 && clock_mono_ns() >= deadline_ns);
+        ssize_t n = still_ready(section) ? 0 : ready_to_send(section);
+        if (n == 0)
+            n = attempt_locked(section, sending, last, &sent);
+        else if (n != -ESTALE)
+            return n;
         if (n > 0 && came_late(section, &sent))
-            continue;
-        if (n == -ESTALE && (r = look_elsewhere(section)) == 0)
             continue;
         if (n >= 0)
             return room_was_found(section, n);
+        const bool sealed = n == -ESTALE;
+        if (sealed && (n = look_elsewhere(section, last)) == 0)
+            continue;
         if (n != -EAGAIN)
-            return explain(section, n == -ESTALE ? r : n, sending);
-        if (timeout_ms == 0 && !drained && (drained = refuse(section, sending->bytes)))
+            return explain(section, n, sending);
+        if (timeout_ms == 0 && !sealed && !drained && (drained = refuse(section, sending->bytes)))
             continue;
         if (last)
             return out_of_room(section, sending, timeout_ms);
         if (deadline_ns == 0)
             deadline_ns = deadline_after(timeout_ms);
-        r = lane_wait(section->queue->lane, sending->bytes, deadline_ns, section->spin_ns);
+        if (sealed)
+            continue;
+        int r = lane_wait(section->queue->lane, sending->bytes, deadline_ns, section->spin_ns);
         if (r == -EINTR && (flags & SHMC_INTERRUPTIBLE) != 0)
             return error_note(section, -EINTR, NOTE_INTERRUPTED, 0, 0);
     }
@@ -255,7 +264,9 @@ int shmc_queue_commit(shmc_section *section, int64_t type, size_t bytes) {
                          "section '%s': nothing is reserved; call shmc_queue_reserve() first",
                          section->name);
     struct queue_side *side = section->queue;
-    r = still_ready(section) ? 0 : ready_to_send(section);
+    r = still_ready(section) ? 0 : queue_ready(section);
+    if (r == 0 && !standing_holds(section->mapping))
+        r = standing_check(segment, section->mapping);
     if (r == -EIDRM || r == -EKEYREVOKED)
         shmc_queue_cancel(section);
     if (r < 0)

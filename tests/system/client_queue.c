@@ -4,16 +4,9 @@
  * what is counted.  Queues of the table: 'jobs' (4 lanes of 4096 bytes), 'tiny' (1 lane of 256),
  * both of worker 'runner'.
  */
-#include "cases.h"
-
-#include <pthread.h>
-#include <stdatomic.h>
+#include "queue_cases.h"
 
 #define LANES 4
-
-static shmc *anonymous(void) {
-    return attach(NULL, SHMC_ANONYMOUS);
-}
 
 static void send_text(shmc_section *out, int64_t type, const char *text) {
     CHECK_IS(shmc_queue_send(out, type, text, strlen(text), 0, 0), 0);
@@ -25,10 +18,6 @@ static void receive_text(shmc_section *in, int64_t type, unsigned flags, const c
     ssize_t n = shmc_queue_receive(in, type, buffer, sizeof buffer, flags, 0, NULL);
     CHECK_IS(n, strlen(text));
     CHECK(memcmp(buffer, text, (size_t)n) == 0);
-}
-
-static void is_empty(shmc_section *in) {
-    CHECK_IS(shmc_queue_receive(in, 0, NULL, 0, 0, 0, NULL), -EAGAIN);
 }
 
 struct ends {

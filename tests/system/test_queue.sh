@@ -11,14 +11,14 @@ export SHM_TEST_TABLE=$work/state/sections.db
 unset SHMC_LEASE
 start_manager
 edit_table <<'SQL'
+INSERT INTO worker(name, instances) VALUES ('crew', 2);
 INSERT INTO section(name, owner, size) VALUES ('temps', 'driver', 4096);
 INSERT INTO section(name, owner, kind, size, count) VALUES
     ('jobs', 'runner', 'queue', 4096, 4), ('tiny', 'runner', 'queue', 256, 1),
     ('pool', 'crew', 'queue', 16384, 8);
-UPDATE worker SET instances = 2 WHERE name = 'crew';
 SQL
 
-for program in client_queue client_queue_life; do
+for program in client_queue client_queue_life client_queue_process; do
     for name in $("$build/tests/system/$program" --list); do
         status=0
         (cd "$work" && exec "$build/tests/system/$program" "$name") || status=$?
@@ -75,6 +75,10 @@ expect "a section of another kind" 1 'is a snapshot, expected is a queue' shmtoo
 expect "a message too long" 1 'which is 2048 bytes' shmtool send --input /bin/sh jobs 1
 expect "--except needs a type" 2 'which type' shmtool receive --except jobs
 expect "one of two receivers" 1 'has no such message' shmtool receive pool
+
+shmtool send pool 1 'under a lease'
+expect "under shmtool run, by its lease" 0 '^under a lease$' \
+    shmtool run --worker 'crew#2' -- shmtool receive pool
 
 for i in 1 2 3; do shmtool send jobs 1 "job $i"; done
 expect "receive --count" 0 '^job 2$' shmtool receive --count 2 jobs

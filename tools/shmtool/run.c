@@ -32,6 +32,17 @@ static int pass_on(const struct tool *tool, const shmc *segment) {
     return 0;
 }
 
+/* By `shmtool run`, which we run under. */
+static bool is_leased_here(const char *worker) {
+    const char *lease = getenv("SHMC_LEASE"), *name = lease ? strchr(lease, ':') : NULL;
+    const size_t n = strlen(worker);
+    return name && strncmp(name + 1, worker, n) == 0 && name[1 + n] == ':';
+}
+
+static int eligible(const struct shmc_worker_info *worker) {
+    return is_leased_here(worker->name) ? 2 : worker->state == SHMC_GONE;
+}
+
 int choose_worker(const struct tool *tool, const char *pattern, char name[SHMC_NAME_BYTES]) {
     struct shmc_worker_info *workers;
     const struct shmc_worker_info *chosen = NULL;
@@ -47,7 +58,7 @@ int choose_worker(const struct tool *tool, const char *pattern, char name[SHMC_N
     }
     for (size_t i = 0; i < n; i++)
         if (fnmatch(pattern, workers[i].name, 0) == 0 &&
-            (!chosen || (chosen->state != SHMC_GONE && workers[i].state == SHMC_GONE)))
+            (!chosen || eligible(&workers[i]) > eligible(chosen)))
             chosen = &workers[i];
     if (chosen)
         memcpy(name, chosen->name, SHMC_NAME_BYTES);

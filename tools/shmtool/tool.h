@@ -223,7 +223,8 @@ void listing_print(const struct tool *tool, const struct listing *earlier,
 /* -ENOENT, with the name that was perhaps meant. */
 int no_section(const struct tool *tool, shmc *segment, const char *name);
 
-/* "web#*": the first worker of those that is free, else the first. */
+/* "web#*": the worker of those that shmtool was run as, else the first that is free, else the
+ * first. */
 int choose_worker(const struct tool *tool, const char *pattern, char name[SHMC_NAME_BYTES]);
 
 /* A queue, and nothing else. */
