@@ -796,7 +796,9 @@ enum shmc_strategy {
     SHMC_STRATEGY_SYSV_PRIVATE = 3, /* IPC_PRIVATE, removed as soon as it is attached */
 };
 
-#define SHMC_PRIVATE_SHARED 0x1u /* raw, slots: many write in place; no whole values */
+#define SHMC_PRIVATE_SHARED  0x1u /* raw, slots: many write in place; no whole values */
+#define SHMC_PRIVATE_PREGRAB 0x2u /* slots: get and put are for slots in use alone */
+#define SHMC_PRIVATE_CLEAR   0x4u /* slots: a value goes when its slot comes free */
 
 /* A section that is wanted. */
 struct shmc_private_spec {

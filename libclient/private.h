@@ -49,6 +49,9 @@ struct private_row {
 
 /* ---- private_specs.c */
 
+/* A row as that section is. */
+void private_row_of(const struct shm_section *section, struct table_section *ret);
+
 /* Reads and checks specs; the caller frees *ret.  All that is said names the spec. */
 int private_read(shmc_private *memory, const struct shmc_private_spec *specs, size_t n,
                  struct private_row **ret);

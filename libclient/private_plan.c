@@ -87,15 +87,11 @@ static void want(struct wanted *wanted, const struct table_section *row, uint32_
 
 static void want_as_it_is(struct wanted *wanted, const struct layout *layout,
                           const struct shm_section *section, const char *name) {
-    struct table_section row = {.id = section->section_id,
-                                .kind = (enum shm_kind)section->kind,
-                                .size = section->size,
-                                .count = section->count,
-                                .shared = (section->flags & SHM_SECTION_SHARED) != 0};
+    struct table_section row;
     char worker[SHM_NAME_BYTES] = "";
+    private_row_of(section, &row);
+    memset(row.name, 0, sizeof row.name);
     strcpy(row.name, name);
-    memcpy(row.owner, section->owner, sizeof row.owner);
-    memcpy(row.format, section->format, sizeof row.format);
     memcpy(worker, section->owner, strcspn(section->owner, "#"));
     want(wanted, &row, instances_now(layout, worker));
 }

@@ -63,12 +63,14 @@ static int check_extent(const shmc_private *memory, const struct shmc_private_sp
     if (spec->kind == SHMC_RAW && spec->count != 0)
         return error_set(error, -EINVAL, "spec '%s': count is %u; a raw section has none, 0",
                          spec->name, spec->count);
-    if ((spec->flags & ~SHMC_PRIVATE_SHARED) != 0 ||
-        ((spec->flags & SHMC_PRIVATE_SHARED) != 0 && spec->kind != SHMC_RAW &&
-         spec->kind != SHMC_SLOTS))
+    const uint32_t known = spec->kind == SHMC_SLOTS
+                               ? SHMC_PRIVATE_SHARED | SHMC_PRIVATE_PREGRAB | SHMC_PRIVATE_CLEAR
+                           : spec->kind == SHMC_RAW ? SHMC_PRIVATE_SHARED
+                                                    : 0;
+    if ((spec->flags & ~known) != 0)
         return error_set(error, -EINVAL,
                          "spec '%s': flags is 0x%x; there is SHMC_PRIVATE_SHARED, for raw and "
-                         "slots",
+                         "slots, and SHMC_PRIVATE_PREGRAB and _CLEAR, for slots",
                          spec->name, spec->flags);
     return 0;
 }
@@ -77,11 +79,26 @@ static uint64_t bytes_of(const struct table_section *row) {
     return layout_section_bytes(row->kind, row->size, row->count, row->shared);
 }
 
+void private_row_of(const struct shm_section *section, struct table_section *ret) {
+    *ret = (struct table_section){
+        .id = section->section_id,
+        .kind = (enum shm_kind)section->kind,
+        .size = section->size,
+        .count = section->count,
+        .shared = (section->flags & SHM_SECTION_SHARED) != 0,
+        .pregrab = (section->flags & SHM_SECTION_PREGRAB) != 0,
+        .clear = (section->flags & SHM_SECTION_CLEAR) != 0 ? TABLE_CLEAR_FREE : TABLE_CLEAR_NEVER};
+    memcpy(ret->name, section->name, sizeof ret->name);
+    memcpy(ret->owner, section->owner, sizeof ret->owner);
+    memcpy(ret->format, section->format, sizeof ret->format);
+}
+
 static bool is_same(const struct table_section *row, const struct shm_section *section) {
-    const bool shared = (section->flags & SHM_SECTION_SHARED) != 0;
-    return section->kind == (uint32_t)row->kind && section->size == row->size &&
-           section->count == row->count && shared == row->shared &&
-           strcmp(section->owner, row->owner) == 0;
+    struct table_section now;
+    private_row_of(section, &now);
+    return now.kind == row->kind && now.size == row->size && now.count == row->count &&
+           now.shared == row->shared && now.pregrab == row->pregrab && now.clear == row->clear &&
+           strcmp(now.owner, row->owner) == 0;
 }
 
 static void fill(const shmc_private *memory, const struct shmc_private_spec *spec,
@@ -95,6 +112,8 @@ static void fill(const shmc_private *memory, const struct shmc_private_spec *spe
     row->size = spec->bytes;
     row->count = row->kind == SHM_KIND_SNAPSHOT && spec->count == 0 ? DEFAULT_BUFFERS : spec->count;
     row->shared = (spec->flags & SHMC_PRIVATE_SHARED) != 0;
+    row->pregrab = (spec->flags & SHMC_PRIVATE_PREGRAB) != 0;
+    row->clear = (spec->flags & SHMC_PRIVATE_CLEAR) != 0 ? TABLE_CLEAR_FREE : TABLE_CLEAR_NEVER;
     ret->instances = spec->instances == 0 ? 1 : spec->instances;
     ret->init = spec->init;
     ret->argument = spec->argument;

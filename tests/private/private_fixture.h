@@ -50,6 +50,18 @@ static inline shmc *attached(const shmc_private *memory, const char *worker) {
     return segment;
 }
 
+/* With an attachment, and no worker's name. */
+static inline shmc *nameless(const shmc_private *memory) {
+    const struct shmc_options options = {.size = sizeof options,
+                                         .flags = SHMC_ANONYMOUS,
+                                         .error = error,
+                                         .error_bytes = sizeof error};
+    shmc *segment = NULL;
+    const int r = shmc_private_attach(&segment, memory, &options);
+    ck_assert_msg(r == 0, "%d: %s", r, error);
+    return segment;
+}
+
 static inline shmc_section *opened(shmc *segment, const char *name) {
     shmc_section *section = NULL;
     const int r = shmc_open(&section, segment, name, NULL);
@@ -83,7 +95,7 @@ static inline int hear(int fd) {
     return answer;
 }
 
-/* `life` answers 0, and what it does then, at each step, until its input ends. */
+/* `life` answers 0, and what it does then, at each step, until it is told to quit. */
 static inline struct child start(const shmc_private *memory,
                                  int (*life)(const shmc_private *memory, int step)) {
     int to[2], from[2];
@@ -94,7 +106,7 @@ static inline struct child start(const shmc_private *memory,
         char byte;
         close(to[1]);
         close(from[0]);
-        for (int step = 0; read(to[0], &byte, 1) == 1; step++)
+        for (int step = 0; read(to[0], &byte, 1) == 1 && byte != 'q'; step++)
             say(from[1], life(memory, step));
         _exit(0);
     }
@@ -111,6 +123,8 @@ static inline int step(const struct child *child) {
 static inline void end(const struct child *child, int signal) {
     if (signal != 0)
         kill(child->pid, signal);
+    else /* the end of its input may be held by a later child as well */
+        ck_assert_int_eq(write(child->to, "q", 1), 1);
     close(child->to);
     waitpid(child->pid, NULL, 0);
     close(child->from);

@@ -293,13 +293,12 @@ END_TEST
 START_TEST(shared_by_all) {
     const struct shmc_private_spec specs[] = {
         SPEC(.name = "hits", .kind = SHMC_RAW, .bytes = 64, .flags = SHMC_PRIVATE_SHARED)};
-    const struct shmc_options anonymous = {.size = sizeof anonymous, .flags = SHMC_ANONYMOUS};
     shmc_private *memory = make(SHMC_STRATEGY_AUTO, specs, 1);
     shmc *first, *second, *reader = attached(memory, NULL);
     void *one, *two_;
     size_t bytes;
-    ck_assert_int_eq(shmc_private_attach(&first, memory, &anonymous), 0);
-    ck_assert_int_eq(shmc_private_attach(&second, memory, &anonymous), 0);
+    first = nameless(memory);
+    second = nameless(memory);
     shmc_section *a = opened(first, "hits"), *b = opened(second, "hits");
     shmc_section *c = opened(reader, "hits");
     const int r = shmc_raw_writable(a, &one, &bytes);
