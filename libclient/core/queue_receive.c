@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define ROUNDS_MOST  4u      /* looks at all lanes for one message */
-#define WALKS_MOST   8u      /* at one lane, whose sender appends records again meanwhile */
+#define WALKS_MOST   64u     /* at one lane, whose sender appends records again meanwhile */
 #define COPIES_MOST  64u     /* of one record, that changes each time */
 #define MOVING_LOOKS 1000u   /* until a sender that runs is through with appending again */
 #define TAKES_MOST   100000u /* messages that somebody else takes first */
@@ -171,7 +171,7 @@ static int walk_lane(struct walk *walk, struct queue_message *best) {
     }
     if (walk->relocated != cursor->relocated) {
         cursor->relocated = walk->relocated;
-        cursor->moved_until = cursor->sent;
+        cursor->moved_until = cursor->sent + (walk->moving != 0); /* its copy comes next */
     }
     /* What its sender is appending again comes first, and is there in a moment. */
     return found && !moving ? 0 : -EAGAIN;
@@ -200,6 +200,13 @@ static int look_sent(struct queue_receiver *receiver, struct walk *walk) {
     return 0;
 }
 
+/* May the walk have come too late for a record where it stood, and too early for its copy? Relaxed:
+ * who found it gone, behind an acquire fence, finds its count, and that it was committed. */
+static bool moved_meanwhile(const struct walk *walk) {
+    return shared_load_relaxed32(&walk->lane->relocated) != walk->relocated ||
+           (walk->moving != 0 && shared_load_relaxed64(&walk->lane->sent) != walk->cursor->sent);
+}
+
 /* The one of this lane that goes first. */
 static int look_lane(struct queue_receiver *receiver, uint32_t index, struct queue_want want,
                      struct queue_message *ret) {
@@ -213,18 +220,19 @@ static int look_lane(struct queue_receiver *receiver, uint32_t index, struct que
     };
     int r = 0;
     for (unsigned tries = 0; tries < WALKS_MOST; tries++) {
+        /* In this order, acquire each: who finds the count of a record whose copy isn't committed
+         * yet finds it being moved. */
+        walk.relocated = shared_load_acquire32(&walk.lane->relocated);
+        walk.moving = shared_load_acquire64(&walk.lane->moving);
         r = look_sent(receiver, &walk);
         if (r < 0)
             return r;
         if (walk.cursor->next > walk.cursor->sent)
             return -EAGAIN;
-        walk.relocated = shared_load_relaxed32(&walk.lane->relocated);
-        walk.moving = shared_load_acquire64(&walk.lane->moving);
         r = walk_lane(&walk, ret);
         if (r == -EBADMSG)
             return damaged(receiver, walk.cursor, walk.cursor->damage);
-        /* Who found a record gone, behind an acquire fence, finds the new count. */
-        if (shared_load_relaxed32(&walk.lane->relocated) == walk.relocated || MUTANT(WALKS_ONCE))
+        if (!moved_meanwhile(&walk) || MUTANT(WALKS_ONCE))
             break;
     }
     return r;

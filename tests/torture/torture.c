@@ -9,19 +9,13 @@
  * sections of values.c, each owned by the worker of its name.
  */
 #include "torture.h"
+#include "processes.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/random.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define READERS      (SECTIONS * ANY + 1)
 #define MANAGER_EACH 50 /* that many writers' kills for one of the manager's */
@@ -32,27 +26,6 @@ static const char *program, *state_directory;
 static uint64_t seed;
 static pid_t manager, writers[SECTIONS], readers[READERS];
 static unsigned kills, manager_kills;
-
-static pid_t start_child(void) {
-    const pid_t pid = fork();
-    if (pid < 0) {
-        perror("fork");
-        exit(1);
-    }
-    if (pid == 0)
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-    return pid;
-}
-
-static void start_manager(void) {
-    manager = start_child();
-    if (manager > 0)
-        return;
-    dup2(STDERR_FILENO, STDOUT_FILENO); /* its log is not this program's output */
-    execl(program, program, "--key", getenv("SHMC_KEY"), "--state-dir", state_directory,
-          "--runtime-dir", getenv("SHMC_RUNTIME_DIR"), (char *)NULL);
-    _exit(127);
-}
 
 static void start_writer(unsigned section) {
     static uint64_t lives;
@@ -75,14 +48,6 @@ static void start_readers(void) {
     }
 }
 
-/* True: it ended by itself, or by that signal. */
-static bool reap(pid_t pid, int signal) {
-    int status;
-    if (waitpid(pid, &status, 0) != pid)
-        return false;
-    return WIFSIGNALED(status) ? WTERMSIG(status) == signal : WEXITSTATUS(status) == 0;
-}
-
 static void kill_writer(unsigned section) {
     kill(writers[section], SIGKILL);
     if (!reap(writers[section], SIGKILL))
@@ -96,7 +61,7 @@ static void kill_manager(void) {
     if (!reap(manager, SIGKILL))
         violate("the manager ended by itself");
     manager_kills++;
-    start_manager();
+    manager = start_manager(program, state_directory);
 }
 
 /* Some are killed while they attach, most while they write. */
@@ -125,7 +90,7 @@ static void stop_all(void) {
         violate("the manager came to a bad end");
 }
 
-static int report(uint64_t first_seed, unsigned seconds) {
+static int report(uint64_t first, unsigned seconds) {
     uint64_t publishes = 0, aborts = 0, reads = 0;
     for (unsigned i = 0; i < SECTIONS; i++) {
         publishes += atomic_load(&board->sections[i].publishes);
@@ -148,7 +113,7 @@ static int report(uint64_t first_seed, unsigned seconds) {
     printf("figure: violations.torture %llu violations\n", atomic_load(&board->failures.n));
     if (atomic_load(&board->failures.n) == 0)
         return 0;
-    printf("violation: %s\nseed %" PRIu64 "\n", board->failures.first, first_seed);
+    printf("violation: %s\nseed %" PRIu64 "\n", board->failures.first, first);
     return 1;
 }
 
@@ -160,21 +125,15 @@ int main(int argc, char **argv) {
     program = argv[1];
     state_directory = argv[2];
     const unsigned seconds = (unsigned)strtoul(argv[3], NULL, 10);
-    if (argc > 4)
-        seed = strtoull(argv[4], NULL, 10);
-    else if (getrandom(&seed, sizeof seed, 0) < 0)
-        return 2;
-    const uint64_t first_seed = seed;
-    printf("seed %" PRIu64 "\n", first_seed);
-    fflush(stdout);
+    const uint64_t first = seed = first_seed(argc, argv);
     board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (board == MAP_FAILED)
         return 2;
-    start_manager();
+    manager = start_manager(program, state_directory);
     for (unsigned i = 0; i < SECTIONS; i++)
         start_writer(i);
     start_readers();
     torture(seconds);
     stop_all();
-    return report(first_seed, seconds);
+    return report(first, seconds);
 }
