@@ -21,6 +21,9 @@ done | { cat
         echo "INSERT INTO section(name, owner, kind, size, count, stamp) VALUES
             ('slots-$bytes', 'left', 'slots', $bytes, 16, 'none'),
             ('stamped-slots-$bytes', 'left', 'slots', $bytes, 16, 'precise');"
+        echo "INSERT INTO section(name, owner, kind, size, count, stamp) VALUES
+            ('queue-left-$bytes', 'left', 'queue', 262144, 2, 'none'),
+            ('queue-right-$bytes', 'right', 'queue', 262144, 2, 'none');"
     done
     echo "INSERT INTO worker(name) VALUES ('third');"; } | edit_table
 
