@@ -539,7 +539,8 @@ struct shmc_queue_stat {
     uint64_t oldest_real_ns; /* when the oldest that waits was sent */
     pid_t last_send_pid, last_receive_pid;
     uint64_t last_send_real_ns, last_receive_real_ns;
-    uint64_t reserved[8];
+    uint64_t changed_generation; /* of the table, in which it last changed: shmtool history */
+    uint64_t reserved[7];
 };
 
 struct shmc_lane_stat {

@@ -190,18 +190,21 @@ void queue_forget(shmc_section *section) {
 
 /* ---- what is known about a message */
 
-static void name_sender(const struct directory *directory, struct attachment sender,
-                        char ret[SHMC_NAME_BYTES]) {
+static void name_sender(struct queue_teller *teller, struct attachment sender) {
+    const struct directory *directory = &teller->section->mapping->directory;
     struct shm_attachment record;
     struct shm_worker worker;
-    ret[0] = '\0';
+    if (sender.index == teller->sender.index && sender.epoch == teller->sender.epoch)
+        return;
+    teller->sender = sender;
+    teller->worker[0] = '\0';
     if (directory_attachment(directory, sender.index, &record) == 0 &&
         (uint32_t)lease_word_epoch(record.word) == sender.epoch && record.worker != SHM_NONE &&
         directory_worker(directory, record.worker, &worker) == 0)
-        memcpy(ret, worker.name, SHMC_NAME_BYTES);
+        memcpy(teller->worker, worker.name, sizeof teller->worker);
 }
 
-void queue_describe(const shmc_section *section, const struct queue_message *message,
+void queue_describe(struct queue_teller *teller, const struct queue_message *message,
                     struct shmc_message *ret) {
     *ret = (struct shmc_message){
         .type = message->type,
@@ -212,10 +215,14 @@ void queue_describe(const shmc_section *section, const struct queue_message *mes
         .redelivered = message->redelivered,
         .age_ns = UINT64_MAX,
     };
-    name_sender(&section->mapping->directory, message->sender, ret->worker);
+    name_sender(teller, message->sender);
+    memcpy(ret->worker, teller->worker, sizeof ret->worker);
     if (message->send_ns == 0)
         return;
-    const uint64_t now = clock_mono_ns();
-    ret->age_ns = now > message->send_ns ? now - message->send_ns : 0;
-    ret->real_ns = clock_real_ns() - ret->age_ns;
+    if (teller->mono_ns == 0) {
+        teller->mono_ns = clock_mono_ns();
+        teller->real_ns = clock_real_ns();
+    }
+    ret->age_ns = teller->mono_ns > message->send_ns ? teller->mono_ns - message->send_ns : 0;
+    ret->real_ns = teller->real_ns - ret->age_ns;
 }

@@ -77,8 +77,14 @@ bool queue_was_taken(shmc_section *section, const struct queue_message *message)
 /* Is it taken by somebody, or gone? */
 bool queue_unavailable(const struct queue *queue, const struct queue_message *message);
 
-/* What is known about a message. */
-void queue_describe(const shmc_section *section, const struct queue_message *message,
+/* What is known about a message.  What is the same for all of a batch is looked at once. */
+struct queue_teller {
+    const shmc_section *section;
+    uint64_t mono_ns, real_ns; /* 0: the clocks weren't read as yet */
+    struct attachment sender;  /* index 0: nobody was asked for */
+    char worker[SHMC_NAME_BYTES];
+};
+void queue_describe(struct queue_teller *teller, const struct queue_message *message,
                     struct shmc_message *ret);
 
 static inline bool queue_same_place(const struct queue *a, const struct queue *b) {

@@ -107,7 +107,7 @@ ssize_t shmc_queue_look(shmc_section *section, size_t index, void *buffer, size_
             leave_out(section->queue, index);
     }
     if (info != NULL) {
-        queue_describe(section, &found, info);
+        queue_describe(&(struct queue_teller){.section = section}, &found, info);
         info->truncated = n >= 0 && (size_t)n < found.length;
     }
     return n == -E2BIG ? error_note(section, -E2BIG, NOTE_MESSAGE_LONGER, found.length, bytes) : n;

@@ -32,11 +32,11 @@ static int check(const shmc_section *section, int64_t type, unsigned flags, unsi
     return 0;
 }
 
-static void tell(const shmc_section *section, const struct queue_message *found, ssize_t copied,
+static void tell(struct queue_teller *teller, const struct queue_message *found, ssize_t copied,
                  struct shmc_message *info) {
     if (info == NULL)
         return;
-    queue_describe(section, found, info);
+    queue_describe(teller, found, info);
     info->truncated = copied >= 0 && (size_t)copied < found->length;
 }
 
@@ -142,7 +142,7 @@ ssize_t shmc_queue_receive(shmc_section *section, int64_t type, void *buffer, si
         return r;
     const ssize_t n = take_in_time(section, &receiving, flags, timeout_ms);
     if (n >= 0 || n == -E2BIG)
-        tell(section, &found, n, info);
+        tell(&(struct queue_teller){.section = section}, &found, n, info);
     return n;
 }
 
@@ -150,6 +150,7 @@ ssize_t shmc_queue_receive_batch(shmc_section *section, int64_t type,
                                  struct shmc_incoming *messages, size_t n, unsigned flags,
                                  int timeout_ms) {
     int r = check(section, type, flags, RECEIVE_FLAGS);
+    struct queue_teller teller = {.section = section};
     if (r < 0 || n == 0)
         return r;
     for (size_t i = 0; i < n; i++) {
@@ -162,7 +163,7 @@ ssize_t shmc_queue_receive_batch(shmc_section *section, int64_t type,
         const ssize_t copied = i == 0 ? take_in_time(section, &receiving, flags, timeout_ms)
                                       : take(section, &receiving);
         if (copied >= 0 || (copied == -E2BIG && i == 0))
-            tell(section, &found, copied, &messages[i].message);
+            tell(&teller, &found, copied, &messages[i].message);
         if (copied < 0)
             return i == 0 ? copied : (ssize_t)i;
     }
@@ -184,7 +185,7 @@ int shmc_queue_peek(shmc_section *section, int64_t type, const void **data, size
     section->queue->message = found;
     section->queue->peeked = HELD;
     mapping_lend(section, &section->lent);
-    tell(section, &found, found.length, info);
+    tell(&(struct queue_teller){.section = section}, &found, found.length, info);
     *data = found.data;
     *bytes = found.length;
     return 0;

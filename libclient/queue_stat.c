@@ -96,6 +96,7 @@ void queue_sum(const struct mapping *mapping, const struct queue *place,
         .lane_bytes = place->geometry.data_bytes,
         .message_bytes = place->geometry.max_message,
         .lanes = place->section.count,
+        .changed_generation = place->section.changed_gen,
     };
     for (uint32_t i = 0; i < place->section.count; i++) {
         struct queue_lane_stat found;

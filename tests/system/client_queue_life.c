@@ -241,6 +241,54 @@ static void edits_come_while_somebody_waits(void) {
     edit_table("DELETE FROM worker WHERE name = 'mover';");
 }
 
+static void ask_manager(const char *request) {
+    char error[512] = "";
+    struct shmc_options options = {.size = sizeof options,
+                                   .timeout_ms = PATIENCE_MS,
+                                   .error = error,
+                                   .error_bytes = sizeof error};
+    if (shmc_manager(&options, request, NULL) < 0) {
+        fprintf(stderr, "%s: %s\n", request, error);
+        exit(1);
+    }
+}
+
+static void wait_until_revoked(int from, int to) {
+    const void *data;
+    size_t bytes;
+    shmc *segment = attach("runner", 0);
+    shmc_section *in = open_section(segment, "jobs"), *waits = open_section(segment, "jobs");
+    (void)from;
+    CHECK_IS(shmc_queue_peek(in, 0, &data, &bytes, 0, PATIENCE_MS, NULL), 0);
+    say(to, 'p');
+    CHECK_IS(shmc_queue_receive(waits, 0, NULL, 0, 0, -1, NULL), -EKEYREVOKED);
+    CHECK_SAYS(shmc_last_error(segment), "was taken back");
+    CHECK_IS(shmc_queue_ack(in), -EKEYREVOKED);
+    shmc_close(in);
+    shmc_close(waits);
+    shmc_detach(segment);
+}
+
+static void what_a_revoked_receiver_had_comes_again(void) {
+    struct shmc_message about;
+    shmc *sender = anonymous();
+    shmc_section *out = open_section(sender, "jobs");
+    send_number(out, 4, 0);
+    struct child child = start_child(wait_until_revoked);
+    CHECK_IS(hear(child.from), 'p');
+    ask_manager("revoke runner");
+    shmc *segment = attach("runner", 0);
+    shmc_section *in = open_section(segment, "jobs");
+    CHECK_IS(receive_number(in, PATIENCE_MS, &about), 4);
+    CHECK(about.redelivered);
+    CHECK_IS(end_child(&child, 0), 0);
+    is_empty(in);
+    shmc_close(out);
+    shmc_close(in);
+    shmc_detach(sender);
+    shmc_detach(segment);
+}
+
 /* ---- bad memory */
 
 static void a_bad_lane_is_named_and_the_others_go_on(void) {
@@ -294,5 +342,6 @@ CASES_MAIN({"a_receiver_waits_for_a_message", a_receiver_waits_for_a_message},
            {"signals_end_a_wait_where_asked", signals_end_a_wait_where_asked},
            {"what_a_dead_receiver_had_comes_again", what_a_dead_receiver_had_comes_again},
            {"two_receivers_share_the_messages", two_receivers_share_the_messages},
+           {"what_a_revoked_receiver_had_comes_again", what_a_revoked_receiver_had_comes_again},
            {"edits_come_while_somebody_waits", edits_come_while_somebody_waits},
            {"a_bad_lane_is_named_and_the_others_go_on", a_bad_lane_is_named_and_the_others_go_on})
