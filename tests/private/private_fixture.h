@@ -154,9 +154,4 @@ static inline int try_web(const shmc_private *memory, int at) {
     return attach(&segment, memory, "web", 0);
 }
 
-static const struct shmc_private_spec two[] = {
-    SPEC(.name = "count", .owner = "web", .bytes = 64),
-    SPEC(.name = "bytes", .owner = "web", .kind = SHMC_RAW, .bytes = 10000),
-};
-
 #endif
