@@ -16,6 +16,8 @@
 struct client;
 struct json_t;
 struct manager;
+struct segment;
+struct slots;
 
 /* What is saved of the section in a slot. */
 struct checkpoint_mark {
@@ -93,6 +95,10 @@ struct json_t *checkpoint_json(const struct manager *manager);
 int checkpoint_take(struct manager *manager, const struct shm_section *section,
                     const struct checkpoint_mark *mark, struct checkpoint_value *ret);
 void checkpoint_value_clear(struct checkpoint_value *value);
+
+/* A section's slots as they are without anybody who holds any, which is what is saved of them. */
+int checkpoint_slots(const struct segment *s, const struct shm_section *section, struct slots *ret,
+                     const char **field);
 
 /* ---- checkpoint_prune.c */
 

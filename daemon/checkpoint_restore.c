@@ -7,6 +7,7 @@
 #include "checkpoint.h"
 #include "core/process.h"
 #include "core/restored.h"
+#include "core/slots.h"
 #include "journal.h"
 #include "manager.h"
 
@@ -109,7 +110,7 @@ static bool fits(struct restoring *restoring, const struct shm_section *section,
     else if (strcmp(v->format, section->format) != 0)
         refuse(c, section->name, "what was saved has the format '%s', and the table says '%s'",
                v->format, section->format);
-    else if (v->bytes > section->size)
+    else if (section->kind != SHM_KIND_SLOTS && v->bytes > section->size)
         refuse(c, section->name, "what was saved has %llu bytes, and its size is %llu",
                (unsigned long long)v->bytes, (unsigned long long)section->size);
     else
@@ -133,30 +134,73 @@ static int load(struct checkpoint *c, struct state_db *state, const struct shm_s
     return r;
 }
 
-static void restore_one(struct restoring *restoring, const struct shm_section *section,
-                        const struct saved_value *v, int64_t id, struct checkpoint_mark *mark) {
+/* Is it a time of this boot? */
+static bool same_boot(const struct restoring *restoring, const struct saved_value *v) {
+    return memcmp(v->boot_id, restoring->boot_id, sizeof v->boot_id) == 0;
+}
+
+static bool damaged(struct restoring *restoring, const struct shm_section *section,
+                    const char *field) {
+    refuse(&restoring->manager->checkpoint, section->name, "the section is damaged (%s)", field);
+    return false;
+}
+
+static bool restore_snapshot(struct restoring *restoring, const struct shm_section *section,
+                             const struct saved_value *v, int64_t id) {
     struct manager *m = restoring->manager;
     struct snapshot snapshot;
     const char *field;
     void *memory = (uint8_t *)m->segment.base + section->ctl_off;
+    if (snapshot_bind(&snapshot, memory, section, NULL, &field) < 0)
+        return damaged(restoring, section, field);
+    if (load(&m->checkpoint, m->state, section, v, id, restored_room(&snapshot)) < 0)
+        return false;
+    const bool known = same_boot(restoring, v) || v->mono_ns == 0;
+    restored_publish(&snapshot, v->bytes, known ? v->mono_ns : SHM_MONO_EARLIER_BOOT, v->real_ns);
+    return true;
+}
+
+/* Checked as a whole before anything of it is in the section. */
+static bool restore_slots(struct restoring *restoring, const struct shm_section *section,
+                          const struct saved_value *v, int64_t id) {
+    struct manager *m = restoring->manager;
+    struct slots slots;
+    const char *field;
+    if (checkpoint_slots(&m->segment, section, &slots, &field) < 0)
+        return damaged(restoring, section, field);
+    int r = v->bytes > slots_image_room(&slots) ? -EBADMSG : 0;
+    void *image = r < 0 ? NULL : malloc(v->bytes + 1);
+    if (r == 0 && image == NULL)
+        r = -ENOMEM;
+    const bool loaded = r == 0 && load(&m->checkpoint, m->state, section, v, id, image) == 0;
+    if (loaded)
+        r = slots_image_put(&slots, image, v->bytes, !same_boot(restoring, v));
+    free(image);
+    if (r == -ENOMEM)
+        refuse(&m->checkpoint, section->name, "the manager is out of memory");
+    else if (r < 0)
+        refuse(&m->checkpoint, section->name,
+               "what was saved are more slots, longer ones, or such of another 'shared' than the "
+               "table says");
+    return loaded && r == 0;
+}
+
+static void restore_one(struct restoring *restoring, const struct shm_section *section,
+                        const struct saved_value *v, int64_t id, struct checkpoint_mark *mark) {
+    struct manager *m = restoring->manager;
+    bool restored;
     if (!fits(restoring, section, v))
         return;
-    if (section->kind == SHM_KIND_SNAPSHOT) {
-        if (snapshot_bind(&snapshot, memory, section, NULL, &field) < 0) {
-            refuse(&m->checkpoint, section->name, "the section is damaged (%s)", field);
-            return;
-        }
-        memory = restored_room(&snapshot);
-    }
-    if (load(&m->checkpoint, m->state, section, v, id, memory) < 0)
+    if (section->kind == SHM_KIND_SNAPSHOT)
+        restored = restore_snapshot(restoring, section, v, id);
+    else if (section->kind == SHM_KIND_SLOTS)
+        restored = restore_slots(restoring, section, v, id);
+    else
+        restored = load(&m->checkpoint, m->state, section, v, id,
+                        (uint8_t *)m->segment.base + section->ctl_off) == 0;
+    if (!restored)
         return;
-    if (section->kind == SHM_KIND_SNAPSHOT) {
-        const bool same_boot = memcmp(v->boot_id, restoring->boot_id, sizeof v->boot_id) == 0;
-        restored_publish(&snapshot, v->bytes,
-                         same_boot || v->mono_ns == 0 ? v->mono_ns : SHM_MONO_EARLIER_BOOT,
-                         v->real_ns);
-    }
-    mark->known = section->kind == SHM_KIND_SNAPSHOT || v->bytes == section->size;
+    mark->known = section->kind != SHM_KIND_RAW || v->bytes == section->size;
     mark->version = 1;
     mark->data_crc = v->data_crc;
     m->checkpoint.restored++;

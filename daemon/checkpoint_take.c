@@ -7,6 +7,7 @@
 #include "core/crc32c.h"
 #include "core/futex.h"
 #include "core/shared.h"
+#include "core/slots.h"
 #include "manager.h"
 
 #include <errno.h>
@@ -20,7 +21,7 @@
 
 bool checkpoint_wants(const struct shm_section *section) {
     return layout_place_in_force(section->state) && (section->flags & SHM_SECTION_PERSIST) != 0 &&
-           (section->kind == SHM_KIND_SNAPSHOT || section->kind == SHM_KIND_RAW);
+           section->kind != SHM_KIND_QUEUE;
 }
 
 void checkpoint_value_clear(struct checkpoint_value *value) {
@@ -126,11 +127,51 @@ static int take_raw(struct manager *m, const struct shm_section *section,
     return 1;
 }
 
+/* ---- slots */
+
+int checkpoint_slots(const struct segment *s, const struct shm_section *section, struct slots *ret,
+                     const char **field) {
+    static const struct attachments nobody;
+    return slots_bind(ret, (uint8_t *)s->base + section->ctl_off, section, &nobody, field);
+}
+
+/* Each slot's value is whole; all of them are not of one moment, as they have not one writer. */
+static int take_slots(const struct manager *m, const struct shm_section *section,
+                      const struct checkpoint_mark *mark, struct checkpoint_value *ret) {
+    struct slots slots;
+    const char *field;
+    int r = checkpoint_slots(&m->segment, section, &slots, &field);
+    if (r < 0)
+        return r;
+    ret->data = malloc(slots_image_room(&slots));
+    if (ret->data == NULL)
+        return -ENOMEM;
+    const ssize_t n = slots_image_take(&slots, ret->data);
+    if (n < 0)
+        return (int)n;
+    if (mark->known ? crc32c(ret->data, (size_t)n) == mark->data_crc : n == SLOTS_IMAGE_EMPTY)
+        return 0;
+    ret->about.bytes = (uint64_t)n;
+    ret->about.real_ns = clock_real_ns();
+    return 1;
+}
+
+static int take(struct manager *m, const struct shm_section *section,
+                const struct checkpoint_mark *mark, struct checkpoint_value *ret) {
+    switch (section->kind) {
+    case SHM_KIND_RAW:
+        return take_raw(m, section, mark, ret);
+    case SHM_KIND_SLOTS:
+        return take_slots(m, section, mark, ret);
+    default:
+        return take_snapshot(m, section, mark, ret);
+    }
+}
+
 int checkpoint_take(struct manager *m, const struct shm_section *section,
                     const struct checkpoint_mark *mark, struct checkpoint_value *ret) {
     *ret = (struct checkpoint_value){.about = about(&m->checkpoint, section)};
-    int r = section->kind == SHM_KIND_RAW ? take_raw(m, section, mark, ret)
-                                          : take_snapshot(m, section, mark, ret);
+    int r = take(m, section, mark, ret);
     if (r == 1)
         ret->about.data_crc = crc32c(ret->data, ret->about.bytes);
     else

@@ -143,7 +143,8 @@ void slots_restore(const struct slots *slots, uint32_t index, const struct slot_
 /* All values and what stays, as bytes that can be kept: at most so many. */
 size_t slots_image_room(const struct slots *slots);
 
-/* Their number, 0 when there is nothing to keep; -EAGAIN: a holder was too quick. */
+/* Their number; SLOTS_IMAGE_EMPTY: there is nothing to keep; -EAGAIN: a holder was too quick. */
+#define SLOTS_IMAGE_EMPTY 16
 ssize_t slots_image_take(const struct slots *slots, void *to);
 
 /* Into such a place.  `reboot`: its monotonic times mean nothing any more.  -EBADMSG: it is no

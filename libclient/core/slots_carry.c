@@ -78,6 +78,7 @@ struct image {
     uint32_t slots_n;
     uint32_t shared;
 };
+_Static_assert(sizeof(struct image) == SLOTS_IMAGE_EMPTY, "an image of nothing is its head");
 struct image_slot {
     uint32_t index;
     uint32_t flags; /* SHM_OWNER_STAYS, SHM_OWNER_EMPTY */
@@ -136,7 +137,7 @@ ssize_t slots_image_take(const struct slots *slots, void *to) {
         at += (size_t)n;
     }
     memcpy(to, &image, sizeof image);
-    return image.slots_n == 0 ? 0 : (ssize_t)at;
+    return (ssize_t)at;
 }
 
 /* The next slot of an image, copied; its bytes, or 0: it is wrong. */

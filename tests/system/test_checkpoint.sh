@@ -172,16 +172,16 @@ refuses() { # WHAT LINE DATABASE SQL
     cp "$work/state/state.db" "$work/kept.db"
     end_manager TERM
     reboot "$3" "$4"
-    ok "$1: it is said" said "error: section 'temps': not restored, and left empty: $2"
-    ok "in status, too" status_says "section 'temps': not restored, and left empty: "
-    ok 'the section is empty' "${5-empty}" temps
+    ok "$1: it is said" said "error: section '$refused': not restored, and left empty: $2"
+    ok "in status, too" status_says "section '$refused': not restored, and left empty: "
+    ok 'the section is empty' "${5-empty}" "$refused"
     ok 'the others are restored' value_is timeless 1st-timeless
     ok 'and nothing takes the place of what was saved' saves 0
     end_manager TERM
     take_memory
     cp "$work/kept.db" "$work/state/state.db"
 }
-chunk="id = (SELECT id FROM saved WHERE name = 'temps')"
+chunk="id = (SELECT id FROM saved WHERE name = 'temps')" refused=temps
 ok 'the value is there' value_is temps 5th
 refuses 'a flipped bit' "what was saved is damaged \(its bytes" state.db \
     "UPDATE chunk SET data = CAST('5ti' AS BLOB) WHERE $chunk"
@@ -215,6 +215,56 @@ refuses 'a smaller size' 'what was saved has 3 bytes, and its size is 2' \
 sqlite3 "$work/state/sections.db" "UPDATE section SET size = 6400 WHERE name = 'temps'"
 start
 ok 'a larger size takes it' value_is temps 5th
+
+# Slots, each of which may have a value and be in use.
+slot_is() { # SECTION SLOT STATE VALUE
+    shmtool slots "$1" | grep -Eq "^ *$2  $3 " && [ "$(shmtool slots "$1" "$2" | tr -d '\0')" = "$4" ]
+}
+none_of_two() { shmtool slots "$1" | grep -q '^0 of 2 in use'; }
+slots_empty() { shmtool slots "$1" | grep -q '^0 of 4 in use' && says 1 'nothing was put' shmtool slots "$1" 0; }
+edit_table <<'SQL'
+INSERT INTO worker(name) VALUES ('holder');
+INSERT INTO section(name, owner, kind, size, count, persist, clear) VALUES
+    ('board', 'holder', 'slots', 64, 4, 1, 'never'), ('cleared', 'holder', 'slots', 64, 4, 1, 'restart');
+INSERT INTO section(name, owner, kind, size, count, persist, shared) VALUES
+    ('pool', 'holder', 'slots', 64, 4, 1, 1);
+SQL
+saves 0
+for section in board cleared pool; do "$build/tests/system/slots_fill" "$section" "1st-$section"; done
+ok 'slots are saved' saves 3
+ok 'and not again' saves 0
+ok 'for nobody else to read' test "$(stat -c %a "$work/state/state.db")" = 600
+"$build/tests/system/slots_fill" board 2nd
+ok 'with what changed' saves 1
+reboot
+ok 'rebooted: what stays is in use' slot_is board 0 stays 1st-board-0
+ok 'what came free has its value' slot_is board 1 stays 2nd-0
+ok 'the last one, too' slot_is board 2 'free, value left' 2nd-1
+ok 'and what nobody grabbed has none' says 1 'nothing was put into slot 3' shmtool slots board 3
+ok 'cleared at a restart, nothing is in use' slot_is cleared 0 'free, value left' 1st-cleared-0
+ok 'shared slots are in use' slot_is pool 0 'stays' 1st-pool-0
+ok 'and have their bytes' slot_is pool 1 'free, value left' 1st-pool-1
+"$build/tests/system/slots_fill" board 3rd
+ok 'it goes on from there' slot_is board 2 stays 3rd-0
+ok 'which is saved, and what is in use no more' saves 2
+chunk="id = (SELECT id FROM saved WHERE name = 'board')" refused=board
+refuses 'a flipped bit in a slot' 'what was saved is damaged \(its bytes' state.db \
+    "UPDATE chunk SET data = CAST(replace(hex(data), hex('2nd'), hex('2md')) AS BLOB) WHERE $chunk" slots_empty
+start
+refuses 'slots cut short' 'what was saved is damaged \(its bytes' state.db \
+    "UPDATE chunk SET data = substr(data, 1, length(data) - 8) WHERE $chunk" slots_empty
+start
+refuses 'slots that grew' 'what was saved is damaged \(its bytes' state.db \
+    "UPDATE chunk SET data = CAST(data || data AS BLOB) WHERE $chunk" slots_empty
+start
+refuses 'fewer bytes, and a row that says so' 'what was saved is damaged \(what was noted' state.db \
+    "UPDATE saved SET bytes = bytes - 8 WHERE name = 'board'" slots_empty
+start
+refuses 'fewer slots' 'what was saved are more slots, longer ones' sections.db \
+    "UPDATE section SET count = 2 WHERE name = 'board'" none_of_two
+sqlite3 "$work/state/sections.db" "UPDATE section SET count = 5 WHERE name = 'board'"
+start
+ok 'more slots take it' slot_is board 2 stays 3rd-0
 
 # By itself, once a second.
 every=1

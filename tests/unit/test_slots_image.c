@@ -102,8 +102,9 @@ END_TEST
 START_TEST(nothing_is_kept_of_nothing) {
     slots_fixture_make(&from, SIZE, COUNT, SHM_SECTION_SHARED);
     image = malloc(slots_image_room(&from.slots));
-    ck_assert_int_eq(slots_image_take(&from.slots, image), 0);
-    slots_fixture_make(&to, SIZE, COUNT, 0);
+    ck_assert_int_eq(slots_image_take(&from.slots, image), SLOTS_IMAGE_EMPTY);
+    slots_fixture_make(&to, SIZE, COUNT, SHM_SECTION_SHARED);
+    ck_assert_int_eq(slots_image_put(&to.slots, image, SLOTS_IMAGE_EMPTY, false), 0);
     end();
 }
 END_TEST
