@@ -866,7 +866,8 @@ int shmc_private_attach(shmc **ret, const shmc_private *segment,
 int shmc_private_reload(shmc_private *segment, const struct shmc_private_spec *specs, size_t n);
 
 /* Ends the leases of processes that are gone (who looks for himself finds that, too), and gives the
- * memory back that nobody needs any more.  For behind waitpid().  Returns how many leases ended. */
+ * memory back that nobody needs any more.  For behind waitpid().  Returns how many leases ended by
+ * this. */
 int shmc_private_reap(shmc_private *segment);
 
 /* Which one it is. */
