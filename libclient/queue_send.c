@@ -163,7 +163,11 @@ static ssize_t send_in_time(shmc_section *section, const struct sending *sending
     for (;;) {
         struct sent sent;
         const bool last = timeout_ms == 0 || (deadline_ns != 0 && clock_mono_ns() >= deadline_ns);
-        ssize_t n = still_ready(section) ? 0 : ready_to_send(section);
+        ssize_t n = 0;
+        if (still_ready(section))
+            left_pace(section);
+        else
+            n = ready_to_send(section);
         if (n == 0)
             n = attempt_locked(section, sending, last, &sent);
         else if (n != -ESTALE)

@@ -74,7 +74,28 @@ static void finish(pid_t pid) {
     CHECK_IS(status, 0);
 }
 
-int main(void) {
+/* The handle says that the segment is gone when it asks, once a second. */
+static int until_gone(void) {
+    shmc *segment = attach(NULL, SHMC_ANONYMOUS);
+    shmc_section *out = open_section(segment, "tiny");
+    int r;
+    puts("flowing");
+    fflush(stdout);
+    const uint64_t end_ns = now_ns() + PATIENCE_MS * UINT64_C(1000000);
+    do {
+        CHECK(now_ns() < end_ns);
+        r = shmc_queue_send(out, 1, "x", 1, 0, 0);
+        let_others();
+    } while (r == 0 || r == -EAGAIN);
+    CHECK_IS(r, -EIDRM);
+    CHECK_SAYS(shmc_last_error(segment), "detach and attach anew");
+    shmc_close(out);
+    shmc_detach(segment);
+    puts("ok who sends is told that the segment is gone");
+    return 0;
+}
+
+int main(int argc, char **argv) {
     pid_t senders[SENDERS], receivers[RECEIVERS];
     int said[SENDERS][2], heard[RECEIVERS][2];
     uint64_t sent[SENDERS], received[SENDERS] = {0}, total = 0;
@@ -82,6 +103,8 @@ int main(void) {
     const struct sigaction action = {.sa_handler = on_term};
     sigset_t term;
     alarm(240);
+    if (argc > 1 && strcmp(argv[1], "gone") == 0)
+        return until_gone();
     sigemptyset(&none);
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);

@@ -94,4 +94,19 @@ end_child "$follower"
 shmtool send jobs 1 kept
 expect "a full disk loses nothing" 1 'stdout' sh -c 'shmtool receive --wait 5000 jobs >/dev/full'
 expect "and the message is there" 0 '^kept$' shmtool receive --wait 5000 jobs
+
+# ---- memory that is removed while no manager is there to say so
+
+if on_sysv; then
+    "$build/tests/system/client_queue_traffic" gone >"$work/gone.log" 2>&1 &
+    sender=$!
+    children+=("$sender")
+    await 60 grep -q '^flowing' "$work/gone.log"
+    end_manager KILL
+    remove_segment "$SHMC_KEY"
+    status=0
+    wait "$sender" || status=$?
+    tail -n 1 "$work/gone.log"
+    [ "$status" -eq 0 ] || { echo "not ok who sends is told that the segment is gone"; failed=1; }
+fi
 exit $failed
