@@ -93,10 +93,24 @@ static const char *adopt_record(struct queue_sender *sender, uint64_t seq) {
     return NULL;
 }
 
+/* Nobody claims what wasn't committed.  Where somebody did, `sent` was put back, and what is sent
+ * there next would count as received. */
+static bool claimed_ahead(const struct queue_sender *sender) {
+    const struct queue *queue = sender->queue;
+    for (uint64_t i = 1; i <= queue->geometry.records; i++) {
+        const uint64_t seq = sender->sent + i;
+        /* Relaxed: who claimed it was before the lane's sender went. */
+        const uint64_t word = shared_load_relaxed64(claim_at(queue, sender->claims, seq));
+        if (claim_state(word, seq) != SHM_CLAIM_NONE)
+            return true;
+    }
+    return false;
+}
+
 static const char *adopt(struct queue_sender *sender) {
     /* Acquire pairs with the predecessors' commits. */
     sender->sent = shared_load_acquire64(&sender->lane->sent);
-    if (sender->sent > QUEUE_SENT_MAX)
+    if (sender->sent > QUEUE_SENT_MAX || claimed_ahead(sender))
         return "lane.sent";
     const char *damage = end_move(sender);
     for (uint64_t seq = oldest_of(sender->queue, sender->sent);

@@ -49,7 +49,8 @@ struct attack {
 
 /* One a file; the last has no name. */
 extern const struct attack memory_attacks[], object_attacks[], own_attacks[], lease_attacks[],
-    request_attacks[], message_attacks[], made_attacks[], flood_attacks[], host_attacks[];
+    request_attacks[], message_attacks[], made_attacks[], many_attacks[], flood_attacks[],
+    host_attacks[];
 
 /* The call fails, and with this error. */
 #define REFUSED(call, error)                                                                       \
@@ -67,8 +68,9 @@ int root_edits(const char *sql);
 /* A request to the manager. */
 int root_requests(const char *request);
 
-/* Another user attaches, and reads the victim's value. */
+/* Another user attaches, and reads the victim's value; or without a name, and sends. */
 int root_attaches(void);
+int root_sends(void);
 
 /* The victim publishes, and the reader must find it. */
 void victim_goes_on(void);

@@ -34,7 +34,7 @@ static void claim_strange_names(void) {
                                         "../driver", "%s%n%s",
                                         "driver#1",  "crowd#41",
                                         "crowd#0",   "\x1b[2Jdriver",
-                                        ""};
+                                        " "};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         union protocol_message m = {0};
         int fd = -1, socket = call_manager();

@@ -18,9 +18,9 @@
 #define TEXT_BYTES     512
 #define ATTACK_LIMIT_S 150
 
-static const struct attack *const all[] = {memory_attacks, object_attacks,  own_attacks,
-                                           lease_attacks,  request_attacks, message_attacks,
-                                           made_attacks,   flood_attacks,   host_attacks};
+static const struct attack *const all[] = {
+    memory_attacks,  object_attacks, own_attacks,  lease_attacks, request_attacks,
+    message_attacks, made_attacks,   many_attacks, flood_attacks, host_attacks};
 static const char *const whos[] = {"outsider", "reader", "worker"};
 static const char *const outcomes[] = {"denied", "open", "-"};
 
@@ -107,6 +107,7 @@ enum order_kind {
     ORDER_EDIT,
     ORDER_REQUEST,
     ORDER_ATTACH,
+    ORDER_SEND,
     ORDER_SUCCEED,
     ORDER_END_SUCCESSOR,
     ORDER_GO_ON
@@ -136,6 +137,10 @@ int root_requests(const char *request) {
 
 int root_attaches(void) {
     return ask_root(ORDER_ATTACH, "");
+}
+
+int root_sends(void) {
+    return ask_root(ORDER_SEND, "");
 }
 
 void victim_succeeds(void) {
@@ -178,6 +183,13 @@ static int attach_anew(void) {
     return n == sizeof value ? 0 : -EBADMSG;
 }
 
+static int send_anew(void) {
+    shmc *segment = attach(NULL, SHMC_ANONYMOUS);
+    int r = shmc_queue_send(open_section(segment, "jobs"), 1, "root's", 6, 0, PATIENCE_MS);
+    shmc_detach(segment);
+    return r;
+}
+
 static void be_successor(int from, int to) {
     char order, text[16] = "";
     become(VICTIM_UID, VICTIM_UID, (gid_t[]){GROUP}, 1);
@@ -213,6 +225,8 @@ static void obey(int attacker) {
             result = manage(order.text);
         else if (order.kind == ORDER_ATTACH)
             result = attach_anew();
+        else if (order.kind == ORDER_SEND)
+            result = send_anew();
         else if (order.kind == ORDER_SUCCEED)
             result = succeed();
         else if (order.kind == ORDER_END_SUCCESSOR)

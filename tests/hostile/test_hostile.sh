@@ -32,6 +32,10 @@ INSERT INTO section(name, owner, size) VALUES
 INSERT INTO section(name, owner, kind, size) VALUES
     ('bytes', 'driver', 'raw', 4000), ('bait.raw', 'mallory', 'raw', 64),
     ('heirloom', 'heir', 'raw', 64);
+INSERT INTO section(name, owner, kind, size, count, write_group) VALUES
+    ('jobs', 'driver', 'queue', 4096, 4, NULL), ('guarded', 'driver', 'queue', 4096, 4, '65531'),
+    ('pit', 'heir', 'queue', 4096, 4, NULL), ('bench', 'driver', 'slots', 64, 8, NULL),
+    ('guarded.slots', 'driver', 'slots', 64, 8, '65531');
 UPDATE section SET persist = 1 WHERE name IN ('temps', 'bait');
 INSERT INTO section(name, owner, size) VALUES ('secret', 'driver', 64);
 SQL

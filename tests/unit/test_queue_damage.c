@@ -196,6 +196,32 @@ END_TEST
 
 /* ---- the next sender */
 
+/* Who comes next would send under numbers that count as received. */
+START_TEST(what_was_put_back_is_not_taken_over) {
+    struct queue_sender next;
+    uint64_t number;
+    uint32_t lane = 99;
+    begin();
+    for (unsigned i = 0; i < 6; i++)
+        ck_assert_int_eq(get(&number), 8);
+    bad.lane->sent = 1;
+    queue_fixture_dies(&fixture, bad.who);
+    void *memory = queue_fixture_zeroed(queue_sender_bytes(&fixture.queue));
+    const struct attachment who = queue_fixture_person(&fixture, 3, 1);
+    ck_assert_int_eq(queue_sender_open(&next, &fixture.queue, who, memory, &lane, &field),
+                     -EBADMSG);
+    ck_assert_uint_eq(lane, 0);
+    ck_assert_str_eq(field, "lane.sent");
+    bad.lane->sent = 3; /* as it is right */
+    ck_assert_int_eq(queue_sender_open(&next, &fixture.queue, who, memory, &lane, &field), 0);
+    put(&next, 77);
+    ck_assert_int_eq(get(&number), 8);
+    ck_assert_uint_eq(number, 77);
+    free(memory);
+    end();
+}
+END_TEST
+
 START_TEST(damage_is_not_taken_over) {
     for (unsigned wrong = SEQ; wrong <= TYPE_BELOW + 3; wrong++) {
         struct queue_sender next;
@@ -317,5 +343,5 @@ END_TEST
 
 UNIT_MAIN("queue_damage", bad_records_cost_their_lane, each_flipped_bit_is_seen,
           bad_counts_cost_their_lane, bad_constants_cost_their_lane, damage_is_not_taken_over,
-          sender_notices_others_in_its_lane, nonsense_in_claims_loses_no_memory,
-          nonsense_everywhere, bad_control_line_binds_nothing)
+          what_was_put_back_is_not_taken_over, sender_notices_others_in_its_lane,
+          nonsense_in_claims_loses_no_memory, nonsense_everywhere, bad_control_line_binds_nothing)
