@@ -5,16 +5,14 @@
 #include "core/directory.h"
 #include "core/inherited.h"
 #include "core/tenancy.h"
+#include "forbid.h"
 #include "unit.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stddef.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -74,16 +72,6 @@ static pid_t hold(uint32_t worker) {
 static void end(pid_t pid) {
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
-}
-
-/* What a child finds: 0, or -r of the call. */
-static int in_child(int (*what)(void)) {
-    int status;
-    const pid_t pid = fork();
-    if (pid == 0)
-        _exit(what());
-    waitpid(pid, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 static int try_worker_0(void) {
@@ -224,21 +212,9 @@ START_TEST(as_another_user) {
 }
 END_TEST
 
-static bool forbid(int call) {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const struct sock_fprog program = {sizeof code / sizeof *code, code};
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-}
-
 static int without_memfd(void) {
     if (!forbid(SYS_memfd_create))
-        return 0; /* not to be had here */
+        return 0;
     struct tenancy other = {0};
     struct tenant tenant;
     if (memfd_create("none", 0) >= 0 || tenancy_make(&other) < 0)
@@ -252,7 +228,7 @@ static int without_memfd(void) {
 
 START_TEST(memfd_forbidden) {
     setup();
-    ck_assert_int_eq(in_child(without_memfd), 0);
+    ck_assert_int_eq(apart(without_memfd), 0);
     teardown();
 }
 END_TEST
@@ -266,7 +242,50 @@ static int without_proc(void) {
 }
 
 START_TEST(proc_missing) {
-    ck_assert_int_eq(in_child(without_proc), ENOENT);
+    ck_assert_int_eq(apart(without_proc), ENOENT);
+}
+END_TEST
+
+static int forbidden;
+
+static int without_it(void) {
+    struct tenancy other;
+    return forbid(forbidden) ? -tenancy_make(&other) : EPERM;
+}
+
+START_TEST(no_mode_for_the_file) {
+    forbidden = SYS_fchmod;
+    ck_assert_int_eq(apart(without_it), EPERM);
+}
+END_TEST
+
+START_TEST(no_lock_on_the_file) {
+    forbidden = SYS_fcntl;
+    ck_assert_int_eq(apart(without_it), EPERM);
+}
+END_TEST
+
+START_TEST(no_mapping_of_the_file) {
+    forbidden = SYS_madvise;
+    ck_assert_int_eq(apart(without_it), EPERM);
+}
+END_TEST
+
+static int take_without_it(void) {
+    struct tenant tenant;
+    return forbid(SYS_madvise) ? -tenancy_take(&tenancy, 0, &tenant) : EPERM;
+}
+
+START_TEST(no_lease_to_be_had) {
+    struct tenant tenant;
+    setup();
+    ck_assert_int_eq(tenancy_take(&tenancy, WORKERS, &tenant), -EINVAL);
+    ck_assert(!tenancy_worker_ended(&tenancy, WORKERS));
+    ck_assert(!tenancy_attachment_ended(&tenancy, ATTACHMENTS));
+    ck_assert_int_eq(apart(take_without_it), EPERM);
+    ck_assert_uint_eq(word_of(1), 0); /* nothing of it */
+    ck_assert_uint_eq(scene->workers[0].word, 0);
+    teardown();
 }
 END_TEST
 
@@ -380,42 +399,7 @@ START_TEST(killed_at_random) {
 }
 END_TEST
 
-/* ---- the memory */
-
-START_TEST(each_strategy) {
-    for (int i = INHERITED_ANON; i <= INHERITED_SYSV; i++) {
-        void *first, *second;
-        int status;
-        ck_assert_int_eq(inherited_make((enum inherited_strategy)i, 4 * SHM_PAGE, &first), 0);
-        ck_assert_int_eq(inherited_map((uint8_t *)first + SHM_PAGE, 2 * SHM_PAGE,
-                                       PROT_READ | PROT_WRITE, &second),
-                         0);
-        uint8_t *bytes = second;
-        for (unsigned k = 0; k < 2 * SHM_PAGE; k++)
-            ck_assert_uint_eq(bytes[k], 0);
-        const pid_t pid = fork();
-        if (pid == 0) {
-            void *third;
-            if (inherited_map(first, 4 * SHM_PAGE, PROT_READ | PROT_WRITE, &third) < 0)
-                _exit(1);
-            ((uint8_t *)third)[SHM_PAGE + 5] = 42;
-            _exit(0);
-        }
-        waitpid(pid, &status, 0);
-        ck_assert_int_eq(status, 0);
-        ck_assert_uint_eq(bytes[5], 42);
-        ck_assert_int_eq(madvise(bytes, SHM_PAGE, MADV_REMOVE), 0);
-        ck_assert_uint_eq(bytes[5], 0);
-        ck_assert_ptr_nonnull(inherited_name((enum inherited_strategy)i));
-        munmap(second, 2 * SHM_PAGE);
-        munmap(first, 4 * SHM_PAGE);
-    }
-    void *none;
-    ck_assert_int_eq(inherited_make((enum inherited_strategy)9, SHM_PAGE, &none), -EINVAL);
-    ck_assert_ptr_null(inherited_name((enum inherited_strategy)9));
-}
-END_TEST
-
 UNIT_MAIN("tenancy", taken_and_given_up, free_when_killed, all_are_taken, not_inherited,
-          descriptor_closed, as_another_user, memfd_forbidden, proc_missing, threads,
-          killed_at_random, each_strategy)
+          descriptor_closed, as_another_user, memfd_forbidden, proc_missing, no_mode_for_the_file,
+          no_lock_on_the_file, no_mapping_of_the_file, no_lease_to_be_had, threads,
+          killed_at_random)
