@@ -75,6 +75,37 @@
     X(FIND_UNFENCED)      /* no fence between a copy and the second look at the generation */      \
     X(FIND_UNCHECKED)     /* which is left out */                                                  \
     X(ADOPTS_HALF)        /* a new manager doesn't know what the idle directory holds */           \
+    /* a queue's sender */                                                                         \
+    X(LANE_SENT_EARLY)         /* a message is committed before its record is written */           \
+    X(LANE_SENT_RELAXED)       /* the commit's store orders nothing */                             \
+    X(LANE_SENT_NO_BARRIER)    /* no full barrier between commit and doorbell */                   \
+    X(LANE_RECEIVER_NOT_WOKEN) /* a receiver who rang isn't woken */                               \
+    X(LANE_RING_UNCOUNTED)     /* nor finds another number to sleep on */                          \
+    X(LANE_RECLAIMS_TAKEN)     /* a record is used again while somebody has it */                  \
+    X(LANE_REUSED_UNFENCED)    /* no fence between the look at a claim and the next use */         \
+    X(LANE_MOVING_UNFENCED)    /* no full barrier between saying what is moved and that look */    \
+    X(LANE_MOVES_TAKEN)        /* what somebody has is appended again */                           \
+    X(LANE_MOVES_UNCOUNTED)    /* receivers aren't told that order and numbers differ now */       \
+    X(LANE_MOVED_STAYS)        /* the old record isn't marked as gone */                           \
+    X(LANE_WAITS_UNSAID)       /* a sender sleeps for room without saying so */                    \
+    X(LANE_WAITS_UNFENCED)     /* no full barrier between saying so and looking again */           \
+    X(LANE_MOVE_NOT_ENDED)     /* a successor leaves the old one of what was appended again */     \
+    X(LANE_ADOPTS_NOTHING)     /* it takes all places for free */                                  \
+    X(LANE_SUCCESSOR_SKIPS)    /* it leaves a number out */                                        \
+    X(LANE_SILENT_TAKE_OVER)   /* it doesn't ring for what its predecessor committed */            \
+    /* a receiver */                                                                               \
+    X(LANE_LOOK_RELAXED)         /* the load of the commit word orders nothing */                  \
+    X(LANE_CLAIM_ANY_SEQ)        /* a claim counts whichever record it is of */                    \
+    X(LANE_TAKES_TAKEN)          /* it takes what somebody has */                                  \
+    X(LANE_TAKES_UNSWAPPED)      /* it stores its claim without comparing */                       \
+    X(LANE_TAKES_BLINDLY)        /* it doesn't look whether the record was moved meanwhile */      \
+    X(LANE_MOVED_TWICE)          /* it takes both of what a dead sender appended again */          \
+    X(LANE_RECORD_COPY_UNFENCED) /* no fence between a record's copy and the next look */          \
+    X(LANE_WALKS_PART)           /* it doesn't look for what was appended again */                 \
+    X(LANE_WALKS_ONCE)           /* nor again, when that was done meanwhile */                     \
+    X(LANE_LOOKS_ONCE)           /* it looks at all lanes once */                                  \
+    X(LANE_NOT_RUNG)             /* it sleeps without ringing */                                   \
+    X(LANE_SENDER_NOT_KICKED)    /* it doesn't wake a sender who waits for room */                 \
     /* worker records */                                                                           \
     X(RECORD_UNFENCED)      /* no fence between a word and the fields of the next state */         \
     X(RECORD_WORD_EARLY)    /* the word is stored before its fields */                             \

@@ -57,7 +57,7 @@ bool record_superseded(const struct queue *queue, struct shm_lane *lane, uint64_
     struct shm_record last;
     /* Acquire pairs with the commit of the sender: who sees the number sees the record. */
     const uint64_t sent = shared_load_acquire64(&lane->sent);
-    if (sent == seq || MUTANT(MOVED_TWICE))
+    if (sent == seq || MUTANT(LANE_MOVED_TWICE))
         return false;
     shared_copy_from(&last, record_at(queue, lane, sent), sizeof last);
     return record_damage(queue, &last, sent) == NULL && last.id == id;
@@ -70,7 +70,7 @@ int queue_wake(const struct queue *queue) {
     /* Cleared first: a receiver who rings behind that finds the next number of `ring`, and doesn't
      * sleep.  Two who count at once may make one of it; either number is another than before. */
     shared_store_relaxed32(&bell->want, 0);
-    if (!MUTANT(RING_UNCOUNTED))
+    if (!MUTANT(LANE_RING_UNCOUNTED))
         shared_store_release32(&bell->ring, shared_load_relaxed32(&bell->ring) + 1);
     return futex_wake(&bell->ring);
 }
@@ -112,7 +112,7 @@ static void count_lane(const struct queue *queue, uint32_t index, struct queue_l
             continue;
         shared_copy_from(&record, record_at(queue, lane, seq), sizeof record);
         shared_fence_acquire(); /* as a receiver's, behind its copy */
-        if (record_gone(&record, seq) || shared_load_relaxed64(claim) != word ||
+        if (record_gone(queue, lane, record.seq, seq) || shared_load_relaxed64(claim) != word ||
             seq < oldest_of(queue, shared_load_acquire64(&lane->sent)))
             continue;
         if (seq == moving && sender_gone(queue, lane) &&

@@ -60,7 +60,7 @@ static const char *end_move(struct queue_sender *sender) {
     struct shm_record *at = record_at(sender->queue, lane, seq);
     shared_copy_from(&record, at, sizeof record);
     if (record_damage(sender->queue, &record, seq) == NULL &&
-        record_superseded(sender->queue, lane, record.id, seq) && !MUTANT(MOVE_NOT_ENDED))
+        record_superseded(sender->queue, lane, record.id, seq) && !MUTANT(LANE_MOVE_NOT_ENDED))
         shared_store_release64(&at->seq, ~seq); /* as the sender's own: queue_room.c */
     shared_store_release64(&lane->moving, 0);
     return NULL;
@@ -76,8 +76,7 @@ static const char *adopt_record(struct queue_sender *sender, uint64_t seq) {
         return NULL;
     /* Those go in front of all others; and over one of them the predecessor may have begun to write
      * what it never committed. */
-    if (sender->reclaimed == 0 &&
-        (record_gone(&record, seq) || record.seq == seq + queue->geometry.records))
+    if (sender->reclaimed == 0 && record_gone(queue, sender->lane, record.seq, seq))
         return NULL;
     const char *damage = record_damage(queue, &record, seq);
     if (damage != NULL)
@@ -118,10 +117,10 @@ static const char *adopt(struct queue_sender *sender) {
         damage = adopt_record(sender, seq);
     if (damage != NULL)
         return damage;
-    if (MUTANT(SUCCESSOR_SKIPS))
+    if (MUTANT(LANE_SUCCESSOR_SKIPS))
         sender->sent++;
     sender->appended = sender->sent;
-    if (sender->reclaimed == 0 || MUTANT(ADOPTS_NOTHING)) {
+    if (sender->reclaimed == 0 || MUTANT(LANE_ADOPTS_NOTHING)) {
         memset(sender->used, 0, queue_sender_bytes(sender->queue));
         sender->lines_free = sender->lines;
         sender->reclaimed = sender->sent + 1;
@@ -138,7 +137,7 @@ static const char *take_over(struct queue_sender *sender, bool from_dead) {
     shared_store_relaxed32(&lane->waiting, 0);
     if (from_dead)
         shared_store_relaxed32(&lane->takeovers, shared_load_relaxed32(&lane->takeovers) + 1);
-    if (!MUTANT(SILENT_TAKE_OVER))
+    if (!MUTANT(LANE_SILENT_TAKE_OVER))
         queue_wake(sender->queue);
     return NULL;
 }

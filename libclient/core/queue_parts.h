@@ -71,7 +71,7 @@ static inline uint64_t claim_word(uint64_t seq, enum shm_claim_state state, stru
 
 /* Of this record: what a word says of another one is nothing. */
 static inline enum shm_claim_state claim_state(uint64_t word, uint64_t seq) {
-    if ((uint32_t)(word >> SHM_CLAIM_SEQ_SHIFT) != (uint32_t)seq && !MUTANT(CLAIM_ANY_SEQ))
+    if ((uint32_t)(word >> SHM_CLAIM_SEQ_SHIFT) != (uint32_t)seq && !MUTANT(LANE_CLAIM_ANY_SEQ))
         return SHM_CLAIM_NONE;
     return (enum shm_claim_state)(word >> SHM_CLAIM_STATE_SHIFT & 3);
 }
@@ -98,8 +98,13 @@ static inline bool claim_again(uint64_t word, uint64_t seq) {
 /* What is wrong with a copy of one, or NULL. */
 const char *record_damage(const struct queue *queue, const struct shm_record *record, uint64_t seq);
 
-static inline bool record_gone(const struct shm_record *record, uint64_t seq) {
-    return record->seq == ~seq;
+/* Was it appended again elsewhere?  `found` is the number in a copy, behind which there was an
+ * acquire fence.  Its place may be in use for the next already, which isn't committed, nor was
+ * perhaps when its sender died; then the sender said before that it had the place back. */
+static inline bool record_gone(const struct queue *queue, const struct shm_lane *lane,
+                               uint64_t found, uint64_t seq) {
+    return found == ~seq || (found == seq + queue->geometry.records &&
+                             shared_load_relaxed64(&lane->reclaimed) > seq);
 }
 
 /* Of a lane whose sender is no more, or is the caller: was this one appended again?  Then that was

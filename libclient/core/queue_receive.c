@@ -44,7 +44,7 @@ void queue_receiver_init(struct queue_receiver *ret, const struct queue *queue,
 
 /* ---- one record */
 
-enum seen { SEEN_NONE, SEEN_TAKEN, SEEN_MOVING, SEEN_MESSAGE, SEEN_DAMAGE };
+enum seen { SEEN_DONE, SEEN_GONE, SEEN_TAKEN, SEEN_MOVING, SEEN_MESSAGE, SEEN_DAMAGE };
 
 /* A look at one lane. */
 struct walk {
@@ -54,21 +54,14 @@ struct walk {
     struct shm_claims *claims;
     uint64_t moving;
     uint32_t index, relocated;
+    bool gone; /* one was appended again, and perhaps behind what is looked at */
     struct queue_want want;
 };
-
-/* The copy of a record that nobody has, and that is wrong: is it a part of what comes there next?
- * Relaxed, of `reclaimed`: the caller has had an acquire fence behind the copy. */
-static bool used_again(const struct walk *walk, uint64_t found, uint64_t seq) {
-    const uint64_t next = seq + walk->queue->geometry.records;
-    return shared_load_acquire64(&walk->lane->sent) >= next ||
-           (found == next && shared_load_relaxed64(&walk->lane->reclaimed) > seq);
-}
 
 static enum seen moving_record(const struct walk *walk, const struct shm_record *record) {
     if (!sender_gone(walk->queue, walk->lane))
         return SEEN_MOVING;
-    return record_superseded(walk->queue, walk->lane, record->id, record->seq) ? SEEN_NONE
+    return record_superseded(walk->queue, walk->lane, record->id, record->seq) ? SEEN_GONE
                                                                                : SEEN_MESSAGE;
 }
 
@@ -80,27 +73,26 @@ static enum seen look_at(struct walk *walk, uint64_t seq, struct shm_record *rec
     for (unsigned tries = 0; tries < COPIES_MOST; tries++) {
         *word = shared_load_acquire64(claim); /* of DONE, for the cursor's sake */
         if (claim_done(*word, seq))
-            return SEEN_NONE;
+            return SEEN_DONE;
         /* Acquire: if its sender is through, what he appended is seen. */
-        const bool taken = claim_taken(walk->queue, *word, seq) && !MUTANT(TAKES_TAKEN);
+        const bool taken = claim_taken(walk->queue, *word, seq) && !MUTANT(LANE_TAKES_TAKEN);
         if (taken && shared_load_acquire64(&walk->lane->moving) != seq)
             return SEEN_TAKEN;
         shared_copy_from(record, at, sizeof *record);
         /* Pairs with the sender's fence between what it saw of a claim and the record's next use:
          * who has copied a part of that finds another claim or number now. */
-        STEP(RECORD_COPY_UNFENCED, shared_fence_acquire());
+        STEP(LANE_RECORD_COPY_UNFENCED, shared_fence_acquire());
         const char *damage = record_damage(walk->queue, record, seq);
         const uint64_t found = shared_load_relaxed64(&at->seq);
         if (shared_load_relaxed64(claim) != *word || found != record->seq)
             continue;
-        if (record_gone(record, seq))
-            return SEEN_NONE;
         if (damage == NULL && taken) /* perhaps not: see is_ours() */
             return sender_gone(walk->queue, walk->lane) ? SEEN_TAKEN : SEEN_MOVING;
         if (damage == NULL)
             return seq == walk->moving ? moving_record(walk, record) : SEEN_MESSAGE;
-        if (used_again(walk, found, seq))
-            return SEEN_NONE;
+        if (record_gone(walk->queue, walk->lane, found, seq) ||
+            seq < oldest_of(walk->queue, shared_load_acquire64(&walk->lane->sent)))
+            return SEEN_GONE;
         walk->cursor->damage = damage;
         return SEEN_DAMAGE;
     }
@@ -146,8 +138,7 @@ static bool goes_before(struct queue_want want, const struct queue_message *a,
  * 0, -EAGAIN, -EBADMSG. */
 static int walk_lane(struct walk *walk, struct queue_message *best) {
     struct queue_cursor *cursor = walk->cursor;
-    const bool whole =
-        walk->want.type < 0 || (walk->relocated != cursor->relocated && !MUTANT(WALKS_PART));
+    const bool whole = walk->want.type < 0 || walk->relocated != cursor->relocated;
     bool found = false, moving = false;
     for (uint64_t seq = cursor->next; seq <= cursor->sent; seq++) {
         struct shm_record record;
@@ -156,8 +147,9 @@ static int walk_lane(struct walk *walk, struct queue_message *best) {
         const enum seen seen = look_at(walk, seq, &record, &word);
         if (seen == SEEN_DAMAGE)
             return -EBADMSG;
-        if (seen == SEEN_NONE && seq == cursor->next)
+        if ((seen == SEEN_DONE || seen == SEEN_GONE) && seq == cursor->next)
             cursor->next++;
+        walk->gone |= seen == SEEN_GONE;
         if ((seen != SEEN_MESSAGE && seen != SEEN_MOVING) || !wanted(walk->want, record.type))
             continue;
         message_of(&message, walk, &record, word);
@@ -166,12 +158,9 @@ static int walk_lane(struct walk *walk, struct queue_message *best) {
             moving = seen == SEEN_MOVING;
         }
         found = true;
-        if (!whole && seq >= cursor->moved_until)
+        /* One that is gone stood in front of all others, and its next place may be any. */
+        if ((!whole && !walk->gone && seq >= cursor->moved_until) || MUTANT(LANE_WALKS_PART))
             break;
-    }
-    if (walk->relocated != cursor->relocated) {
-        cursor->relocated = walk->relocated;
-        cursor->moved_until = cursor->sent + (walk->moving != 0); /* its copy comes next */
     }
     /* What its sender is appending again comes first, and is there in a moment. */
     return found && !moving ? 0 : -EAGAIN;
@@ -188,23 +177,18 @@ static int damaged(struct queue_receiver *receiver, struct queue_cursor *cursor,
 static int look_sent(struct queue_receiver *receiver, struct walk *walk) {
     struct queue_cursor *cursor = walk->cursor;
     /* Acquire pairs with the sender's commit: who sees the number sees record and payload. */
-    const uint64_t sent = ACQUIRE64(LOOK_RELAXED, &walk->lane->sent);
+    const uint64_t sent = ACQUIRE64(LANE_LOOK_RELAXED, &walk->lane->sent);
     if (sent == cursor->sent)
         return 0;
     if (sent < cursor->sent || sent > QUEUE_SENT_MAX)
         return damaged(receiver, cursor, "lane.sent");
     cursor->sent = sent;
     receiver->news++;
-    if (cursor->next < oldest_of(walk->queue, sent))
+    if (cursor->next < oldest_of(walk->queue, sent)) {
         cursor->next = oldest_of(walk->queue, sent);
+        walk->gone = true;
+    }
     return 0;
-}
-
-/* May the walk have come too late for a record where it stood, and too early for its copy? Relaxed:
- * who found it gone, behind an acquire fence, finds its count, and that it was committed. */
-static bool moved_meanwhile(const struct walk *walk) {
-    return shared_load_relaxed32(&walk->lane->relocated) != walk->relocated ||
-           (walk->moving != 0 && shared_load_relaxed64(&walk->lane->sent) != walk->cursor->sent);
 }
 
 /* The one of this lane that goes first. */
@@ -220,10 +204,7 @@ static int look_lane(struct queue_receiver *receiver, uint32_t index, struct que
     };
     int r = 0;
     for (unsigned tries = 0; tries < WALKS_MOST; tries++) {
-        /* In this order, acquire each: who finds the count of a record whose copy isn't committed
-         * yet finds it being moved. */
-        walk.relocated = shared_load_acquire32(&walk.lane->relocated);
-        walk.moving = shared_load_acquire64(&walk.lane->moving);
+        walk.gone = tries > 0;
         r = look_sent(receiver, &walk);
         if (r < 0)
             return r;
@@ -232,8 +213,15 @@ static int look_lane(struct queue_receiver *receiver, uint32_t index, struct que
         r = walk_lane(&walk, ret);
         if (r == -EBADMSG)
             return damaged(receiver, walk.cursor, walk.cursor->damage);
-        if (!moved_meanwhile(&walk) || MUTANT(WALKS_ONCE))
+        /* Who found a record gone, behind an acquire fence, finds its next place committed. */
+        if ((shared_load_relaxed32(&walk.lane->relocated) == walk.relocated &&
+             !(walk.gone && lane_moved(receiver, index))) ||
+            MUTANT(LANE_WALKS_ONCE))
             break;
+    }
+    if (walk.gone || walk.relocated != walk.cursor->relocated) {
+        walk.cursor->relocated = walk.relocated;
+        walk.cursor->moved_until = walk.cursor->sent;
     }
     return r;
 }
@@ -332,7 +320,7 @@ static int look_round(struct queue_receiver *receiver, struct queue_want want, b
 int queue_look(struct queue_receiver *receiver, struct queue_want want, struct queue_message *ret,
                const char **field) {
     struct best best = {.message = ret};
-    for (unsigned round = 0; round < (MUTANT(LOOKS_ONCE) ? 1 : ROUNDS_MOST); round++) {
+    for (unsigned round = 0; round < (MUTANT(LANE_LOOKS_ONCE) ? 1 : ROUNDS_MOST); round++) {
         const int r = look_round(receiver, want, round == 0, &best, field);
         if (r < 0)
             return r;
@@ -386,7 +374,7 @@ static bool is_ours(const struct queue *queue, const struct queue_message *messa
     uint64_t moving;
     bool gone = false;
     unsigned looks = 0;
-    if (MUTANT(TAKES_BLINDLY))
+    if (MUTANT(LANE_TAKES_BLINDLY))
         return true;
     /* The compare-and-swap was a full barrier; it pairs with the sender's between store moving,
      * load claim.  Acquire, of moving: who finds nothing there any more finds the record gone. */
@@ -405,7 +393,7 @@ static bool take(struct queue_receiver *receiver, struct queue_message *message)
     uint64_t *claim = claim_at(queue, claims_at(queue, message->lane), message->seq);
     uint64_t word = message->claim;
     const uint64_t mine = claim_word(message->seq, SHM_CLAIM_TAKEN, receiver->who);
-    if (MUTANT(TAKES_UNSWAPPED))
+    if (MUTANT(LANE_TAKES_UNSWAPPED))
         shared_store_release64(claim, mine);
     else if (!shared_compare_exchange64(claim, &word, mine))
         return false;
@@ -462,7 +450,7 @@ int queue_done(struct queue_receiver *receiver, const struct queue_message *mess
                                    claim_word(message->seq, SHM_CLAIM_DONE, receiver->who)))
         return -ESTALE;
     if (shared_load_relaxed32(&lane->waiting) != 0)
-        STEP(SENDER_NOT_KICKED, kick(claims));
+        STEP(LANE_SENDER_NOT_KICKED, kick(claims));
     /* About: others may count at the same time. */
     shared_store_relaxed32(&claims->last_pid, receiver->pid);
     shared_store_relaxed64(&claims->last_real_ns, clock_read_ns(CLOCK_REALTIME_COARSE));

@@ -97,7 +97,7 @@ static void give_block(struct queue_sender *sender, uint64_t seq) {
 
 void sender_reclaimed(struct queue_sender *sender) {
     shared_store_relaxed64(&sender->lane->reclaimed, sender->reclaimed);
-    STEP(REUSED_UNFENCED, shared_fence_release());
+    STEP(LANE_REUSED_UNFENCED, shared_fence_release());
 }
 
 void sender_reclaim(struct queue_sender *sender) {
@@ -107,7 +107,7 @@ void sender_reclaim(struct queue_sender *sender) {
         const uint64_t word =
             shared_load_acquire64(claim_at(sender->queue, sender->claims, sender->reclaimed));
         if (!claim_done(word, sender->reclaimed) &&
-            !(MUTANT(RECLAIMS_TAKEN) && claim_again(word, sender->reclaimed)))
+            !(MUTANT(LANE_RECLAIMS_TAKEN) && claim_again(word, sender->reclaimed)))
             break;
         give_block(sender, sender->reclaimed);
     }
@@ -128,9 +128,9 @@ static bool left_alone(struct queue_sender *sender, uint64_t seq, uint64_t *word
     /* The full barrier between store moving, load claim here pairs with the one that a receiver's
      * compare-and-swap of the claim is before it loads moving. */
     shared_store_relaxed64(&sender->lane->moving, seq);
-    STEP(MOVING_UNFENCED, shared_fence_full());
+    STEP(LANE_MOVING_UNFENCED, shared_fence_full());
     *word = shared_load_acquire64(claim_at(queue, sender->claims, seq));
-    return !claim_done(*word, seq) && (!claim_taken(queue, *word, seq) || MUTANT(MOVES_TAKEN));
+    return !claim_done(*word, seq) && (!claim_taken(queue, *word, seq) || MUTANT(LANE_MOVES_TAKEN));
 }
 
 /* The oldest record: 0; -EAGAIN: somebody has it; -EBADMSG. */
@@ -150,14 +150,14 @@ static int move_oldest(struct queue_sender *sender) {
     if (claim_again(word, seq))
         record.flags |= SHM_RECORD_TAKEN;
     /* Before the commit: who finds the copy finds the count, and looks for it next time. */
-    if (!MUTANT(MOVES_UNCOUNTED))
+    if (!MUTANT(LANE_MOVES_UNCOUNTED))
         shared_store_relaxed32(&sender->lane->relocated, ++sender->relocated);
     sender_append(sender, &record, *block);
     *block = (struct queue_block){0};
     sender_publish(sender);
     /* Release, both: whoever finds it gone finds the copy committed, and whoever finds that nothing
      * is being moved finds it gone. */
-    if (!MUTANT(MOVED_STAYS))
+    if (!MUTANT(LANE_MOVED_STAYS))
         shared_store_release64(&at->seq, ~seq);
     shared_store_release64(&sender->lane->moving, 0);
     sender->reclaimed++;
@@ -180,7 +180,7 @@ static bool worth_looking(struct queue_sender *sender) {
     const uint64_t oldest =
         shared_load_acquire64(claim_at(sender->queue, sender->claims, sender->reclaimed));
     const uint64_t received = shared_load_relaxed64(&sender->claims->received);
-    if (claim_taken(sender->queue, oldest, sender->reclaimed) && !MUTANT(MOVES_TAKEN))
+    if (claim_taken(sender->queue, oldest, sender->reclaimed) && !MUTANT(LANE_MOVES_TAKEN))
         return false;
     if (received == sender->received_then && oldest == sender->oldest_then && !sender->asleep &&
         ++sender->unlooked < UNLOOKED_MOST)

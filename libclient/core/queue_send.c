@@ -26,7 +26,7 @@ static inline void barrier(const struct queue_sender *sender) {
     if (sender->ordered)
         __atomic_signal_fence(__ATOMIC_SEQ_CST); /* for the compiler: it stays in this order */
     else
-        STEP(SENT_NO_BARRIER, shared_fence_full());
+        STEP(LANE_SENT_NO_BARRIER, shared_fence_full());
 }
 
 __attribute__((noinline, cold)) static void wake(struct queue_sender *sender) {
@@ -40,14 +40,14 @@ void sender_publish(struct queue_sender *sender) {
         sender->queue->section.flags & (SHM_SECTION_NOTIFY_ALWAYS | SHM_SECTION_NOTIFY_NEVER);
     sender->sent = sender->appended;
     /* Release pairs with a receiver's load of it: who sees the number sees record and payload. */
-    RELEASE64(SENT_RELAXED, &sender->lane->sent, sender->sent);
+    RELEASE64(LANE_SENT_RELAXED, &sender->lane->sent, sender->sent);
     if (bell == NULL || notify == SHM_SECTION_NOTIFY_NEVER)
         return;
     /* Store sent, load want here pairs with store want, load sent in a sleeper: a full barrier
      * between the two on both sides, so that one of them sees the other's store. */
     barrier(sender);
     if (notify == SHM_SECTION_NOTIFY_ALWAYS || shared_load_relaxed32(&bell->want) != 0)
-        STEP(RECEIVER_NOT_WOKEN, wake(sender));
+        STEP(LANE_RECEIVER_NOT_WOKEN, wake(sender));
 }
 
 /* ---- the high marks */
@@ -161,7 +161,7 @@ int queue_send(struct queue_sender *sender, int64_t type, const void *data, size
     const int r = sender_find_room(sender, bytes, true);
     if (r < 0)
         return r;
-    if (MUTANT(SENT_EARLY)) {
+    if (MUTANT(LANE_SENT_EARLY)) {
         sender->appended++;
         sender_publish(sender);
         sender->appended--;

@@ -37,7 +37,7 @@ bool queue_ring(const struct queue_receiver *receiver, struct futex_word *ret) {
         return false;
     /* Acquire keeps the order: the number first, then the ring. */
     *ret = (struct futex_word){.word = &bell->ring, .value = shared_load_acquire32(&bell->ring)};
-    STEP(NOT_RUNG, shared_store_relaxed32(&bell->want, 1));
+    STEP(LANE_NOT_RUNG, shared_store_relaxed32(&bell->want, 1));
     return (receiver->queue->section.flags & SHM_SECTION_NOTIFY_NEVER) == 0;
 }
 
@@ -55,7 +55,7 @@ static bool spin_for_message(struct queue_receiver *receiver, uint64_t until_ns)
 /* One sleep, and a look before it: what queue_look() says, or -EINTR. */
 static int sleep_for_message(struct queue_receiver *receiver, struct queue_want want,
                              uint64_t until_ns, struct queue_message *ret, const char **field) {
-    struct futex_word word;
+    struct futex_word word = {0};
     const uint64_t news = receiver->news;
     if (receiver->empty_wakes >= QUEUE_EMPTY_WAKES) {
         if (!sleep_plainly(until_ns))
@@ -108,8 +108,8 @@ bool queue_ring_room(struct queue_sender *sender, struct futex_word *ret) {
     /* As above: the number first.  The receivers' compare-and-swap is their barrier, so the sleeper
      * needs no more than its own. */
     *ret = (struct futex_word){.word = kick, .value = shared_load_acquire32(kick)};
-    STEP(WAITS_UNSAID, shared_store_relaxed32(&sender->lane->waiting, 1));
-    STEP(WAITS_UNFENCED, shared_fence_full());
+    STEP(LANE_WAITS_UNSAID, shared_store_relaxed32(&sender->lane->waiting, 1));
+    STEP(LANE_WAITS_UNFENCED, shared_fence_full());
     sender->asleep = true;
     return true;
 }
@@ -121,7 +121,7 @@ void queue_unring_room(struct queue_sender *sender) {
 
 /* 0, -EAGAIN: go on; or what is wrong. */
 static int sleep_for_room(struct queue_sender *sender, size_t bytes, uint64_t until_ns) {
-    struct futex_word word;
+    struct futex_word word = {0};
     if (sender->empty_wakes >= QUEUE_EMPTY_WAKES) {
         if (!sleep_plainly(until_ns))
             return -EINTR;

@@ -27,6 +27,7 @@ finds() {
 # Most are found soon, each in one of the worlds.
 sim_finds() {
     case $1 in
+        LANE_*) worlds=queue ;;
         SLOT_*) worlds=slots ;;
         *) worlds="snapshot move directory" ;;
     esac

@@ -10,6 +10,7 @@
  *     sim_snapshot.c   a section's writers, readers, followers and sleepers
  *     sim_directory.c  a manager and its successors, and those who look sections and workers up
  *     sim_move*.c      a section that moves while it is written and read
+ *     sim_queue.c      lanes, their senders, and receivers who compete
  *     sim_slots.c      slots that change hands
  *     sim.c            seeds, and what is printed
  */
@@ -103,7 +104,7 @@ struct world {
     void (*stored)(size_t offset, uint64_t value); /* after each store */
 };
 
-extern const struct world snapshot_world, directory_world, move_world, slots_world;
+extern const struct world snapshot_world, directory_world, move_world, queue_world, slots_world;
 extern const struct world *world;
 extern bool tracing;
 

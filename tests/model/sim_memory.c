@@ -212,6 +212,11 @@ void thread_fence(struct thread *thread) {
 }
 
 uint64_t memory_exchange(void *at, uint64_t value, size_t bytes) {
+    if (current == NULL) {
+        const uint64_t plain = memory_load(at, bytes, RELAXED);
+        memory_store(at, value, bytes, RELAXED);
+        return plain;
+    }
     process_point();
     const uint64_t before = load_value(at, bytes, true, true);
     store_value(at, value, bytes, true);
@@ -221,6 +226,13 @@ uint64_t memory_exchange(void *at, uint64_t value, size_t bytes) {
 
 /* One that fails stores nothing, and is a full fence all the same. */
 bool memory_compare_exchange(void *at, uint64_t *expected, uint64_t value, size_t bytes) {
+    if (current == NULL) {
+        const uint64_t wanted = *expected;
+        *expected = memory_load(at, bytes, RELAXED);
+        if (*expected == wanted)
+            memory_store(at, value, bytes, RELAXED);
+        return *expected == wanted;
+    }
     process_point();
     const uint64_t before = load_value(at, bytes, true, true);
     const bool done = before == *expected;
@@ -232,6 +244,8 @@ bool memory_compare_exchange(void *at, uint64_t *expected, uint64_t value, size_
 }
 
 void memory_fence(enum memory_order order) {
+    if (current == NULL)
+        return;
     struct thread *thread = &current->thread;
     if (order == ACQUIRE)
         merge(&thread->now, thread->fenced.at);

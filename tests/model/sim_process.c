@@ -242,6 +242,8 @@ int futex_wait(const uint32_t *word, uint32_t value, uint64_t deadline_ns) {
 
 int futex_wake(const uint32_t *word) {
     int n = 0;
+    if (current == NULL)
+        return 0;
     process_point();
     thread_join(&sim.bucket, &current->thread);
     trace("wakes");
@@ -257,6 +259,8 @@ int futex_wake(const uint32_t *word) {
 }
 
 bool barrier_register(void) {
+    if (current == NULL)
+        return true;
     return current->registered = !current->refused;
 }
 
