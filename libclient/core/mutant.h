@@ -85,7 +85,6 @@
     X(LANE_REUSED_UNFENCED)    /* no fence between the look at a claim and the next use */         \
     X(LANE_MOVING_UNFENCED)    /* no full barrier between saying what is moved and that look */    \
     X(LANE_MOVES_TAKEN)        /* what somebody has is appended again */                           \
-    X(LANE_MOVES_UNCOUNTED)    /* receivers aren't told that order and numbers differ now */       \
     X(LANE_MOVED_STAYS)        /* the old record isn't marked as gone */                           \
     X(LANE_WAITS_UNSAID)       /* a sender sleeps for room without saying so */                    \
     X(LANE_WAITS_UNFENCED)     /* no full barrier between saying so and looking again */           \
@@ -103,7 +102,6 @@
     X(LANE_RECORD_COPY_UNFENCED) /* no fence between a record's copy and the next look */          \
     X(LANE_WALKS_PART)           /* it doesn't look for what was appended again */                 \
     X(LANE_WALKS_ONCE)           /* nor again, when that was done meanwhile */                     \
-    X(LANE_LOOKS_ONCE)           /* it looks at all lanes once */                                  \
     X(LANE_NOT_RUNG)             /* it sleeps without ringing */                                   \
     X(LANE_SENDER_NOT_KICKED)    /* it doesn't wake a sender who waits for room */                 \
     /* worker records */                                                                           \

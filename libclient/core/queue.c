@@ -63,25 +63,27 @@ bool record_superseded(const struct queue *queue, struct shm_lane *lane, uint64_
     return record_damage(queue, &last, sent) == NULL && last.id == id;
 }
 
-int queue_wake(const struct queue *queue) {
-    struct shm_bell *bell = queue->bell;
-    if (bell == NULL)
-        return 0;
-    /* Cleared first: a receiver who rings behind that finds the next number of `ring`, and doesn't
-     * sleep.  Two who count at once may make one of it; either number is another than before. */
-    shared_store_relaxed32(&bell->want, 0);
+/* Another number than any who goes to sleep has seen.  When it fails somebody else has counted, and
+ * it is. */
+static int count_and_wake(uint32_t *word) {
+    uint32_t before = shared_load_relaxed32(word);
     if (!MUTANT(LANE_RING_UNCOUNTED))
-        shared_store_release32(&bell->ring, shared_load_relaxed32(&bell->ring) + 1);
-    return futex_wake(&bell->ring);
+        shared_compare_exchange32(word, &before, before + 1);
+    return futex_wake(word);
+}
+
+int queue_wake(const struct queue *queue) {
+    return queue->bell == NULL ? 0 : count_and_wake(&queue->bell->ring);
+}
+
+int queue_kick(const struct queue *queue, uint32_t lane) {
+    return count_and_wake(&claims_at(queue, lane)->kick);
 }
 
 void queue_wake_all(const struct queue *queue, bool claims) {
     queue_wake(queue);
-    for (uint32_t i = 0; claims && i < queue->section.count; i++) {
-        struct shm_claims *line = claims_at(queue, i);
-        shared_store_release32(&line->kick, shared_load_relaxed32(&line->kick) + 1);
-        futex_wake(&line->kick);
-    }
+    for (uint32_t i = 0; claims && i < queue->section.count; i++)
+        queue_kick(queue, i);
 }
 
 /* ---- from outside */

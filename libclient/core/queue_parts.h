@@ -111,8 +111,9 @@ static inline bool record_gone(const struct queue *queue, const struct shm_lane 
  * the last that was committed there.  Asked behind the look by which he was found to be no more. */
 bool record_superseded(const struct queue *queue, struct shm_lane *lane, uint64_t id, uint64_t seq);
 
-/* Wakes the receivers. */
+/* Wakes the receivers, and a lane's sender who waits for room. */
 int queue_wake(const struct queue *queue);
+int queue_kick(const struct queue *queue, uint32_t lane);
 
 /* The lane's sender can't be asked any more. */
 static inline bool sender_gone(const struct queue *queue, struct shm_lane *lane) {

@@ -205,6 +205,10 @@ static int look_lane(struct queue_receiver *receiver, uint32_t index, struct que
     int r = 0;
     for (unsigned tries = 0; tries < WALKS_MOST; tries++) {
         walk.gone = tries > 0;
+        /* In this order, acquire each: who finds the count of a record whose copy isn't committed
+         * yet finds it being moved. */
+        walk.relocated = shared_load_acquire32(&walk.lane->relocated);
+        walk.moving = shared_load_acquire64(&walk.lane->moving);
         r = look_sent(receiver, &walk);
         if (r < 0)
             return r;
@@ -320,7 +324,7 @@ static int look_round(struct queue_receiver *receiver, struct queue_want want, b
 int queue_look(struct queue_receiver *receiver, struct queue_want want, struct queue_message *ret,
                const char **field) {
     struct best best = {.message = ret};
-    for (unsigned round = 0; round < (MUTANT(LANE_LOOKS_ONCE) ? 1 : ROUNDS_MOST); round++) {
+    for (unsigned round = 0; round < ROUNDS_MOST; round++) {
         const int r = look_round(receiver, want, round == 0, &best, field);
         if (r < 0)
             return r;
@@ -388,6 +392,21 @@ static bool is_ours(const struct queue *queue, const struct queue_message *messa
     return gone && !record_superseded(queue, lane, message->id, message->seq);
 }
 
+/* From `word` to `next`.  What its sender may do about it in either case, if he waits for room, is
+ * for him to find out. */
+static bool let_go(const struct queue *queue, const struct queue_message *message, uint64_t word,
+                   uint64_t next) {
+    /* Release, of the payload that was read, pairs with the sender's load of the claim.  Full:
+     * store claim, load waiting here pairs with store waiting, load claim in a sender who goes to
+     * sleep. */
+    if (!shared_compare_exchange64(claim_at(queue, claims_at(queue, message->lane), message->seq),
+                                   &word, next))
+        return false;
+    if (shared_load_relaxed32(&lane_at(queue, message->lane)->waiting) != 0)
+        STEP(LANE_SENDER_NOT_KICKED, queue_kick(queue, message->lane));
+    return true;
+}
+
 static bool take(struct queue_receiver *receiver, struct queue_message *message) {
     const struct queue *queue = receiver->queue;
     uint64_t *claim = claim_at(queue, claims_at(queue, message->lane), message->seq);
@@ -401,8 +420,7 @@ static bool take(struct queue_receiver *receiver, struct queue_message *message)
         message->claim = mine;
         return true;
     }
-    word = mine;
-    shared_compare_exchange64(claim, &word, message->claim);
+    let_go(queue, message, mine, message->claim);
     return false;
 }
 
@@ -431,26 +449,13 @@ size_t queue_copy(const struct queue_message *message, void *buffer, size_t byte
     return n;
 }
 
-/* Its sender sleeps for room. */
-__attribute__((noinline, cold)) static void kick(struct shm_claims *claims) {
-    shared_store_release32(&claims->kick, shared_load_relaxed32(&claims->kick) + 1);
-    futex_wake(&claims->kick);
-}
-
 int queue_done(struct queue_receiver *receiver, const struct queue_message *message) {
     const struct queue *queue = receiver->queue;
-    struct shm_lane *lane = lane_at(queue, message->lane);
     struct shm_claims *claims = claims_at(queue, message->lane);
     struct queue_cursor *cursor = &receiver->cursors[message->lane];
-    uint64_t word = message->claim;
-    /* Release, of the payload that was read, pairs with the sender's load of the claim.  Full:
-     * store DONE, load waiting here pairs with store waiting, load DONE in a sender who goes to
-     * sleep. */
-    if (!shared_compare_exchange64(claim_at(queue, claims, message->seq), &word,
-                                   claim_word(message->seq, SHM_CLAIM_DONE, receiver->who)))
+    if (!let_go(queue, message, message->claim,
+                claim_word(message->seq, SHM_CLAIM_DONE, receiver->who)))
         return -ESTALE;
-    if (shared_load_relaxed32(&lane->waiting) != 0)
-        STEP(LANE_SENDER_NOT_KICKED, kick(claims));
     /* About: others may count at the same time. */
     shared_store_relaxed32(&claims->last_pid, receiver->pid);
     shared_store_relaxed64(&claims->last_real_ns, clock_read_ns(CLOCK_REALTIME_COARSE));
@@ -460,12 +465,12 @@ int queue_done(struct queue_receiver *receiver, const struct queue_message *mess
     return 0;
 }
 
+/* Whoever rang for a message finds this one; not `want` is cleared, as a receiver who dies here has
+ * no successor that rings in his place. */
 int queue_abandon(struct queue_receiver *receiver, const struct queue_message *message) {
     const struct queue *queue = receiver->queue;
-    uint64_t word = message->claim;
     const struct attachment nobody = {0};
-    if (!shared_compare_exchange64(claim_at(queue, claims_at(queue, message->lane), message->seq),
-                                   &word, claim_word(message->seq, SHM_CLAIM_NONE, nobody)))
+    if (!let_go(queue, message, message->claim, claim_word(message->seq, SHM_CLAIM_NONE, nobody)))
         return -ESTALE;
     if (queue->bell != NULL && shared_load_relaxed32(&queue->bell->want) != 0)
         queue_wake(queue);

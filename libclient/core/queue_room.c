@@ -150,8 +150,7 @@ static int move_oldest(struct queue_sender *sender) {
     if (claim_again(word, seq))
         record.flags |= SHM_RECORD_TAKEN;
     /* Before the commit: who finds the copy finds the count, and looks for it next time. */
-    if (!MUTANT(LANE_MOVES_UNCOUNTED))
-        shared_store_relaxed32(&sender->lane->relocated, ++sender->relocated);
+    shared_store_relaxed32(&sender->lane->relocated, ++sender->relocated);
     sender_append(sender, &record, *block);
     *block = (struct queue_block){0};
     sender_publish(sender);

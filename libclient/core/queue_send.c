@@ -30,6 +30,9 @@ static inline void barrier(const struct queue_sender *sender) {
 }
 
 __attribute__((noinline, cold)) static void wake(struct queue_sender *sender) {
+    /* First: a receiver who rings behind that finds the next number of `ring`, and doesn't sleep.
+     */
+    shared_store_relaxed32(&sender->queue->bell->want, 0);
     queue_wake(sender->queue);
     shared_store_relaxed64(&sender->lane->wakes, ++sender->wakes);
 }

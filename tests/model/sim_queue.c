@@ -11,6 +11,7 @@
  */
 #include "sim.h"
 
+#include "core/mutant.h"
 #include "queue_fixture.h"
 #include "snapshot_fixture.h"
 
@@ -23,6 +24,7 @@
 #define PEOPLE    4u
 #define ROLES     9u
 #define IDS       128u
+#define WAITS     3u /* of one receiver, who may have to poll */
 #define LONG_NS   UINT64_C(50000000)
 #define UNWANTED  2 /* a type */
 #define VALUE_MAX 48u
@@ -59,7 +61,9 @@ static struct queue *queue;
 static struct truth truths[LANES][IDS]; /* by id, less the base */
 static uint64_t sent[LANES], done_ns[LANES];
 static uint64_t serials;
-static bool sender_died, receiver_died;
+static unsigned unrung; /* senders who died, and nobody has taken their lane yet */
+static uint64_t rung_ns;
+static bool receiver_died;
 
 static struct role {
     struct attachment who;
@@ -218,6 +222,10 @@ static void send_messages(struct process *process) {
             violation("taking a lane gives error %d", opened);
         return;
     }
+    if (unrung > 0) {
+        unrung--;
+        rung_ns = sim_now_ns();
+    }
     for (; role->rounds > 0 && !violated(); role->rounds--) {
         const int64_t type = sim_below(4) == 0 ? UNWANTED : 1;
         int r = send_one(&role->sender, type, sim_below(8));
@@ -271,7 +279,8 @@ static int receive_one(struct role *role, struct queue_want want, unsigned how) 
 static void check_woken(const struct queue_message *message, uint64_t began_ns) {
     const struct truth *truth = truth_of(message->lane, message->id);
     const uint64_t now = sim_now_ns();
-    if (!sender_died && !truth->taken && now - began_ns > LONG_NS && now - truth->sent_ns > LONG_NS)
+    if (unrung == 0 && !truth->taken && now - began_ns > LONG_NS &&
+        now - truth->sent_ns > LONG_NS && now - rung_ns > LONG_NS)
         violation("a receiver sleeps on although message %" PRIu64 " was sent", message->id);
 }
 
@@ -280,10 +289,12 @@ static void receive_messages(struct process *process) {
     static const struct queue_want wants[] = {{0, false},  {0, false},  {1, false},      {1, false},
                                               {-1, false}, {-2, false}, {UNWANTED, true}};
     const struct queue_want want = wants[sim_below(sizeof wants / sizeof *wants)];
+    unsigned waits = 0;
     queue_receiver_init(&role->receiver, queue, role->who, role->memory);
     for (; role->rounds > 0 && !violated(); role->rounds--) {
         int r = receive_one(role, want, sim_below(6));
-        if (r == -EAGAIN && sim_below(2) == 0) {
+        if (r == -EAGAIN && sim_below(2) == 0 && waits < WAITS) {
+            waits++;
             struct queue_message message;
             const uint64_t began_ns = sim_now_ns();
             r = queue_wait_message(&role->receiver, want, UINT64_MAX, sim_below(4) == 0 ? 1000 : 0,
@@ -323,7 +334,10 @@ static void end_and_go_on(struct process *process) {
 
 static void succeed(struct process *dead) {
     const struct role *role = dead->argument;
-    *(role->sends ? &sender_died : &receiver_died) = true;
+    if (role->sends)
+        unrung++;
+    else
+        receiver_died = true;
     struct process *next = role_add("successor", role->sends,
                                     (struct attachment){role->who.index, role->who.epoch + 1});
     next->run = end_and_go_on;
@@ -412,7 +426,12 @@ static void fill_first(const struct variant *v) {
             queue_fixture_fail("the first receipts");
 }
 
+/* With all their steps. */
 static void open_queues(void) {
+#ifdef SHM_MUTANTS
+    const enum mutant without = shm_mutant;
+    shm_mutant = MUTANT_NONE;
+#endif
     memory_open(region, sizeof region);
     for (size_t i = 0; i < VARIANTS; i++) {
         fixture = &fixtures[i];
@@ -428,6 +447,9 @@ static void open_queues(void) {
         memcpy(images[i], region, fixture->bytes);
         memset(region, 0, sizeof region);
     }
+#ifdef SHM_MUTANTS
+    shm_mutant = without;
+#endif
 }
 
 /* What stands there at the start. */
@@ -455,7 +477,9 @@ static void schedule(void) {
     queue = &fixture->queue;
     memory_reset(images[chosen], fixture->bytes, stale[sim_below(4)]);
     know_first();
-    sender_died = receiver_died = false;
+    unrung = 0;
+    rung_ns = 0;
+    receiver_died = false;
     roles_n = 0;
     for (uint32_t i = 1; i <= variant->lanes; i++)
         role_add(i == 1 ? "sender 1" : "sender 2", true, (struct attachment){i, 1});
