@@ -142,6 +142,8 @@ static void a_child_has_its_own(void) {
         CHECK_IS(shmc_raw_write(common, 1, &byte, 1), 1);
         CHECK(attachment_of(segment, getpid()) != attachment);
         CHECK(is_listed(segment, attachment));
+        shmc_close(common);
+        shmc_detach(segment);
         exit(0);
     }
     int status;
@@ -242,6 +244,7 @@ static void adopt(void) {
     write_common(segment, 0);
     say(to, 'a');
     hear(from);
+    shmc_detach(segment);
 }
 
 static void hand_on(int from, int to) {
