@@ -231,6 +231,7 @@ static void others_stay_their_owners(void) {
     CHECK_SAYS(shmc_last_error(reader), "SHMC_ANONYMOUS");
     shmc_close(common);
     shmc_close(theirs);
+    shmc_close(temps);
     shmc_detach(reader);
     shmc_detach(segment);
 }
