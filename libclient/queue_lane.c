@@ -6,11 +6,12 @@
  */
 #include "queue.h"
 
+#include "core/sleep.h"
+
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define BOUND_NS    (SHM_SLEEP_BOUND_MS * UINT64_C(1000000))
 #define POLL_NS     (QUEUE_POLL_MS * UINT64_C(1000000))
 #define HOLDERS_MAX 8u /* that a message names */
 
@@ -160,10 +161,6 @@ void lanes_close(shmc *segment) {
 
 /* ---- waiting for room */
 
-static uint64_t earlier(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-
 bool lane_has_room(struct lane *lane, size_t bytes) {
     if (lock_take(&lane->lock) < 0)
         return true; /* the caller finds out why */
@@ -172,11 +169,13 @@ bool lane_has_room(struct lane *lane, size_t bytes) {
     return room;
 }
 
+/* Each look takes the lines away on which receivers work, so there is some time between two. */
 static bool spin(struct lane *lane, size_t bytes, uint64_t until_ns) {
     while (clock_mono_ns() < until_ns) {
+        for (unsigned i = 0; i < SLEEP_SPINS; i++)
+            shared_relax();
         if (lane_has_room(lane, bytes))
             return true;
-        shared_relax();
     }
     return false;
 }
@@ -204,12 +203,13 @@ int lane_wait(struct lane *lane, size_t bytes, uint64_t until_ns, uint64_t spin_
     const uint64_t now = clock_mono_ns();
     struct futex_word word;
     int r = 0;
-    until_ns = earlier(until_ns, now + BOUND_NS);
-    if (spin_ns > 0 && spin(lane, bytes, earlier(until_ns, now + spin_ns)))
+    until_ns = sleep_earlier(until_ns, now + SLEEP_BOUND_NS);
+    if (spin_ns > 0 && spin(lane, bytes, sleep_earlier(until_ns, now + spin_ns)))
         return 0;
     const bool rings = lane_ring(lane, &word) && queue_heard();
     if (!lane_has_room(lane, bytes))
-        r = futex_wait(word.word, word.value, rings ? until_ns : earlier(until_ns, now + POLL_NS));
+        r = futex_wait(word.word, word.value,
+                       rings ? until_ns : sleep_earlier(until_ns, now + POLL_NS));
     lane_unring(lane, clock_mono_ns() - now);
     return r == -EINTR ? r : 0;
 }

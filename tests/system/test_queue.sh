@@ -72,6 +72,8 @@ expect "receive in time" 1 'no such message in that time' shmtool receive --wait
 expect "a type that is none" 2 "'soap' is no type" shmtool send jobs soap
 expect "a queue that isn't" 1 "no section 'job'; did you mean 'jobs'" shmtool send job 1 x
 expect "a section of another kind" 1 'is a snapshot, expected is a queue' shmtool send temps 1 x
+expect "get of a queue" 1 'is of kind queue: shmtool peek jobs' shmtool get jobs
+expect "put to a queue" 1 'is a queue: shmtool send jobs' shmtool put --input /dev/null jobs
 expect "a message too long" 1 'which is 2048 bytes' shmtool send --input /bin/sh jobs 1
 expect "--except needs a type" 2 'which type' shmtool receive --except jobs
 expect "one of two receivers" 1 'has no such message' shmtool receive pool

@@ -172,8 +172,8 @@ static int get_section(const struct tool *tool, shmc *segment, shmc_section *sec
     if (info.kind == SHMC_SNAPSHOT)
         return get_snapshot(tool, segment, section, &info);
     if (info.kind != SHMC_RAW)
-        return fail(tool, TOOL_NO, "section '%s' is of kind %s; get reads raw and snapshot",
-                    info.name, kind_name(info.kind));
+        return fail(tool, TOOL_NO, "section '%s' is of kind %s: shmtool %s %s", info.name,
+                    kind_name(info.kind), info.kind == SHMC_QUEUE ? "peek" : "slots", info.name);
     if (tool->follow)
         return fail(tool, TOOL_USAGE, "section '%s' is raw, and has no versions to follow",
                     info.name);
@@ -318,8 +318,10 @@ static int look_up(const struct tool *tool, const char *name, struct shmc_sectio
         return code;
     code = inspect(tool, segment, name, ret);
     if (code == TOOL_OK && ret->kind != SHMC_RAW && ret->kind != SHMC_SNAPSHOT)
-        code = fail(tool, TOOL_NO, "section '%s' is of kind %s; put writes raw and snapshot", name,
-                    kind_name(ret->kind));
+        code = ret->kind == SHMC_QUEUE
+                   ? fail(tool, TOOL_NO, "section '%s' is a queue: shmtool send %s", name, name)
+                   : fail(tool, TOOL_NO, "section '%s' is of kind %s; put writes raw and snapshot",
+                          name, kind_name(ret->kind));
     shmc_detach(segment);
     return code;
 }
