@@ -34,6 +34,9 @@ static int check_creator(const shmc *segment, const struct settings *settings,
 }
 
 static int gone(const shmc *segment, const struct settings *settings) {
+    if (settings->memory != NULL)
+        return error_set(segment->error, -EIDRM,
+                         "the private segment was destroyed by its creator");
     return error_set(segment->error, -ENOENT,
                      "shared memory 0x%08x (shmid %d) was removed or replaced: is the manager "
                      "running? (systemctl start shm-manager)",

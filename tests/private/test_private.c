@@ -8,6 +8,7 @@
 #include <shm-manager/layout.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
 
 /* ---- the strategies */
 
@@ -401,20 +402,68 @@ END_TEST
 
 START_TEST(destroyed_under_its_children) {
     shmc_private *memory = make(SHMC_STRATEGY_AUTO, two, 2);
-    const struct child child = start(memory, web);
+    const struct child child = start(memory, web), late = start(memory, try_web);
     shmc *segment = attached(memory, NULL);
     shmc_section *count = opened(segment, "count");
     ck_assert_int_eq(step(&child), 0);
     shmc_private_destroy(memory);
     ck_assert_int_eq(step(&child), -EIDRM);
+    ck_assert_int_eq(step(&late), -EIDRM);
     ck_assert_int_eq(number_in(count), -EIDRM);
     end(&child, 0);
+    end(&late, 0);
     shmc_close(count);
     shmc_detach(segment);
+}
+END_TEST
+
+/* Makes a segment, and dies behind its children: they go on, and attach. */
+static _Noreturn void create_and_die(int ready, int done) {
+    char byte;
+    int published = 1;
+    shmc_private *memory = make(SHMC_STRATEGY_AUTO, two, 2);
+    const pid_t creator = getpid();
+    if (fork() != 0) {
+        if (read(ready, &byte, 1) == 1) /* the child is there */
+            raise(SIGKILL);
+        _exit(1);
+    }
+    shmc *reader = attached(memory, NULL);
+    shmc_section *seen = opened(reader, "count");
+    if (write(done, "", 1) != 1)
+        _exit(1);
+    while (getppid() == creator) {
+        const struct timespec moment = {.tv_nsec = 1000000};
+        nanosleep(&moment, NULL);
+    }
+    shmc *segment = attached(memory, "web");
+    shmc_section *count = opened(segment, "count");
+    if (shmc_publish(count, &published, sizeof published) < 0 || number_in(seen) != 1 ||
+        shmc_private_reload(memory, two, 2) != -ECHILD || write(done, "", 1) != 1)
+        _exit(1);
+    _exit(0);
+}
+
+START_TEST(the_creator_dies) {
+    int ready[2], done[2];
+    ck_assert_int_eq(pipe2(ready, O_CLOEXEC), 0);
+    ck_assert_int_eq(pipe2(done, O_CLOEXEC), 0);
+    const pid_t pid = fork();
+    char byte;
+    if (pid == 0)
+        create_and_die(ready[0], done[1]);
+    close(done[1]);
+    ck_assert_int_eq(read(done[0], &byte, 1), 1);
+    ck_assert_int_eq(write(ready[1], "", 1), 1);
+    waitpid(pid, NULL, 0);
+    ck_assert_int_eq(read(done[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    close(done[0]);
 }
 END_TEST
 
 UNIT_MAIN("private", each_strategy, what_it_says_of_itself, specs_that_make_no_sense,
           options_that_make_no_sense, no_address_space, a_stray_store_faults, one_holder_a_name,
           a_reader_sees_that_its_writer_is_gone, instances, shared_by_all, children,
-          attached_before_a_fork, destroyed_under_its_children)
+          attached_before_a_fork, destroyed_under_its_children, the_creator_dies)
