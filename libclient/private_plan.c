@@ -254,19 +254,15 @@ static bool is_creators(const struct shm_attachment *record, uint64_t start) {
 }
 
 /* All who are attached now; the flip was before this, so that who comes later finds the new. */
-static int note_attached(const shmc_private *memory, struct private_left *left) {
+static void note_attached(const shmc_private *memory, struct private_left *left) {
     const struct tenancy *tenancy = &memory->tenancy;
     const uint64_t start = process_start((uint32_t)getpid());
-    left->who = calloc(tenancy->attachments_n, sizeof *left->who);
-    if (left->who == NULL)
-        return -ENOMEM;
     for (uint32_t i = 1; i < tenancy->attachments_n; i++) {
         const uint64_t word = shared_load_acquire64(&tenancy->attachments[i].word);
         if (lease_word_state(word) == SHM_LEASE_LEASED &&
             !is_creators(&tenancy->attachments[i], start) && !tenancy_attachment_ended(tenancy, i))
             left->who[left->who_n++] = (struct attachment){i, (uint32_t)lease_word_epoch(word)};
     }
-    return 0;
 }
 
 static bool is_left(struct private_left *left, const struct attachments *attachments) {
@@ -287,6 +283,10 @@ void private_forget(shmc_private *memory) {
         memory->left = left->next;
 }
 
+static bool is_old(const struct shm_section *section) {
+    return layout_place_in_force(section->state) && strncmp(section->name, "old.", 4) == 0;
+}
+
 static bool is_among(const struct private_left *left, uint64_t id) {
     for (; left != NULL; left = left->next)
         for (size_t i = 0; i < left->ids_n; i++)
@@ -295,13 +295,12 @@ static bool is_among(const struct private_left *left, uint64_t id) {
     return false;
 }
 
-static bool look_who_left(shmc_private *memory) {
+static void look_who_left(shmc_private *memory) {
     const struct tenancy *tenancy = &memory->tenancy;
-    bool some = false;
-    for (uint32_t i = 1; i < tenancy->attachments_n; i++)
-        tenancy_attachment_ended(tenancy, i);
     const struct attachments attachments = {.at = tenancy->attachments,
                                             .capacity = tenancy->attachments_n};
+    for (uint32_t i = 1; i < tenancy->attachments_n; i++)
+        tenancy_attachment_ended(tenancy, i);
     for (struct private_left **at = &memory->left; *at != NULL;) {
         struct private_left *left = *at;
         if (!is_left(left, &attachments)) {
@@ -310,23 +309,30 @@ static bool look_who_left(shmc_private *memory) {
         }
         *at = left->next;
         free_left(left);
-        some = true;
     }
-    return some;
+}
+
+static bool is_done_with(const shmc_private *memory, const struct shm_section *section) {
+    return is_old(section) && !is_among(memory->left, section->section_id);
 }
 
 int private_tidy(shmc_private *memory) {
+    const struct layout *layout = &memory->layout;
     struct wanted wanted;
-    if (memory->left == NULL || !look_who_left(memory))
+    size_t done_with = 0;
+    if (memory->left != NULL)
+        look_who_left(memory);
+    for (uint32_t i = 0; i < layout->sections_used; i++)
+        done_with += is_done_with(memory, &layout->sections[i]);
+    if (done_with == 0)
         return 0;
     int r = wanted_begin(&wanted, memory, 0);
     if (r < 0)
-        return r;
-    for (uint32_t i = 0; i < memory->layout.sections_used; i++) {
-        const struct shm_section *section = &memory->layout.sections[i];
-        if (layout_place_in_force(section->state) &&
-            (strncmp(section->name, "old.", 4) != 0 || is_among(memory->left, section->section_id)))
-            want_as_it_is(&wanted, &memory->layout, section, section->name);
+        return error_set(&memory->error, r, "no memory to look what is left");
+    for (uint32_t i = 0; i < layout->sections_used; i++) {
+        const struct shm_section *section = &layout->sections[i];
+        if (layout_place_in_force(section->state) && !is_done_with(memory, section))
+            want_as_it_is(&wanted, layout, section, section->name);
     }
     r = apply(memory, &wanted.table);
     table_clear(&wanted.table);
@@ -379,7 +385,7 @@ static int exchange(shmc_private *memory, const struct private_row *rows, size_t
         const struct shm_section *section = &memory->layout.sections[i];
         if (!layout_place_in_force(section->state) || row_of(rows, n, section->section_id) != NULL)
             continue;
-        if (strncmp(section->name, "old.", 4) != 0)
+        if (!is_old(section))
             left->ids[left->ids_n++] = section->section_id;
         temporary_name(name, "old.", section->section_id);
         want_as_it_is(&wanted, &memory->layout, section, name);
@@ -389,15 +395,17 @@ static int exchange(shmc_private *memory, const struct private_row *rows, size_t
     return r;
 }
 
+/* With room for all, so that nothing can fail behind the exchange. */
 static struct private_left *new_left(const shmc_private *memory) {
     struct private_left *left = calloc(1, sizeof *left);
-    if (left != NULL)
-        left->ids = calloc(memory->layout.sections_used + 1, sizeof *left->ids);
-    if (left != NULL && left->ids == NULL) {
-        free(left);
+    if (left == NULL)
         return NULL;
-    }
-    return left;
+    left->ids = calloc(memory->layout.sections_used + 1, sizeof *left->ids);
+    left->who = calloc(memory->tenancy.attachments_n, sizeof *left->who);
+    if (left->ids != NULL && left->who != NULL)
+        return left;
+    free_left(left);
+    return NULL;
 }
 
 static int reload(shmc_private *memory, struct private_row *rows, bool *is_new, size_t n) {
@@ -424,11 +432,11 @@ static int reload(shmc_private *memory, struct private_row *rows, bool *is_new, 
         add_new(memory, rows, NULL, 0); /* takes the new ones away again */
         return error_set(&memory->error, r, "%s", why);
     }
-    /* Without the list nobody is known to be gone, and it stays. */
-    if (left->ids_n == 0 || note_attached(memory, left) < 0) {
+    if (left->ids_n == 0) {
         free_left(left);
         return 0;
     }
+    note_attached(memory, left);
     left->next = memory->left;
     memory->left = left;
     return 0;
@@ -443,5 +451,7 @@ int private_reload(shmc_private *memory, struct private_row *rows, size_t n) {
         return error_set(&memory->error, -ENOMEM, "no memory for %zu specs", n);
     int r = reload(memory, rows, is_new, n);
     free(is_new);
-    return r < 0 ? r : private_tidy(memory);
+    if (r == 0)
+        private_tidy(memory); /* what fails of that is done the next time */
+    return r;
 }
