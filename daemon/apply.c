@@ -5,6 +5,7 @@
  */
 #include "apply_parts.h"
 #include "attempt.h"
+#include "carry.h"
 #include "core/futex.h"
 #include "edits.h"
 #include "journal.h"
@@ -191,6 +192,10 @@ int apply_layout(struct manager *m, const char *who, const char *what, struct la
         r = apply_publish(m, who, what, next, table, error, error_bytes);
         m->verdict.passing = r < 0; /* state.db may have room later */
     }
+    if (r == 0)
+        carry_done(&m->segment, &m->layout);
+    else
+        carry_undo(&m->segment, &m->layout);
     segment_settle(&m->segment, &m->layout); /* as it is now, whatever became of it */
     segment_leave(replaced, r == 0 ? &m->layout : NULL);
     if (r == 0)

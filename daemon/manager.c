@@ -3,6 +3,7 @@
  * Start, run, stop.
  */
 #include "manager.h"
+#include "carry.h"
 #include "core/futex.h"
 #include "core/process.h"
 #include "core/sysv.h"
@@ -247,7 +248,12 @@ static gid_t admin_group(void) {
 /* With everything open: leases, layout, header, socket. */
 static int serve(struct manager *m, struct table *table) {
     char error[512] = "";
+    /* Somebody's last manager may have been carrying a queue. */
+    if (m->segment.adopted)
+        carry_done(&m->segment, &m->layout);
     int r = leases_open(m, error, sizeof error);
+    if (r == 0 && m->segment.adopted)
+        carry_undo(&m->segment, &m->layout);
     if (r == 0 && (r = apply_start(m, table)) < 0)
         snprintf(error, sizeof error, "%s", m->verdict.error);
     if (r == 0) {

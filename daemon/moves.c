@@ -5,6 +5,7 @@
  * Both change the layout, and are published as any edit.
  */
 #include "moves.h"
+#include "carry.h"
 #include "journal.h"
 #include "manager.h"
 
@@ -42,6 +43,25 @@ static void find_moved(const struct manager *m, struct moves *moves) {
     }
 }
 
+/* Who is in slots and queues, and what: for edits alone. */
+static void look_into(const struct manager *m, const struct table *table, struct moves *moves) {
+    for (uint32_t i = 0; i < m->layout.sections_used; i++) {
+        const struct shm_section *section = &m->layout.sections[i];
+        if (!layout_place_in_force(section->state))
+            continue;
+        const uint32_t attachment = carry_entered(&m->segment, section);
+        if (attachment != 0)
+            moves->entered[i] = image_get_attachment(&m->segment.image, attachment).pid;
+        if (attachment != 0 && moves->entered[i] == 0) /* of another PID namespace */
+            moves->entered[i] = UINT32_MAX;
+        const struct table_section *row = table_section(table, section->section_id);
+        if (row != NULL && plan_divided(section, row))
+            moves->messages[i] = carry_messages(&m->segment, section);
+        if (row != NULL && row->size < section->size)
+            moves->value_bytes[i] = carry_longest(&m->segment, section, row->count);
+    }
+}
+
 /* Only where the table asks for less room than there is. */
 static void measure(const struct manager *m, const struct table *table, struct moves *moves) {
     for (uint32_t i = 0; i < m->layout.sections_used; i++) {
@@ -60,14 +80,18 @@ int moves_gather(struct manager *m, const struct table *table, bool force, struc
     *ret = (struct moves){.held = leases_held(m), .lingers = leases_lingering(m)};
     ret->moved = calloc(m->layout.sections_used + 1, sizeof *ret->moved);
     ret->value_bytes = calloc(m->layout.sections_used + 1, sizeof *ret->value_bytes);
+    ret->entered = calloc(m->layout.sections_used + 1, sizeof *ret->entered);
+    ret->messages = calloc(m->layout.sections_used + 1, sizeof *ret->messages);
     if (ret->held == NULL || ret->lingers == NULL || ret->moved == NULL ||
-        ret->value_bytes == NULL) {
+        ret->value_bytes == NULL || ret->entered == NULL || ret->messages == NULL) {
         moves_clear(ret);
         return -ENOMEM;
     }
     find_moved(m, ret);
-    if (table != NULL)
+    if (table != NULL) {
+        look_into(m, table, ret);
         measure(m, table, ret);
+    }
     uint64_t since;
     const bool attached = leases_attached(m, &since);
     ret->facts = (struct plan_facts){.worker_held = ret->held,
@@ -76,6 +100,8 @@ int moves_gather(struct manager *m, const struct table *table, bool force, struc
                                      .value_bytes = ret->value_bytes,
                                      .attached = attached,
                                      .attached_since = since,
+                                     .entered = ret->entered,
+                                     .messages = ret->messages,
                                      .nameless = leases_nameless(m),
                                      .backend = segment_backend(&m->segment),
                                      .force = force};
@@ -87,6 +113,8 @@ void moves_clear(struct moves *moves) {
     free(moves->lingers);
     free(moves->moved);
     free(moves->value_bytes);
+    free(moves->entered);
+    free(moves->messages);
     *moves = (struct moves){0};
 }
 

@@ -13,12 +13,13 @@ struct manager;
 /* What the planner is told; its arrays. */
 struct moves {
     bool *held, *lingers, *moved;
-    uint64_t *value_bytes;
+    uint64_t *value_bytes, *messages;
+    uint32_t *entered;
     struct plan_facts facts;
 };
 
 /* Looks at leases and places; a section whose writer is gone gets its newest value in its new place
- * by it.  `table`, which may be NULL, says whose values' length may matter.  -ENOMEM. */
+ * by it.  `table`, which may be NULL, says what of sections may matter.  -ENOMEM. */
 int moves_gather(struct manager *manager, const struct table *table, bool force, struct moves *ret);
 void moves_clear(struct moves *moves);
 

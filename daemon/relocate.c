@@ -4,9 +4,9 @@
  * offset, or to the same one in an arena that is replaced by fresh memory.
  */
 #include "relocate.h"
+#include "carry.h"
 #include "core/crc32c.h"
 #include "core/futex.h"
-#include "core/geometry.h"
 #include "core/memfd.h"
 #include "core/shared.h"
 #include "journal.h"
@@ -146,20 +146,12 @@ static void begin_anew(const struct segment *s, const struct layout *next,
 
 /* From where to where; `left` is what of `from` is mapped elsewhere. */
 struct carrying {
-    const struct segment *from, *to;
+    struct segment *from;
+    const struct segment *to;
     const struct layout *running;
     struct layout *next;
     const struct relocation *left;
 };
-
-/* Nobody is there, and the two are divided likewise.  Who had something there is named by the epoch
- * of a lease that is over, which no other lease ever has. */
-static void copy_whole(const struct carrying *c, const struct shm_section *from,
-                       const struct shm_section *to) {
-    uint8_t *memory = (uint8_t *)c->to->base + to->ctl_off;
-    shared_copy_to(memory, memory_of(c->from, c->left, from), from->bytes);
-    geometry_mend(memory, to); /* the bell may be another */
-}
 
 static int copy_section(const struct carrying *c, uint32_t from_slot, uint32_t to_slot, char *error,
                         size_t error_bytes) {
@@ -172,8 +164,18 @@ static int copy_section(const struct carrying *c, uint32_t from_slot, uint32_t t
         return 0;
     }
     if (from->kind == SHM_KIND_SLOTS || from->kind == SHM_KIND_QUEUE) {
-        copy_whole(c, from, to);
-        return 0;
+        const struct carry carry = {
+            .from = c->from,
+            .to = c->to,
+            .memory_from = memory_of(c->from, c->left, from),
+            .memory_to = (uint8_t *)c->to->base + to->ctl_off,
+            .section_from = from,
+            .section_to = to,
+            .whole = from->incarnation == to->incarnation,
+            /* Where all goes along, nobody was found there. */
+            .force = c->next->forced && from->incarnation != to->incarnation,
+        };
+        return carry_section(&carry, error, error_bytes);
     }
     int r = bind_old(c->from, c->left, c->running, from_slot, &place);
     if (r == 0)
@@ -190,12 +192,27 @@ static int copy_section(const struct carrying *c, uint32_t from_slot, uint32_t t
     return -EINVAL;
 }
 
-int relocate_copy(const struct segment *s, const struct layout *running, struct layout *next,
+static bool carries_on(const struct shm_section *from, const struct shm_section *to) {
+    return layout_place_in_force(from->state) && from->section_id == to->section_id &&
+           from->kind == to->kind &&
+           (from->kind == SHM_KIND_SLOTS || from->kind == SHM_KIND_QUEUE) &&
+           ((from->flags ^ to->flags) & SHM_SECTION_SHARED) == 0;
+}
+
+/* Another incarnation, with what it can bring along. */
+static bool divided_anew(const struct layout *running, const struct layout *next, uint32_t slot) {
+    const struct shm_section *to = &next->sections[slot];
+    return slot < running->sections_used && carries_on(&running->sections[slot], to) &&
+           running->sections[slot].incarnation != to->incarnation;
+}
+
+int relocate_copy(struct segment *s, const struct layout *running, struct layout *next,
                   const struct relocation *list, char *error, size_t error_bytes) {
     const struct carrying c = {s, s, running, next, list};
     int r = 0;
     for (uint32_t i = 0; r == 0 && i < next->sections_used; i++)
-        if (next->sections[i].state == SHM_PLACE_LIVE && segment_moves(running, next, i))
+        if (next->sections[i].state == SHM_PLACE_LIVE &&
+            (segment_moves(running, next, i) || divided_anew(running, next, i)))
             r = copy_section(&c, i, i, error, error_bytes);
     return r;
 }
@@ -206,16 +223,16 @@ static int by_id(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-int relocate_succeed(const struct segment *from, const struct segment *to,
-                     const struct layout *running, struct layout *next, char *error,
-                     size_t error_bytes) {
+int relocate_succeed(struct segment *from, const struct segment *to, const struct layout *running,
+                     struct layout *next, char *error, size_t error_bytes) {
     const struct carrying c = {from, to, running, next, NULL};
     int r = 0;
     for (uint32_t i = 0; r == 0 && i < running->sections_used; i++) {
         const struct shm_section *section = &running->sections[i], *found = NULL;
         if (layout_place_in_force(section->state) && next->sections_used > 0)
             found = bsearch(section, next->sections, next->sections_used, sizeof *found, by_id);
-        if (found != NULL && found->incarnation == section->incarnation)
+        if (found != NULL &&
+            (found->incarnation == section->incarnation || carries_on(section, found)))
             r = copy_section(&c, i, (uint32_t)(found - next->sections), error, error_bytes);
     }
     return r;

@@ -14,14 +14,14 @@ int relocate_begin(const struct segment *segment, const struct layout *running,
 
 /* Copies what stands elsewhere in `next`, and isn't left to its writer (MOVING), from where it
  * stands.  A value that can't be had whole is none: its section begins anew, which `next` says
- * then.  -EINVAL: one is larger than its new place takes. */
-int relocate_copy(const struct segment *segment, const struct layout *running, struct layout *next,
+ * then.  -EINVAL: one is larger than its new place takes; -EBUSY: somebody is in slots or a queue.
+ */
+int relocate_copy(struct segment *segment, const struct layout *running, struct layout *next,
                   const struct relocation *left, char *error, size_t error_bytes);
 
 /* Copies what a segment's successor lists under the same incarnation, whoever writes it.  As above;
  * `next` has its sections in the order of their ids. */
-int relocate_succeed(const struct segment *from, const struct segment *to,
-                     const struct layout *running, struct layout *next, char *error,
-                     size_t error_bytes);
+int relocate_succeed(struct segment *from, const struct segment *to, const struct layout *running,
+                     struct layout *next, char *error, size_t error_bytes);
 
 #endif

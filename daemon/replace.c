@@ -6,6 +6,7 @@
  * lease is held and none is granted; or, by force, who does finds out as who reads does, by the old
  * header.
  */
+#include "carry.h"
 #include "core/barrier.h"
 #include "core/futex.h"
 #include "core/process.h"
@@ -114,6 +115,7 @@ static void go(struct manager *m, const struct segment *fresh, struct layout *ne
     for (uint32_t i = 0; i < layout.sections_used; i++)
         if (layout_place_in_force(layout.sections[i].state))
             segment_wake(&before, &layout, &layout.sections[i]);
+    carry_done_all(&before, &layout);
     segment_close(&before);
     layout_clear(&layout);
     checkpoint_restart(m);
@@ -152,6 +154,7 @@ int replace_segment(struct manager *m, const struct edit *edit, char *error, siz
         return r;
     r = fill(m, edit, &fresh, &next, &number, error, bytes);
     if (r < 0) { /* who reads comes back */
+        carry_undo(&m->segment, &m->layout);
         image_state(&m->segment.image, SHM_STATE_SERVING);
         segment_abandon(&fresh, m->state);
         layout_clear(&next);

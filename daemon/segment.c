@@ -243,7 +243,7 @@ int segment_beside(struct segment *ret, const struct segment *before,
     return r;
 }
 
-int segment_bring(const struct segment *before, const struct segment *successor,
+int segment_bring(struct segment *before, const struct segment *successor,
                   const struct layout *running, struct layout *next, char *error,
                   size_t error_bytes) {
     return relocate_succeed(before, successor, running, next, error, error_bytes);

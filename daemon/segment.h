@@ -5,6 +5,7 @@
 #ifndef SHM_DAEMON_SEGMENT_H
 #define SHM_DAEMON_SEGMENT_H
 
+#include "core/attachments.h"
 #include "core/directory.h"
 #include "core/image.h"
 #include "core/snapshot.h"
@@ -25,9 +26,10 @@ struct segment {
     uint64_t bytes;
     struct shm_bells *bells;
     struct image image;
-    bool adopted; /* it was there before us */
-    bool rebuilt; /* and its directory was not to be trusted */
-    bool removed; /* somebody's ipcrm: it lives on for who is attached */
+    struct attachment carrier; /* the manager's, while a queue is carried (carry.h) */
+    bool adopted;              /* it was there before us */
+    bool rebuilt;              /* and its directory was not to be trusted */
+    bool removed;              /* somebody's ipcrm: it lives on for who is attached */
 };
 
 struct segment_wish {
@@ -57,7 +59,7 @@ int segment_beside(struct segment *ret, const struct segment *before,
                    size_t error_bytes);
 
 /* Brings along what `next` keeps.  -EINVAL: a value doesn't fit. */
-int segment_bring(const struct segment *before, const struct segment *successor,
+int segment_bring(struct segment *before, const struct segment *successor,
                   const struct layout *running, struct layout *next, char *error,
                   size_t error_bytes);
 

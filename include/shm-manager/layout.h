@@ -406,10 +406,9 @@ struct shm_claims {
 #define SHM_CLAIM_STATE_SHIFT      30
 #define SHM_CLAIM_ATTACHMENT_SHIFT 16
 enum shm_claim_state {
-    SHM_CLAIM_NONE = 0,   /* also where the sequence isn't the record's: it can be taken */
-    SHM_CLAIM_TAKEN = 1,  /* by this attachment, while its epoch's low 16 bits are these */
-    SHM_CLAIM_DONE = 2,   /* received; its sender may use the record again */
-    SHM_CLAIM_SEALED = 3, /* by the manager, as SHM_OWNER_SEALED: nobody's until it is NONE again */
+    SHM_CLAIM_NONE = 0,  /* also where the sequence isn't the record's: it can be taken */
+    SHM_CLAIM_TAKEN = 1, /* by this attachment, while its epoch's low 16 bits are these */
+    SHM_CLAIM_DONE = 2,  /* received; its sender may use the record again */
 };
 
 /* Line 0 of the bell segment; doorbell i stands at (i + 1) * SHM_LINE. */

@@ -24,6 +24,7 @@ struct layout {
     uint32_t arenas_used;
     char (*workers)[SHM_NAME_BYTES]; /* by index; "" = a hole */
     uint32_t workers_used;
+    bool forced; /* of a plan: it may take what somebody is in; kept nowhere */
 };
 
 /* An empty layout for a segment of so many bytes, its fixed tables sized; -EINVAL when that is too

@@ -51,6 +51,7 @@ int plan_begin(struct planner *planner) {
     if (r < 0)
         return r;
     planner->next->generation++;
+    planner->next->forced = planner->facts != NULL && planner->facts->force;
     drop_retired(planner->next);
     return plan_settle_sections(planner);
 }
@@ -110,7 +111,7 @@ static void note_place(const struct planner *planner, const struct fresh *about,
     const unsigned long long at = section->offset, bytes = section->bytes, from = about->from;
     if (from == 0)
         plan_note(change, "at %llu, %llu bytes", at, bytes);
-    else if (about->leaving == LEAVE_FREE)
+    else if (about->leaving == LEAVE_FREE || about->leaving == LEAVE_LATE)
         plan_note(change, "from %llu to %llu (%llu bytes), now", from, at, bytes);
     else if (about->leaving == LEAVE_MOVING)
         plan_note(change, "from %llu to %llu (%llu bytes), with the next publish of worker '%s'",

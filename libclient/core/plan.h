@@ -59,6 +59,10 @@ struct plan_facts {
      * let in under? */
     bool attached;
     uint64_t attached_since;
+    /* By slot, of slots that aren't shared and queues: the process that is in it, 0 where nobody
+     * is. NULL: whoever is attached may be. */
+    const uint32_t *entered;
+    const uint64_t *messages; /* by slot: that are in a queue.  NULL: none */
     unsigned nameless;        /* attachments without a name whose leases are held */
     const bool *given_up;     /* by slot: a section that its holder doesn't write any more, and
                                  wants removed.  NULL: none */
@@ -85,6 +89,10 @@ int plan_settle(struct plan *ret, const struct layout *running, const struct pla
  * Returns as plan_make(); also -EINVAL where one is pinned or MOVING. */
 int plan_evict(struct plan *ret, const struct layout *running, uint32_t worker,
                const struct plan_facts *facts);
+
+/* Would slots or a queue be divided otherwise by that row?  Then they are another incarnation:
+ * slots bring along what they hold, and a queue must be empty. */
+bool plan_divided(const struct shm_section *section, const struct table_section *row);
 
 void plan_clear(struct plan *plan);
 

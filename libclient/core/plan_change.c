@@ -101,10 +101,6 @@ static void note_manners(struct plan_change *change, const struct shm_section *f
                   (unsigned long long)to->offset);
 }
 
-static bool of_items(uint32_t kind) {
-    return kind == SHM_KIND_SLOTS || kind == SHM_KIND_QUEUE;
-}
-
 void plan_note_section(struct plan_change *change, const struct shm_section *from,
                        const struct shm_section *to) {
     const uint32_t differs = from->flags ^ to->flags;
@@ -124,7 +120,7 @@ void plan_note_section(struct plan_change *change, const struct shm_section *fro
     if (from->count != to->count && from->kind == to->kind)
         plan_note(change, "count %u -> %u", from->count, to->count);
     if (from->incarnation != to->incarnation && from->kind == to->kind &&
-        (differs & SHM_SECTION_SHARED) == 0 && of_items(to->kind))
+        to->kind == SHM_KIND_QUEUE)
         plan_note(change, "begins empty");
     note_group(change, "read_group", from->read_class, to->read_class);
     note_group(change, "write_group", from->write_class, to->write_class);
@@ -134,30 +130,36 @@ void plan_note_section(struct plan_change *change, const struct shm_section *fro
 /* ---- what differs */
 
 struct difference {
-    bool anew;  /* what stands there means nothing to the other kind */
-    bool owner; /* another one writes it */
-    bool place; /* it can't be where it is */
+    bool anew;    /* what stands there means nothing to the other kind */
+    bool divided; /* slots or a queue, otherwise */
+    bool owner;   /* another one writes it */
+    bool place;   /* it can't be where it is */
     bool smaller;
     bool renamed;
 };
 
 bool plan_begins_anew(const struct shm_section *section, const struct table_section *row) {
     const bool shared = (section->flags & SHM_SECTION_SHARED) != 0;
-    return section->kind != (uint32_t)row->kind || shared != row->shared ||
-           (of_items(row->kind) && (section->size != row->size || section->count != row->count));
+    return section->kind != (uint32_t)row->kind || shared != row->shared;
+}
+
+bool plan_divided(const struct shm_section *section, const struct table_section *row) {
+    return plan_of_items(row->kind) && !plan_begins_anew(section, row) &&
+           (section->size != row->size || section->count != row->count);
 }
 
 static struct difference compare(const struct planner *planner, const struct shm_section *section,
                                  const struct table_section *row) {
     struct difference d = {
         .anew = plan_begins_anew(section, row),
+        .divided = plan_divided(section, row),
         .owner = strcmp(section->owner, row->owner) != 0 ||
                  section->owner_index != plan_find_owner(planner, row),
         .renamed = strcmp(section->name, row->name) != 0,
     };
-    d.smaller = !d.anew && row->size < section->size;
+    d.smaller = !d.anew && row->size < section->size && row->kind != SHM_KIND_QUEUE;
     d.place =
-        d.anew || d.owner || section->count != row->count ||
+        d.anew || d.divided || d.owner || section->count != row->count ||
         section->read_class != row->read_class || section->write_class != row->write_class ||
         section->bytes != layout_section_bytes(row->kind, row->size, row->count, row->shared) ||
         (row->pinned && row->offset != section->offset);
@@ -167,8 +169,9 @@ static struct difference compare(const struct planner *planner, const struct shm
 /* ---- what is refused */
 
 /* `what` can't be, as somebody may be writing there. */
-__attribute__((format(printf, 3, 4))) static int
-wait_for(const struct planner *planner, const struct shm_section *section, const char *what, ...) {
+__attribute__((format(printf, 3, 4))) static int wait_for(const struct planner *planner,
+                                                          uint32_t slot, const char *what, ...) {
+    const struct shm_section *section = &planner->next->sections[slot];
     char text[256], occupant[PLAN_OCCUPANT_BYTES];
     va_list args;
     va_start(args, what);
@@ -176,40 +179,42 @@ wait_for(const struct planner *planner, const struct shm_section *section, const
     va_end(args);
     return plan_wait(planner,
                      "section '%s': %s while %s `shmtool reload`, or `shmtool reload --force`)",
-                     section->name, text, plan_occupant(section, occupant));
+                     section->name, text, plan_occupant(planner, section, slot, occupant));
 }
 
-static int refuse_held(const struct planner *planner, const struct shm_section *section,
-                       const char *what, const char *from, const char *to) {
-    return wait_for(planner, section, "%s can't change from %s to %s", what, from, to);
+static int refuse_held(const struct planner *planner, uint32_t slot, const char *what,
+                       const char *from, const char *to) {
+    return wait_for(planner, slot, "%s can't change from %s to %s", what, from, to);
 }
 
 /* What would be taken away from its holder. */
-static int check_taken(const struct planner *planner, const struct shm_section *section,
+static int check_taken(const struct planner *planner, uint32_t slot,
                        const struct table_section *row, const struct difference *d) {
+    const struct shm_section *section = &planner->next->sections[slot];
     const bool shared = (section->flags & SHM_SECTION_SHARED) != 0;
     if (section->kind != (uint32_t)row->kind)
-        return refuse_held(planner, section, "its kind", table_word(TABLE_KINDS, section->kind),
+        return refuse_held(planner, slot, "its kind", table_word(TABLE_KINDS, section->kind),
                            table_word(TABLE_KINDS, row->kind));
     if (shared != row->shared)
-        return refuse_held(planner, section, "shared", row->shared ? "0" : "1",
+        return refuse_held(planner, slot, "shared", row->shared ? "0" : "1",
                            row->shared ? "1" : "0");
     if (d->owner)
-        return refuse_held(planner, section, "its owner", section->owner, row->owner);
+        return refuse_held(planner, slot, "its owner", section->owner, row->owner);
     if (d->smaller)
-        return wait_for(planner, section, "its size can't shrink from %llu to %llu",
+        return wait_for(planner, slot, "its size can't shrink from %llu to %llu",
                         (unsigned long long)section->size, (unsigned long long)row->size);
     if (d->renamed)
-        return wait_for(planner, section, "it can't be renamed to '%s'", row->name);
-    if (d->place && of_items(section->kind))
-        return wait_for(planner, section, "it can't go to another place");
+        return wait_for(planner, slot, "it can't be renamed to '%s'", row->name);
+    if (d->place && plan_of_items(section->kind))
+        return wait_for(planner, slot, "it can't go to another place");
     return 0;
 }
 
-static int check_held(const struct planner *planner, const struct shm_section *section,
-                      const struct table_section *row, const struct difference *d) {
+static int check_held(const struct planner *planner, uint32_t slot, const struct table_section *row,
+                      const struct difference *d) {
+    const struct shm_section *section = &planner->next->sections[slot];
     if (!planner->facts->force) {
-        int r = check_taken(planner, section, row, d);
+        int r = check_taken(planner, slot, row, d);
         if (r < 0)
             return r;
     }
@@ -243,6 +248,18 @@ int plan_check_value(const struct planner *planner, uint32_t slot,
                        (unsigned long long)bytes, row->name);
 }
 
+int plan_check_messages(const struct planner *planner, const struct shm_section *section,
+                        uint32_t slot, const struct table_section *row) {
+    const struct plan_facts *facts = planner->facts;
+    if (row->kind != SHM_KIND_QUEUE || facts == NULL || facts->messages == NULL ||
+        facts->messages[slot] == 0 || facts->force)
+        return 0;
+    return plan_wait(planner,
+                     "section '%s': its size or count can't change while %llu messages are in it "
+                     "(have them received, then `shmtool reload`, or `shmtool reload --force`)",
+                     section->name, (unsigned long long)facts->messages[slot]);
+}
+
 /* The value is read from the place before until it stands in the new one. */
 static int check_pin(const struct planner *planner, const struct shm_section *section,
                      const struct table_section *row) {
@@ -272,8 +289,10 @@ static int check_change(const struct planner *planner, uint32_t slot,
                         const struct table_section *row, const struct difference *d) {
     const struct shm_section *section = &planner->next->sections[slot];
     int r = d->place ? check_moving(planner, section) : 0;
-    if (r == 0 && plan_occupied(planner, section))
-        r = check_held(planner, section, row, d);
+    if (r == 0 && plan_occupied(planner, section, slot))
+        r = check_held(planner, slot, row, d);
+    if (r == 0 && d->divided)
+        r = plan_check_messages(planner, section, slot, row);
     if (r == 0 && d->smaller)
         r = plan_check_value(planner, slot, section, row);
     return r == 0 && d->place ? check_pin(planner, section, row) : r;
@@ -308,11 +327,12 @@ static struct shm_section changed_section(const struct planner *planner, uint32_
                                           const struct table_section *row,
                                           const struct difference *d) {
     const uint64_t generation = planner->next->generation;
-    const bool occupied = plan_occupied(planner, &planner->next->sections[slot]);
+    const bool occupied = plan_occupied(planner, &planner->next->sections[slot], slot);
     struct shm_section changed = planner->next->sections[slot];
-    /* Of a damaged one nothing can be brought along, nor of what somebody is at. */
-    const bool anew =
-        d->anew || changed.state == SHM_PLACE_BAD || (occupied && of_items(changed.kind));
+    /* Of a damaged one nothing can be brought along; and who is in slots or a queue that are taken
+     * shall find that they are others. */
+    const bool anew = d->anew || d->divided || changed.state == SHM_PLACE_BAD ||
+                      (occupied && plan_of_items(changed.kind));
     plan_fill_section(&changed, row);
     if (!d->place)
         return changed;
@@ -326,11 +346,13 @@ static struct shm_section changed_section(const struct planner *planner, uint32_
     return changed;
 }
 
-static enum leaving leaving_of(const struct planner *planner, const struct shm_section *section,
+static enum leaving leaving_of(const struct planner *planner, uint32_t slot,
                                const struct shm_section *changed) {
-    return changed->state == SHM_PLACE_MOVING ? LEAVE_MOVING
-           : plan_occupied(planner, section)  ? LEAVE_TAKEN
-                                              : LEAVE_FREE;
+    const struct shm_section *section = &planner->next->sections[slot];
+    return changed->state == SHM_PLACE_MOVING      ? LEAVE_MOVING
+           : plan_occupied(planner, section, slot) ? LEAVE_TAKEN
+           : plan_latecomers(planner, section)     ? LEAVE_LATE
+                                                   : LEAVE_FREE;
 }
 
 int plan_change_section(struct planner *planner, uint32_t slot, const struct table_section *row) {
@@ -343,7 +365,7 @@ int plan_change_section(struct planner *planner, uint32_t slot, const struct tab
     if (memcmp(&changed, section, sizeof changed) == 0)
         return 0;
     if (d.place)
-        r = plan_leave(planner, slot, leaving_of(planner, section, &changed));
+        r = plan_leave(planner, slot, leaving_of(planner, slot, &changed));
     struct plan_change *change =
         r < 0 ? NULL : plan_add_change(planner, d.place ? PLAN_MOVE : PLAN_CHANGE, row->name);
     if (change == NULL)
@@ -370,9 +392,10 @@ static bool lapsed(const struct planner *planner, const struct shm_section *sect
 
 int plan_remove_section(struct planner *planner, uint32_t slot) {
     const struct shm_section *section = &planner->next->sections[slot];
-    const bool lingers = plan_occupied(planner, section) && !given_up(planner, slot);
+    const bool lingers = plan_occupied(planner, section, slot) && !given_up(planner, slot);
+    const bool kept = lingers || plan_latecomers(planner, section);
     if (lingers && !planner->facts->force && !lapsed(planner, section))
-        return wait_for(planner, section, "it can't be removed");
+        return wait_for(planner, slot, "it can't be removed");
     struct plan_change *change = plan_add_change(planner, PLAN_REMOVE, section->name);
     if (change == NULL)
         return -ENOMEM;
@@ -384,6 +407,6 @@ int plan_remove_section(struct planner *planner, uint32_t slot) {
         plan_note(change, "taken from worker '%s'", section->owner);
     if (section->state == SHM_PLACE_MOVING && !lingers)
         layout_leave(planner->next, section->old_slot, SHM_PLACE_RETIRED);
-    layout_leave(planner->next, slot, lingers ? SHM_PLACE_QUARANTINED : SHM_PLACE_RETIRED);
+    layout_leave(planner->next, slot, kept ? SHM_PLACE_QUARANTINED : SHM_PLACE_RETIRED);
     return 0;
 }

@@ -24,6 +24,7 @@ struct existing {
 /* How a section leaves its place. */
 enum leaving {
     LEAVE_FREE,   /* nobody can be writing there */
+    LEAVE_LATE,   /* nobody is, but somebody may come late, and finds it sealed */
     LEAVE_MOVING, /* its writer goes to the new place with the next publish */
     LEAVE_TAKEN,  /* its writer may go on in the old place, where nobody looks any more */
 };
@@ -83,11 +84,15 @@ void plan_put_text(char to[SHM_NAME_BYTES], const char *from);
 /* May somebody who holds or held that worker's lease still write? */
 bool plan_lingers(const struct planner *planner, uint32_t worker_index);
 
-/* May somebody still write in that place? */
-bool plan_occupied(const struct planner *planner, const struct shm_section *section);
+/* May somebody still write in that place, at `slot` of what runs? */
+bool plan_occupied(const struct planner *planner, const struct shm_section *section, uint32_t slot);
 
-/* Who they are, for a message: "worker 'x' holds its lease", and how to end that. */
-const char *plan_occupant(const struct shm_section *section, char text[PLAN_OCCUPANT_BYTES]);
+/* Who that is, for a message: "worker 'x' holds its lease", and how to end that. */
+const char *plan_occupant(const struct planner *planner, const struct shm_section *section,
+                          uint32_t slot, char text[PLAN_OCCUPANT_BYTES]);
+
+/* Nobody is there, but may he come late, who looked before the flip? */
+bool plan_latecomers(const struct planner *planner, const struct shm_section *section);
 
 /* Records for all workers of the table; the array has room for them.  A record that nobody wants
  * any more but whose worker lingers stays until a later plan finds it free. */
@@ -116,6 +121,12 @@ int plan_check_value(const struct planner *planner, uint32_t slot,
 
 /* Would the row begin empty, whatever the section holds? */
 bool plan_begins_anew(const struct shm_section *section, const struct table_section *row);
+
+/* A queue that is divided otherwise must be empty. */
+int plan_check_messages(const struct planner *planner, const struct shm_section *section,
+                        uint32_t slot, const struct table_section *row);
+
+bool plan_of_items(uint32_t kind);
 
 /* What differs between the two, but for the place. */
 void plan_note_section(struct plan_change *change, const struct shm_section *from,

@@ -84,16 +84,30 @@ static uint32_t slot_of(const struct table *wanted, uint64_t id) {
     return row == NULL ? SHM_NONE : (uint32_t)(row - wanted->sections);
 }
 
+/* As plan_change.c has it. */
+static bool is_the_same(const struct planner *planner, uint32_t from_slot,
+                        const struct table_section *row) {
+    const struct shm_section *from = &planner->running->sections[from_slot];
+    return !plan_divided(from, row) &&
+           !(plan_of_items(from->kind) && plan_occupied(planner, from, from_slot));
+}
+
 static int bring(struct planner *planner, uint32_t from_slot, uint32_t slot) {
     const struct shm_section *from = &planner->running->sections[from_slot];
     struct shm_section *to = &planner->next->sections[slot];
     const struct table_section *row = &planner->wanted->sections[slot];
     if (from->state != SHM_PLACE_BAD && !plan_begins_anew(from, row)) {
-        int r = row->size < from->size ? plan_check_value(planner, from_slot, from, row) : 0;
-        if (r < 0)
+        int r = row->size < from->size && row->kind != SHM_KIND_QUEUE
+                    ? plan_check_value(planner, from_slot, from, row)
+                    : 0;
+        if (r == 0 && plan_divided(from, row))
+            r = plan_check_messages(planner, from, from_slot, row);
+        if (r < 0 && r != -EBUSY) /* then all is looked at all the same */
             return r;
-        to->incarnation = from->incarnation;
-        to->crc = CRC32C_OF((const struct shm_section *)to);
+        if (is_the_same(planner, from_slot, row)) {
+            to->incarnation = from->incarnation;
+            to->crc = CRC32C_OF((const struct shm_section *)to);
+        }
     }
     struct plan_change *change = plan_add_change(planner, PLAN_CHANGE, row->name);
     if (change == NULL)
@@ -198,7 +212,10 @@ static int plan_steps(struct planner *planner) {
         r = compare(planner);
     if (r == 0)
         r = say_replaced(planner);
-    return r == 0 ? check_holders(planner) : r;
+    planner->next->forced = planner->facts != NULL && planner->facts->force;
+    if (r == 0)
+        r = check_holders(planner);
+    return r == 0 && planner->plan->waits > 0 ? -EBUSY : r;
 }
 
 int plan_replace(struct planner *planner) {

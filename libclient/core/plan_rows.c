@@ -98,22 +98,43 @@ bool plan_lingers(const struct planner *planner, uint32_t worker_index) {
            (facts->worker_lingers != NULL && facts->worker_lingers[worker_index]);
 }
 
-bool plan_occupied(const struct planner *planner, const struct shm_section *section) {
+bool plan_of_items(uint32_t kind) {
+    return kind == SHM_KIND_SLOTS || kind == SHM_KIND_QUEUE;
+}
+
+/* Do its own words tell who is in it? */
+static bool tells(const struct plan_facts *facts, const struct shm_section *section) {
+    return facts->entered != NULL && plan_of_items(section->kind) &&
+           (section->flags & SHM_SECTION_SHARED) == 0;
+}
+
+bool plan_occupied(const struct planner *planner, const struct shm_section *section,
+                   uint32_t slot) {
     const struct plan_facts *facts = planner->facts;
     if (!layout_is_of_many(section))
         return plan_lingers(planner, section->owner_index);
-    /* Who came behind the generation that left it never found it. */
-    return facts != NULL && facts->attached &&
-           (section->retired_gen == 0 || facts->attached_since < section->retired_gen);
+    if (facts == NULL || !facts->attached)
+        return false;
+    if (section->retired_gen != 0) /* who came behind the generation that left it never found it */
+        return facts->attached_since < section->retired_gen;
+    return !tells(facts, section) || facts->entered[slot] != 0;
 }
 
-const char *plan_occupant(const struct shm_section *section, char text[PLAN_OCCUPANT_BYTES]) {
-    if (layout_is_of_many(section))
-        snprintf(text, PLAN_OCCUPANT_BYTES,
-                 "somebody is attached who may write it (end them all, then");
-    else
+bool plan_latecomers(const struct planner *planner, const struct shm_section *section) {
+    return layout_is_of_many(section) && planner->facts != NULL && planner->facts->attached;
+}
+
+const char *plan_occupant(const struct planner *planner, const struct shm_section *section,
+                          uint32_t slot, char text[PLAN_OCCUPANT_BYTES]) {
+    if (!layout_is_of_many(section))
         snprintf(text, PLAN_OCCUPANT_BYTES, "worker '%s' holds its lease (end that worker, then",
                  section->owner);
+    else if (tells(planner->facts, section))
+        snprintf(text, PLAN_OCCUPANT_BYTES, "process %u is in it (have it leave, then",
+                 planner->facts->entered[slot]);
+    else
+        snprintf(text, PLAN_OCCUPANT_BYTES,
+                 "somebody is attached who may write it (end them all, then");
     return text;
 }
 

@@ -55,7 +55,7 @@ int plan_settle_sections(struct planner *planner) {
     for (uint32_t i = 0; r == 0 && i < next->sections_used; i++) {
         const struct shm_section *section = &next->sections[i];
         if (section->state == SHM_PLACE_QUARANTINED && !waits[i] &&
-            !plan_occupied(planner, section))
+            !plan_occupied(planner, section, i))
             r = let_go(planner, i);
     }
     free(waits);

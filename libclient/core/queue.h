@@ -82,8 +82,9 @@ size_t queue_sender_bytes(const struct queue *queue);
 /* Takes the lowest lane that is free, or whose holder's lease has ended; what he had committed is
  * still delivered, what he hadn't never was.  A lane that is `who`'s already is taken before all.
  * `memory` is the caller's until queue_sender_close(), or for ever (nothing is to be undone).
- * -EUSERS: all are held (queue_lane_stat() says by whom); -EBADMSG: those that could be had are
- * damaged, *lane and *field say the last one (either may be NULL).
+ * -EUSERS: all are held (queue_lane_stat() says by whom); -ESTALE: or the manager has
+ * sealed them, as the queue goes to another place: look the section up again; -EBADMSG: those that
+ * could be had are damaged, *lane and *field say the last one (either may be NULL).
  *
  * Rings for the receivers once: a predecessor may have died between its commit and its ring. */
 int queue_sender_open(struct queue_sender *ret, const struct queue *queue, struct attachment who,
@@ -261,5 +262,22 @@ void queue_lane_stat(const struct queue *queue, uint32_t lane, struct queue_lane
 
 /* Messages that could be received, by anybody, over all lanes that aren't bad: cheaper. */
 uint64_t queue_count(const struct queue *queue);
+
+/* ---- the manager: queue_carry.c */
+
+/* The attachment of one who lives and holds a lane, or a message; 0: nobody does. */
+uint32_t queue_entered(const struct queue *queue);
+
+/* Keeps everybody from taking a lane.  -EBUSY: somebody holds one, *by; none is sealed then. */
+int queue_seal(const struct queue *queue, struct attachment *by);
+void queue_unseal(const struct queue *queue);
+
+/* All that is in it, into a place that nobody else uses yet and is divided likewise; `from` is
+ * sealed, and nobody receives there from now on for as long as `manager`, an attachment of the
+ * caller's, lives.  -EBUSY: somebody holds a message, and all is as it was. */
+int queue_carry(const struct queue *from, const struct queue *to, struct attachment manager);
+
+/* Nobody ever receives there again, where it was carried from: the other place is in force. */
+void queue_bury(const struct queue *queue);
 
 #endif

@@ -148,6 +148,8 @@ static int try_lane(struct queue_sender *ret, const struct queue *queue, uint32_
     struct shm_lane *lane = lane_at(queue, index);
     const uint64_t mine = owner_word(who, SHM_OWNER_HELD, 0);
     uint64_t word = shared_load_acquire64(&lane->owner);
+    if (owner_state(word) == SHM_OWNER_SEALED)
+        return -ESTALE;
     if ((word == mine) != ours || (!ours && !owner_gone(&queue->attachments, word)))
         return -EUSERS;
     const char *damage = geometry_lane_damage(lane, index, &queue->section);
@@ -177,6 +179,8 @@ int queue_sender_open(struct queue_sender *ret, const struct queue *queue, struc
             const int r = try_lane(ret, queue, i, who, memory, pass == 0, &damage);
             if (r == 0)
                 return 0;
+            if (r == -ESTALE && found == -EUSERS)
+                found = r;
             if (r != -EBADMSG)
                 continue;
             found = r;

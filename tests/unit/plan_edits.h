@@ -20,6 +20,8 @@ static bool held[OWNERS_MAX], lingers[OWNERS_MAX], moved[ROWS_MAX];
 static uint64_t value_bytes[ROWS_MAX];
 static bool force, attached;
 static uint64_t attached_since;
+static uint32_t entered[ROWS_MAX];
+static uint64_t messages[ROWS_MAX];
 
 static void pick_facts(void) {
     force = pick(3) == 0;
@@ -32,7 +34,11 @@ static void pick_facts(void) {
     for (uint32_t i = 0; i < running.sections_used; i++) {
         const struct shm_section *s = &running.sections[i];
         moved[i] = s->state == SHM_PLACE_MOVING && pick(2);
-        value_bytes[i] = s->kind == SHM_KIND_SNAPSHOT && pick(2) ? pick((unsigned)s->size + 1) : 0;
+        const bool slots = s->kind == SHM_KIND_SLOTS && (s->flags & SHM_SECTION_SHARED) == 0;
+        value_bytes[i] =
+            (s->kind == SHM_KIND_SNAPSHOT || slots) && pick(2) ? pick((unsigned)s->size + 1) : 0;
+        entered[i] = (slots || s->kind == SHM_KIND_QUEUE) && pick(4) == 0 ? 4711 : 0;
+        messages[i] = s->kind == SHM_KIND_QUEUE && pick(4) == 0 ? 3 : 0;
     }
 }
 
@@ -43,6 +49,8 @@ static struct plan_facts facts(void) {
                                .value_bytes = value_bytes,
                                .attached = attached,
                                .attached_since = attached_since,
+                               .entered = entered,
+                               .messages = messages,
                                .force = force};
 }
 

@@ -125,7 +125,7 @@ START_TEST(edits_wait_for_all) {
     const struct plan_facts facts = {.attached = true, .attached_since = running.generation};
     struct table_section *row = &table.sections[0];
     WAITS_WITH(row->count = 8, "s", "it can't go to another place");
-    WAITS_WITH(row->size = 10, "s", "it can't go to another place");
+    WAITS_WITH(row->size = 10, "s", "its size can't shrink from 1000 to 10");
     WAITS_WITH(row->write_class = 5, "s", "it can't go to another place");
     WAITS_WITH(row->read_class = 5, "s", "it can't go to another place");
     WAITS_WITH(row->shared = true, "s", "shared can't change from 0 to 1");
@@ -146,14 +146,14 @@ START_TEST(edits_wait_for_all) {
 }
 END_TEST
 
-START_TEST(force_takes_and_begins_anew) {
+START_TEST(force_takes) {
     start_with_many();
     apply(NULL);
     struct plan_facts facts = {
         .attached = true, .attached_since = running.generation, .force = true};
     table.sections[0].count = 8;
     table.sections[1].write_class = 5;
-    apply_with(&facts, "move s: count 4 -> 8, begins empty, from 94208 to 122880 (17472 bytes), "
+    apply_with(&facts, "move s: count 4 -> 8, from 94208 to 122880 (17472 bytes), "
                        "now, taken from who writes it; move q: begins empty, write_group NULL -> "
                        "4, from 106496 to 143360 (12288 bytes), now, taken from who writes it");
     ck_assert_uint_eq(section("s")->incarnation, running.generation);
@@ -168,7 +168,7 @@ START_TEST(force_takes_and_begins_anew) {
 }
 END_TEST
 
-START_TEST(what_nobody_is_at_moves_whole) {
+START_TEST(what_nobody_is_in_moves) {
     start_with_many();
     apply(NULL);
     const uint64_t incarnation = section("s")->incarnation;
@@ -184,6 +184,76 @@ START_TEST(what_nobody_is_at_moves_whole) {
     apply(NULL);
     ck_assert_uint_eq(section("s")->incarnation, incarnation);
     ck_assert_uint_eq(section("q")->incarnation, running.generation);
+    stop();
+}
+END_TEST
+
+/* Where slots and queues tell who is in them, nobody else is waited for; but who comes late, and
+ * looked before, must not find another's place. */
+START_TEST(edits_wait_for_who_is_in_it) {
+    uint32_t entered[4] = {0};
+    uint64_t messages[4] = {0}, value_bytes[4] = {0};
+    start_with_many();
+    apply(NULL);
+    struct plan_facts facts = {.attached = true,
+                               .attached_since = running.generation,
+                               .entered = entered,
+                               .messages = messages,
+                               .value_bytes = value_bytes};
+    struct table_section *row = &table.sections[0];
+    row->count = 8;
+    entered[0] = 4711;
+    not_made(
+        &facts, -EBUSY,
+        "section 's': it can't go to another place while process 4711 is in it (have it leave, "
+        "then `shmtool reload`, or `shmtool reload --force`)");
+    entered[0] = 0;
+    value_bytes[0] = 600;
+    row->size = 599;
+    refused_with(&facts, "section 's': size 599 is too small for its newest value, which has 600 "
+                         "bytes (UPDATE section SET size = 600 WHERE name = 's', or let its worker "
+                         "publish a shorter one first)");
+    row->size = 600;
+    apply_with(&facts, "move s: size 1000 -> 600, count 4 -> 8, from 94208 to 122880 (10816 "
+                       "bytes), now");
+    ck_assert_uint_eq(section("s")->incarnation, running.generation);
+    ck_assert_uint_eq(running.sections[running.sections_used - 1].state, SHM_PLACE_QUARANTINED);
+    row = &table.sections[1];
+    row->count = 3;
+    messages[1] = 2;
+    not_made(&facts, -EBUSY,
+             "section 'q': its size or count can't change while 2 messages are in it (have them "
+             "received, then `shmtool reload`, or `shmtool reload --force`)");
+    row->count = 2;
+    row->write_class = 7; /* with them */
+    apply_with(&facts, "move q: write_group NULL -> 6, from 106496 to 135168 (12288 bytes), now");
+    ck_assert_uint_lt(section("q")->incarnation, running.generation);
+    table.sections[2].size = 5000; /* of whom nobody can tell */
+    not_made(&facts, -EBUSY,
+             "section 'r': it can't go to another place while somebody is attached who may write "
+             "it in place (end them all, then `shmtool reload`)");
+    stop();
+}
+END_TEST
+
+/* Another segment brings them along likewise. */
+START_TEST(a_new_segment_asks_the_same) {
+    uint32_t entered[4] = {4711};
+    uint64_t messages[4] = {0, 2};
+    start_with_many();
+    apply(NULL);
+    struct plan_facts facts = {
+        .attached = true, .attached_since = 1, .entered = entered, .messages = messages};
+    table.size = 2 * MIB;
+    table.sections[1].count = 3;
+    not_made(&facts, -EBUSY,
+             "section 'q': its size or count can't change while 2 messages are in it (have them "
+             "received, then `shmtool reload`, or `shmtool reload --force`)");
+    facts.force = true;
+    apply_with(&facts, NULL);
+    ck_assert_uint_eq(section("s")->incarnation, running.generation);
+    ck_assert_uint_eq(section("q")->incarnation, running.generation);
+    ck_assert_uint_lt(section("r")->incarnation, running.generation);
     stop();
 }
 END_TEST
@@ -207,5 +277,5 @@ START_TEST(who_is_evicted_leaves_what_is_many_s) {
 END_TEST
 
 UNIT_MAIN("plan_many", each_stands_alone, receivers_are_instances, pins_are_whole,
-          edits_wait_for_all, force_takes_and_begins_anew, what_nobody_is_at_moves_whole,
-          who_is_evicted_leaves_what_is_many_s)
+          edits_wait_for_all, force_takes, what_nobody_is_in_moves, edits_wait_for_who_is_in_it,
+          a_new_segment_asks_the_same, who_is_evicted_leaves_what_is_many_s)

@@ -15,7 +15,7 @@ static unsigned long cases, moves;
 /* ---- what is expected, told from the rules and not from the plan */
 
 struct expected {
-    bool anew, place, renamed, smaller, owner;
+    bool anew, divided, place, renamed, smaller, owner;
 };
 
 static const struct table_section *row_of(uint64_t section_id) {
@@ -38,10 +38,13 @@ static bool many(const struct shm_section *s) {
     return items(s->kind) || (s->kind == SHM_KIND_RAW && shared(s));
 }
 
-/* Is somebody there who may write? */
-static bool occupied(const struct shm_section *s) {
-    return many(s) ? attached && (s->retired_gen == 0 || attached_since < s->retired_gen)
-                   : lingers[s->owner_index];
+/* Is somebody there who may write?  In force, `slot` is its own. */
+static bool occupied(const struct shm_section *s, uint32_t slot) {
+    if (!many(s))
+        return lingers[s->owner_index];
+    if (!attached || s->retired_gen != 0)
+        return attached && attached_since < s->retired_gen;
+    return shared(s) || entered[slot] != 0;
 }
 
 /* The record that owns a row's section. */
@@ -52,14 +55,14 @@ static const char *record_of(const struct table_section *row) {
 
 static struct expected expect(const struct shm_section *s, const struct table_section *row) {
     struct expected e = {0};
-    e.anew = s->kind != (uint32_t)row->kind || shared(s) != row->shared ||
-             (items(s->kind) && (s->size != row->size || s->count != row->count));
+    e.anew = s->kind != (uint32_t)row->kind || shared(s) != row->shared;
+    e.divided = !e.anew && items(s->kind) && (s->size != row->size || s->count != row->count);
     e.owner = strcmp(s->owner, row->owner) != 0 ||
               strcmp(running.workers[s->owner_index], record_of(row)) != 0;
     e.renamed = strcmp(s->name, row->name) != 0;
-    e.smaller = !e.anew && row->size < s->size;
-    e.place = e.anew || e.owner || s->count != row->count || s->read_class != row->read_class ||
-              s->write_class != row->write_class ||
+    e.smaller = !e.anew && row->size < s->size && row->kind != SHM_KIND_QUEUE;
+    e.place = e.anew || e.divided || e.owner || s->count != row->count ||
+              s->read_class != row->read_class || s->write_class != row->write_class ||
               layout_round(s->size, SHM_LINE) != layout_round(row->size, SHM_LINE) ||
               (row->pinned && row->offset != s->offset);
     return e;
@@ -68,7 +71,7 @@ static struct expected expect(const struct shm_section *s, const struct table_se
 static bool refused_row(uint32_t slot) {
     const struct shm_section *s = &running.sections[slot];
     const struct table_section *row = row_of(s->section_id);
-    const bool keeps = occupied(s);
+    const bool keeps = occupied(s, slot);
     if (row == NULL)
         return keeps && !force;
     const struct expected e = expect(s, row);
@@ -76,6 +79,7 @@ static bool refused_row(uint32_t slot) {
            (keeps && !force && (e.anew || e.owner || e.smaller || e.renamed)) ||
            (keeps && !force && e.place && items(s->kind)) ||
            (keeps && e.place && s->kind == SHM_KIND_RAW && !e.anew && !e.owner) ||
+           (e.divided && !force && messages[slot] != 0) ||
            (e.smaller && row->size < value_bytes[slot]);
 }
 
@@ -218,10 +222,10 @@ static uint32_t place_left(const struct layout *next, const struct shm_section *
     return SHM_NONE;
 }
 
-static void check_moved(const struct layout *next, const struct shm_section *before,
-                        const struct shm_section *after, const struct expected *e) {
-    const bool keeps = occupied(before);
-    const bool anew = e->anew || (keeps && items(before->kind));
+static void check_moved(const struct layout *next, uint32_t slot, const struct expected *e) {
+    const struct shm_section *before = &running.sections[slot], *after = &next->sections[slot];
+    const bool keeps = occupied(before, slot);
+    const bool anew = e->anew || e->divided || (keeps && items(before->kind));
     const bool taken = anew || e->owner || is_evicted(before);
     const uint32_t left = place_left(next, before);
     HOLDS(after->changed_gen == next->generation && after->bell_index == before->bell_index);
@@ -232,7 +236,9 @@ static void check_moved(const struct layout *next, const struct shm_section *bef
     HOLDS(old->bytes == before->bytes && old->section_id == before->section_id);
     HOLDS(old->incarnation == before->incarnation && old->owner_index == before->owner_index);
     HOLDS(old->arena_index == before->arena_index && old->retired_gen == next->generation);
-    HOLDS(old->state == (keeps || is_evicted(before) ? SHM_PLACE_QUARANTINED : SHM_PLACE_RETIRED));
+    HOLDS(old->state == (keeps || is_evicted(before) || (attached && many(before))
+                             ? SHM_PLACE_QUARANTINED
+                             : SHM_PLACE_RETIRED));
     HOLDS(after->state != SHM_PLACE_MOVING || after->old_slot == left);
     HOLDS(after->arena_index != before->arena_index || (!e->owner && !is_evicted(before)));
     moves++;
@@ -247,7 +253,7 @@ static void check_section_steady(const struct layout *next, uint32_t slot) {
     if (row != NULL)
         e = expect(before, row);
     if (e.place || (row != NULL && is_evicted(before))) {
-        check_moved(next, before, after, &e);
+        check_moved(next, slot, &e);
         return;
     }
     HOLDS(after->offset == before->offset && after->bytes == before->bytes);
@@ -256,7 +262,9 @@ static void check_section_steady(const struct layout *next, uint32_t slot) {
     HOLDS((after->changed_gen == next->generation) == (memcmp(before, after, sizeof *before) != 0));
     if (row == NULL)
         HOLDS(after->retired_gen == next->generation &&
-              after->state == (occupied(before) ? SHM_PLACE_QUARANTINED : SHM_PLACE_RETIRED));
+              after->state == (occupied(before, slot) || (attached && many(before))
+                                   ? SHM_PLACE_QUARANTINED
+                                   : SHM_PLACE_RETIRED));
     else
         HOLDS(after->state == (moved[slot] ? SHM_PLACE_LIVE : before->state));
 }
@@ -268,7 +276,7 @@ static bool waited_for(uint32_t slot) {
         if (s->state == SHM_PLACE_MOVING && s->old_slot == slot)
             return !moved[i] && (row_of(s->section_id) != NULL || lingers[s->owner_index]);
     }
-    return occupied(&running.sections[slot]);
+    return occupied(&running.sections[slot], slot);
 }
 
 /* What runs stays where it is, if its row doesn't want it elsewhere; what went is kept for one
@@ -305,7 +313,7 @@ enum what { EDIT, SETTLE, EVICT };
 static int make_plan(enum what what, struct plan *plan, const struct layout *from) {
     struct plan_facts now = facts();
     if (from != &running) /* its slots are others */
-        now.moved = NULL, now.value_bytes = NULL;
+        now.moved = NULL, now.value_bytes = NULL, now.entered = NULL, now.messages = NULL;
     cases++;
     return what == EDIT     ? plan_make(plan, from, &table, &now)
            : what == SETTLE ? plan_settle(plan, from, &now)

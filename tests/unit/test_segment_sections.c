@@ -22,10 +22,13 @@ static void open_memory(void) {
     ck_assert_ptr_ne(segment.base, MAP_FAILED);
     segment.bells = calloc(running.bells_capacity + 1, sizeof(struct shm_bell));
     ck_assert_ptr_nonnull(segment.bells);
+    ck_assert_int_eq(image_open(&segment.image, segment.base, MIB), 0);
+    image_create(&segment.image, &running, &(struct image_identity){.segment_id = 7});
     ck_assert_int_eq(segment_prepare(&segment, &none, &running, &left, error, sizeof error), 0);
 }
 
 static void close_memory(void) {
+    image_close(&segment.image);
     munmap(segment.base, MIB);
     free(segment.bells);
     stop();
@@ -127,8 +130,10 @@ START_TEST(slots_and_queues_are_made_mended_and_moved) {
     ck_assert_ptr_null(geometry_damage(memory_of("q"), section("q")));
     struct shm_slot *slot = (struct shm_slot *)(void *)(memory_of("s") + 64);
     slot->grabs = 77;
-    uint64_t *claim = (uint64_t *)(void *)(memory_of("q") + g.bytes - sizeof *claim);
-    *claim = 88;
+    uint64_t *claim = (uint64_t *)(void *)(memory_of("q") + g.lanes_bytes + 3 * g.claims_stride +
+                                           64 + 15 * sizeof *claim);
+    const uint64_t done = UINT64_C(95) << 32 | (uint64_t)SHM_CLAIM_DONE << SHM_CLAIM_STATE_SHIFT;
+    *claim = done;
     struct shm_lane *lane = (struct shm_lane *)(void *)(memory_of("q") + 64 + 3 * g.stride);
     lane->sent = 99;
     lane->lane = 7;
@@ -143,10 +148,11 @@ START_TEST(slots_and_queues_are_made_mended_and_moved) {
     ck_assert_uint_ne(section("q")->offset, from);
     slot = (struct shm_slot *)(void *)(memory_of("s") + 64);
     lane = (struct shm_lane *)(void *)(memory_of("q") + 64 + 3 * g.stride);
-    claim = (uint64_t *)(void *)(memory_of("q") + g.bytes - sizeof *claim);
+    claim = (uint64_t *)(void *)(memory_of("q") + g.lanes_bytes + 3 * g.claims_stride + 64 +
+                                 15 * sizeof *claim);
     ck_assert_uint_eq(slot->grabs, 77);
     ck_assert_uint_eq(lane->sent, 99);
-    ck_assert_uint_eq(*claim, 88);
+    ck_assert_uint_eq(*claim, done);
     ck_assert_uint_eq(segment_mend_controls(&segment, &running), 0);
     q->count = 3; /* divided otherwise, it means nothing */
     edit();
