@@ -6,10 +6,13 @@
  * NAME BYTES; get NAME; next NAME MS; raw NAME TEXT; rawget NAME; view NAME; look NAME; follow NAME
  * MS; any NAME MS (wait_any on it alone); size NAME (of the segment) and sections NAME (how many
  * there are); count NAME MS (publishes 1, 2 and so on for so long, and last -N), watch NAME (reads
- * those: each larger than the one before, up to the last)
+ * those: each larger than the one before, up to the last).  Of slots: grab NAME, stay NAME INDEX
+ * (fgrab, in use whoever lives), fill NAME INDEX TEXT, slot NAME INDEX (gets), free NAME INDEX; of
+ * queues: send NAME TEXT, receive NAME MS, peek NAME MS, ack NAME.
  */
 #include <errno.h>
 #include <shmclient.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,6 +153,57 @@ static void look(int i) {
     answer(shmc_valid(opened[i].section), text);
 }
 
+static void show_slot(int i, int slot) {
+    ssize_t n = shmc_slot_get(opened[i].section, slot, value, sizeof value - 1, NULL);
+    if (n >= 0)
+        value[n] = '\0';
+    answer(n, n < 0 ? "" : value);
+}
+
+static void peek(int i, int wait_ms) {
+    const void *data;
+    size_t bytes;
+    char text[64] = "";
+    int r = shmc_queue_peek(opened[i].section, 0, &data, &bytes, 0, wait_ms, NULL);
+    if (r == 0)
+        snprintf(text, sizeof text, "%.*s", (int)bytes, (const char *)data);
+    answer(r, text);
+}
+
+static void receive(int i, int wait_ms) {
+    ssize_t n = shmc_queue_receive(opened[i].section, 0, value, sizeof value - 1, 0, wait_ms, NULL);
+    if (n >= 0)
+        value[n] = '\0';
+    answer(n, n < 0 ? "" : value);
+}
+
+/* Slots and queues; false: that is no verb of theirs. */
+static bool obey_many(const char *verb, shmc_section *section, int i, const char *text) {
+    const char *rest = strchr(text, ' ');
+    rest = rest == NULL ? "" : rest + 1;
+    if (strcmp(verb, "grab") == 0)
+        answer(shmc_slot_grab(section, 0), "");
+    else if (strcmp(verb, "stay") == 0)
+        answer(shmc_slot_fgrab(section, atoi(text), SHMC_SLOT_STAYS), "");
+    else if (strcmp(verb, "fill") == 0)
+        answer(shmc_slot_put(section, atoi(text), rest, strlen(rest)), "");
+    else if (strcmp(verb, "slot") == 0)
+        show_slot(i, atoi(text));
+    else if (strcmp(verb, "free") == 0)
+        answer(shmc_slot_release(section, atoi(text)), "");
+    else if (strcmp(verb, "send") == 0)
+        answer(shmc_queue_send(section, 1, text, strlen(text), 0, 10000), "");
+    else if (strcmp(verb, "receive") == 0)
+        receive(i, atoi(text));
+    else if (strcmp(verb, "peek") == 0)
+        peek(i, atoi(text));
+    else if (strcmp(verb, "ack") == 0)
+        answer(shmc_queue_ack(section), "");
+    else
+        return false;
+    return true;
+}
+
 static void obey(const char *verb, int i, const char *text) {
     shmc_section *section = opened[i].section;
     if (strcmp(verb, "open") == 0)
@@ -184,7 +238,7 @@ static void obey(const char *verb, int i, const char *text) {
         show_size();
     else if (strcmp(verb, "sections") == 0)
         count_sections();
-    else
+    else if (!obey_many(verb, section, i, text))
         answer(-ENOSYS, verb);
 }
 
