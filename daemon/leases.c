@@ -318,11 +318,11 @@ static void void_lease(struct manager *m, struct lease *lease, bool lingers) {
 void leases_revoke(struct manager *m, struct lease *lease, bool lingers) {
     const struct lease_record r = lease->record;
     uint32_t worker = lease->worker;
-    char process[PROCESS_TEXT_BYTES];
-    obituary_note(m, worker, &r, SHM_END_REVOKED, 0);
-    journal_about(LOG_NOTICE, JOURNAL_ENDED, r.worker, r.pid,
-                  "worker '%s': the lease of %s was taken back", r.worker,
-                  process_text(r.pid, process));
+    char process[PROCESS_TEXT_BYTES], who[LEASES_WHO_BYTES];
+    if (worker != SHM_NONE)
+        obituary_note(m, worker, &r, SHM_END_REVOKED, 0);
+    journal_about(LOG_NOTICE, JOURNAL_ENDED, r.worker, r.pid, "%s: the lease of %s was taken back",
+                  leases_who(&r, who), process_text(r.pid, process));
     struct client *client = lease->client;
     lease->client = NULL;
     void_lease(m, lease, lingers);
@@ -330,7 +330,8 @@ void leases_revoke(struct manager *m, struct lease *lease, bool lingers) {
         client->lease = NULL;
         server_drop(client);
     }
-    attach_turn(m, worker);
+    if (worker != SHM_NONE)
+        attach_turn(m, worker);
     wake_sections(m, worker);
 }
 

@@ -131,8 +131,9 @@ int replace_segment(struct manager *manager, const struct edit *edit, char *erro
 
 /* ---- revoke.c */
 
-/* Takes a worker's lease back, and its memory out of its holder's reach.  -ENOENT, -ESRCH: there is
- * none; -EINVAL: there is no room for that, or a section can't be moved now; or why it failed. */
+/* Takes a worker's lease back, and its memory out of its holder's reach; or, of a number in place
+ * of a name, that of an attachment without one.  -ENOENT, -ESRCH: there is none; -EINVAL: there is
+ * no room for that, or a section can't be moved now; or why it failed. */
 int revoke_worker(struct manager *manager, const char *who, const char *name, char *error,
                   size_t error_bytes);
 

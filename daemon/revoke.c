@@ -109,7 +109,27 @@ int revoke_leftovers(struct manager *m, uint32_t worker, uid_t uid, char *error,
     return relocate(m, "a claim", worker, error, bytes);
 }
 
+/* By its number: no worker's name begins with a digit.  There is no memory to take away, as what
+ * many write stays: the lease is over, and so is all that names it. */
+static int revoke_nameless(struct manager *m, const char *number, char *error, size_t bytes) {
+    char *end;
+    const unsigned long attachment = strtoul(number, &end, 10);
+    leases_rescan(m);
+    for (struct lease *l = m->leases.first; *end == '\0' && l != NULL; l = l->next) {
+        if (l->record.attachment != attachment || l->superseded || l->record.worker[0] != '\0')
+            continue;
+        leases_revoke(m, l, segment_backend(&m->segment) != SHM_BACKEND_MEMFD);
+        return 0;
+    }
+    snprintf(error, bytes,
+             "there is no anonymous attachment %.63s: shmtool workers shows which there are",
+             *end == '\0' ? number : "?");
+    return -ESRCH;
+}
+
 int revoke_worker(struct manager *m, const char *who, const char *name, char *error, size_t bytes) {
+    if (name[0] >= '0' && name[0] <= '9')
+        return revoke_nameless(m, name, error, bytes);
     uint32_t worker = layout_worker(&m->layout, name);
     struct lease *lease = worker == SHM_NONE ? NULL : leases_of_worker(m, worker);
     if (lease == NULL)

@@ -5,6 +5,7 @@
  */
 #include "cases.h"
 
+#include <pthread.h>
 #include <shm-manager/layout.h>
 
 static char self[4096]; /* this program, for exec */
@@ -156,6 +157,32 @@ static void a_child_has_its_own(void) {
     shmc_close(common);
 }
 
+static void it_is_taken_back(void) {
+    char request[64], *reply = NULL, byte = 'z';
+    shmc *reader = attach(NULL, 0), *segment = attach(NULL, SHMC_ANONYMOUS);
+    shmc_section *common = open_section(segment, "common");
+    CHECK_IS(shmc_raw_write(common, 8, &byte, 1), 1);
+    const uint32_t attachment = attachment_of(reader, getpid());
+    snprintf(request, sizeof request, "revoke %u", attachment);
+    CHECK_IS(shmc_manager(NULL, request, &reply), 0);
+    free(reply);
+    CHECK(!is_listed(reader, attachment));
+    CHECK_IS(shmc_raw_write(common, 8, &byte, 1), -EKEYREVOKED);
+    CHECK_SAYS(shmc_last_error(segment), "an anonymous attachment was taken back");
+    reply = NULL;
+    CHECK_IS(shmc_manager(NULL, request, &reply), -ESRCH);
+    CHECK_SAYS(reply, "there is no anonymous attachment");
+    free(reply);
+    shmc_close(common);
+    shmc_detach(segment);
+    segment = attach(NULL, SHMC_ANONYMOUS);
+    common = open_section(segment, "common");
+    CHECK_IS(shmc_raw_write(common, 8, &byte, 1), 1);
+    shmc_close(common);
+    shmc_detach(segment);
+    shmc_detach(reader);
+}
+
 /* ---- what it may write */
 
 /* Can that address be written?  As the kernel has it. */
@@ -196,6 +223,42 @@ static void what_many_write_becomes_writable(void) {
     shmc_detach(nameless);
     shmc_detach(other);
     shmc_detach(owner);
+}
+
+enum { THREADS = 8 };
+static shmc *threads_segment;
+static pthread_barrier_t all_ready;
+
+static void *write_first(void *argument) {
+    const size_t offset = 16 + *(const unsigned char *)argument;
+    char byte = (char)offset;
+    shmc_section *common = open_section(threads_segment, "common");
+    pthread_barrier_wait(&all_ready);
+    CHECK_IS(shmc_raw_write(common, offset, &byte, 1), 1);
+    shmc_close(common);
+    return NULL;
+}
+
+/* Which becomes writable under all of them by the first. */
+static void threads_write_first_at_once(void) {
+    static unsigned char numbers[THREADS];
+    pthread_t threads[THREADS];
+    char bytes[THREADS];
+    threads_segment = attach(NULL, SHMC_ANONYMOUS);
+    CHECK_IS(pthread_barrier_init(&all_ready, NULL, THREADS), 0);
+    for (unsigned i = 0; i < THREADS; i++) {
+        numbers[i] = (unsigned char)i;
+        CHECK_IS(pthread_create(&threads[i], NULL, write_first, &numbers[i]), 0);
+    }
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    pthread_barrier_destroy(&all_ready);
+    shmc_section *common = open_section(threads_segment, "common");
+    CHECK_IS(shmc_raw_read(common, 16, bytes, sizeof bytes), sizeof bytes);
+    for (unsigned i = 0; i < THREADS; i++)
+        CHECK_IS(bytes[i], 16 + i);
+    shmc_close(common);
+    shmc_detach(threads_segment);
 }
 
 static void it_stays_writable_over_generations(void) {
@@ -280,6 +343,8 @@ int main(int argc, char **argv) {
         {"a_name_or_none", a_name_or_none},
         {"a_killed_ones_is_free", a_killed_ones_is_free},
         {"a_child_has_its_own", a_child_has_its_own},
+        {"it_is_taken_back", it_is_taken_back},
+        {"threads_write_first_at_once", threads_write_first_at_once},
         {"what_many_write_becomes_writable", what_many_write_becomes_writable},
         {"it_stays_writable_over_generations", it_stays_writable_over_generations},
         {"others_stay_their_owners", others_stay_their_owners},

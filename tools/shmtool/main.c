@@ -74,7 +74,7 @@ const struct verb verbs[] = {
     {"checkpoint", "", "[GLOB]", 0, 1, "save the sections marked persist now",
      "Those that changed since they were last saved.  It waits until they are safely written.\n",
      verb_checkpoint},
-    {"revoke", "", "WORKER", 1, 1, "take a worker's lease back, though its process lives",
+    {"revoke", "", "WORKER|NUMBER", 1, 1, "take a worker's lease back, though its process lives",
      "Its sections move to fresh memory with their newest values, so that what the process still\n"
      "maps reaches nobody.  With the backend sysv they move to another place, and the one before\n"
      "stays unused until that process is gone.\n",

@@ -355,6 +355,9 @@ static int ask_about(const struct tool *tool, const char *verb, const char *what
 }
 
 int verb_revoke(const struct tool *tool) {
+    const char first = tool->argv[0][0];
+    if (first >= '0' && first <= '9') /* no worker's name begins so */
+        return ask_about(tool, "revoke", "attachment", "free, and so is what it held");
     return ask_about(tool, "revoke", "worker", "free; its sections are in fresh memory");
 }
 
