@@ -338,6 +338,41 @@ static void descriptors_tell_of_messages_and_of_room(void) {
     close_ends(&ends);
 }
 
+/* What nobody asked for doesn't keep a loop busy. */
+static void descriptors_tell_of_the_type_that_was_asked_for(void) {
+    struct ends ends = both_ends("jobs");
+    const int in = shmc_fd(ends.in);
+    CHECK_IS(shmc_queue_receive(ends.in, 5, NULL, 0, 0, 0, NULL), -EAGAIN);
+    CHECK_IS(shmc_queue_receive(ends.in, 5, NULL, 0, 0, 0, NULL), -EAGAIN);
+    send_text(ends.out, 1, "of another type");
+    CHECK(!readable(in, 50));
+    send_text(ends.out, 5, "of that");
+    CHECK(readable(in, PATIENCE_MS));
+    receive_text(ends.in, 5, 0, "of that");
+    CHECK_IS(shmc_queue_receive(ends.in, 5, NULL, 0, 0, 0, NULL), -EAGAIN);
+    CHECK(!readable(in, 0));
+    CHECK_IS(shmc_queue_receive(ends.in, -4, NULL, 0, 0, 0, NULL), -E2BIG);
+    CHECK_IS(shmc_queue_receive(ends.in, 7, NULL, 0, 0, 0, NULL), -EAGAIN);
+    CHECK_IS(shmc_queue_receive(ends.in, 1, NULL, 0, 0, 0, NULL), -E2BIG);
+    receive_text(ends.in, 1, 0, "of another type");
+    close_ends(&ends);
+}
+
+static void descriptors_tell_of_the_end(void) {
+    edit_table("INSERT INTO section(name, owner, kind, size) VALUES('brief', 'runner', 'queue', "
+               "1024);");
+    shmc *segment = attach("runner", 0);
+    shmc_section *in = open_section(segment, "brief");
+    const int fd = shmc_fd(in);
+    CHECK_IS(shmc_queue_receive(in, 0, NULL, 0, 0, 0, NULL), -EAGAIN);
+    CHECK(!readable(fd, 0));
+    edit_table_by("reload --force", "DELETE FROM section WHERE name = 'brief';");
+    CHECK(readable(fd, PATIENCE_MS));
+    CHECK_IS(shmc_queue_receive(in, 0, NULL, 0, 0, 0, NULL), -EIDRM);
+    shmc_close(in);
+    shmc_detach(segment);
+}
+
 CASES_MAIN({"what_is_sent_is_received", what_is_sent_is_received},
            {"types_are_as_msgrcv_has_them", types_are_as_msgrcv_has_them},
            {"what_is_too_long_stays", what_is_too_long_stays},
@@ -348,4 +383,7 @@ CASES_MAIN({"what_is_sent_is_received", what_is_sent_is_received},
            {"a_full_lane_says_so", a_full_lane_says_so},
            {"nobody_wants_it_and_it_is_in_nobodys_way", nobody_wants_it_and_it_is_in_nobodys_way},
            {"anybody_may_look", anybody_may_look}, {"everything_is_counted", everything_is_counted},
-           {"descriptors_tell_of_messages_and_of_room", descriptors_tell_of_messages_and_of_room})
+           {"descriptors_tell_of_messages_and_of_room", descriptors_tell_of_messages_and_of_room},
+           {"descriptors_tell_of_the_type_that_was_asked_for",
+            descriptors_tell_of_the_type_that_was_asked_for},
+           {"descriptors_tell_of_the_end", descriptors_tell_of_the_end})
