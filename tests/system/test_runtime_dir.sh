@@ -7,7 +7,10 @@
 # shellcheck source=tests/interop/harness.sh
 . "$(dirname "$0")/../interop/harness.sh"
 right=$SHMC_RUNTIME_DIR leases=$SHMC_RUNTIME_DIR/${SHMC_KEY#0x}.leases
-mkdir "$work/wrong"
+mkdir "$work/wrong" "$work/other"
+mkfifo "$work/end" # for who stays until it is killed
+sleep 600 >"$work/end" &
+children+=("$!")
 ln -s "$right" "$work/same"
 
 # A process that is worker `driver`; with `gives-up`, it goes on without its lease when told to.
@@ -91,6 +94,25 @@ for on in sysv memfd; do
             says 0 'driver +free' shmtool workers driver
     fi
     let_go
+
+    "$build/tests/system/driven" - <"$work/end" >"$work/guest" &
+    holder=$!
+    children+=("$holder")
+    ok "$on: somebody without a name is attached" await 30 grep -q '^0 ' "$work/guest"
+    end_manager KILL
+    leases=$SHMC_RUNTIME_DIR/${SHMC_KEY#0x}.leases
+    ok "$on: he is named, too" says 1 \
+        "an anonymous attachment is held by process $holder .*, whose lease is in $leases: start with" \
+        timeout -k 1 60 "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
+        --runtime-dir "$work/other"
+    rm -r "$leases"
+    ok "$on: also where his lease is gone" says 1 \
+        "an anonymous attachment is held by process $holder .*, whose lease is in another directory" \
+        timeout -k 1 60 "$build/daemon/shm-manager" --key "$SHMC_KEY" --state-dir "$work/state" \
+        --runtime-dir "$SHMC_RUNTIME_DIR"
+    leases=$right/${SHMC_KEY#0x}.leases
+    let_go
+    start_in "$SHMC_RUNTIME_DIR"
     shmtool destroy --yes >/dev/null
     wait "$manager" || :
     manager=''
