@@ -319,8 +319,8 @@ int main(int argc, char **argv) {
     for (int i = ADOPT; i <= KINDS && !sweep_failed(&sweep); i++) {
         const uint64_t points = sweep.points, kills = sweep.kills;
         kind = i % KINDS; /* MAKE last: it removes what the others need */
-        if ((kind == DAMAGED || kind == ZEROED) && !sweep_soak())
-            sweep_step_moves(&sweep); /* most of it is SQLite's */
+        if (!sweep_soak())
+            sweep_step_moves(&sweep); /* most of it is SQLite's and libc's own */
         else
             sweep_step(&sweep, UINT64_MAX);
         sweep_kill(&sweep, sweep_soak() ? 0 : KILLS);

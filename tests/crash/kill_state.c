@@ -92,7 +92,7 @@ static const struct step_of {
 } steps[] = {
     {"open", step_open, .no_file = true, .is_long = true},
     {"intend", step_intend, .is_long = true},
-    {"done", step_done, .open_edit = true},
+    {"done", step_done, .open_edit = true, .is_long = true},
     {"settle", step_settle, .open_edit = true, .is_long = true},
     {"abandon", step_abandon, .open_edit = true},
     {"reject", step_reject, .is_long = true},
