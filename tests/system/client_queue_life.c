@@ -241,6 +241,134 @@ static void edits_come_while_somebody_waits(void) {
     edit_table("DELETE FROM worker WHERE name = 'mover';");
 }
 
+/* Goes elsewhere with what is in it, under one who waits and one who sends; or waits for who is in
+ * it.
+ */
+#define ELSEWHERE (UINT64_C(32) << 20)
+
+static void wait_through(int from, int to) {
+    shmc *segment = attach("mover", 0);
+    shmc_section *in = open_section(segment, "moody");
+    (void)from;
+    for (uint64_t i = 1;; i++) {
+        uint64_t number;
+        CHECK_IS(shmc_queue_receive(in, 0, &number, sizeof number, 0, -1, NULL), sizeof number);
+        if (number == UINT64_MAX)
+            break;
+        CHECK_IS(number, i);
+        say(to, 'n');
+    }
+    shmc_close(in);
+    shmc_detach(segment);
+}
+
+static int try_reload(void) {
+    struct shmc_options options = {.size = sizeof options, .timeout_ms = PATIENCE_MS};
+    return shmc_manager(&options, "reload", NULL);
+}
+
+static uint64_t offset_of(shmc_section *section) {
+    struct shmc_section_info info;
+    CHECK_IS(shmc_section_info(section, &info), 0);
+    return info.offset;
+}
+
+static void a_queue_moves_with_its_messages(void) {
+    uint64_t number = 1;
+    edit_table("INSERT INTO section(name, owner, kind, size, count) VALUES('moody', 'mover', "
+               "'queue', 1024, 2);");
+    shmc *sender = anonymous();
+    shmc_section *out = open_section(sender, "moody");
+    for (; number <= 3; number++)
+        send_number(out, number, 0);
+    shmc_close(out);
+    out = open_section(sender, "moody"); /* without a lane */
+    edit_table("UPDATE section SET offset = 33554432 WHERE name = 'moody';");
+    CHECK_IS(offset_of(out), ELSEWHERE);
+    struct child child = start_child(wait_through);
+    for (unsigned i = 0; i < 3; i++)
+        CHECK_IS(hear(child.from), 'n');
+    /* He waits, and it goes back. */
+    edit_table("UPDATE section SET offset = NULL, count = 8 WHERE name = 'moody';");
+    CHECK(offset_of(out) != ELSEWHERE);
+    send_number(out, number++, 0);
+    CHECK_IS(hear(child.from), 'n');
+    /* Now we are in it. */
+    pid_t pid = fork();
+    if (pid == 0) {
+        execlp("sqlite3", "sqlite3", getenv("SHM_TEST_TABLE"),
+               "UPDATE section SET count = 4 WHERE name = 'moody';", (char *)NULL);
+        _exit(127);
+    }
+    int status;
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    CHECK_IS(try_reload(), -EBUSY);
+    send_number(out, number++, 0);
+    CHECK_IS(hear(child.from), 'n');
+    shmc_close(out);
+    out = open_section(sender, "moody");
+    AWAIT(try_reload() == 0);
+    send_number(out, number++, PATIENCE_MS);
+    CHECK_IS(hear(child.from), 'n');
+    send_number(out, UINT64_MAX, PATIENCE_MS);
+    CHECK_IS(end_child(&child, 0), 0);
+    shmc_close(out);
+    shmc_detach(sender);
+    edit_table_by("reload --force", "DELETE FROM section WHERE name = 'moody';"
+                                    "DELETE FROM worker WHERE name = 'mover';");
+}
+
+static void wait_for_number(int from, int to) {
+    shmc *segment = attach("runner", 0);
+    shmc_section *in = open_section(segment, "jobs");
+    const void *data;
+    size_t bytes;
+    (void)from;
+    CHECK_IS(shmc_queue_peek(in, 0, &data, &bytes, 0, -1, NULL), 0);
+    say(to, 'p');
+    /* What is peeked stays readable, and its place is gone: by force a queue begins anew. */
+    CHECK_IS(hear(from), 'g');
+    CHECK(bytes == sizeof(uint64_t) && *(const uint64_t *)data == 5);
+    CHECK_IS(shmc_queue_ack(in), -EIDRM);
+    say(to, 'a');
+    CHECK_IS(receive_number(in, -1, NULL), 7);
+    shmc_close(in);
+    shmc_detach(segment);
+}
+
+static void all_go_along_to_a_segment_of_another_size(void) {
+    struct shmc_segment_info info;
+    void *room;
+    shmc *reader = attach(NULL, 0), *sender = anonymous();
+    shmc_section *looks = open_section(reader, "jobs"), *out = open_section(sender, "jobs");
+    send_number(out, 5, 0);
+    shmc_close(out);
+    shmc_detach(sender);
+    uint64_t number;
+    CHECK_IS(shmc_queue_look(looks, 0, &number, sizeof number, 0, NULL), sizeof number);
+    edit_table("UPDATE segment SET size = 100663296;"); /* nobody holds anything */
+    AWAIT(shmc_segment(reader, &info) == 0 && info.bytes == 100663296);
+    CHECK_IS(shmc_queue_look(looks, 0, &number, sizeof number, 0, NULL), sizeof number);
+    CHECK_IS(number, 5);
+    sender = anonymous();
+    out = open_section(sender, "jobs");
+    struct child child = start_child(wait_for_number);
+    CHECK_IS(hear(child.from), 'p');
+    CHECK_IS(shmc_queue_reserve(out, 8, &room, 0, 0), 0);
+    edit_table_by("reload --force", "UPDATE segment SET size = 67108864;");
+    memset(room, 'r', 8); /* it is memory still */
+    CHECK_IS(shmc_queue_commit(out, 1, 8), -EIDRM);
+    say(child.to, 'g');
+    CHECK_IS(hear(child.from), 'a');
+    send_number(out, 7, PATIENCE_MS);
+    CHECK_IS(end_child(&child, 0), 0);
+    CHECK_IS(shmc_queue_look(looks, 0, &number, sizeof number, 0, NULL), -ENOMSG);
+    shmc_close(out);
+    shmc_close(looks);
+    shmc_detach(sender);
+    shmc_detach(reader);
+}
+
 static void ask_manager(const char *request) {
     char error[512] = "";
     struct shmc_options options = {.size = sizeof options,
@@ -342,6 +470,8 @@ CASES_MAIN({"a_receiver_waits_for_a_message", a_receiver_waits_for_a_message},
            {"signals_end_a_wait_where_asked", signals_end_a_wait_where_asked},
            {"what_a_dead_receiver_had_comes_again", what_a_dead_receiver_had_comes_again},
            {"two_receivers_share_the_messages", two_receivers_share_the_messages},
+           {"a_queue_moves_with_its_messages", a_queue_moves_with_its_messages},
+           {"all_go_along_to_a_segment_of_another_size", all_go_along_to_a_segment_of_another_size},
            {"what_a_revoked_receiver_had_comes_again", what_a_revoked_receiver_had_comes_again},
            {"edits_come_while_somebody_waits", edits_come_while_somebody_waits},
            {"a_bad_lane_is_named_and_the_others_go_on", a_bad_lane_is_named_and_the_others_go_on})
