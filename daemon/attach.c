@@ -14,8 +14,14 @@
 
 #define OVERFLOW_UID 65534u /* what the kernel shows for a uid of another user namespace */
 
+/* Those who come at once are let in as fast as they take their leases: a claim is looked at again
+ * so often, before its user has too many that he doesn't take. */
+#define CROWDED_MOST 100u
+#define CROWDED_NS   UINT64_C(20000000)
+
 struct answer {
     int result;
+    bool crowded;
     uint32_t holder;
     char text[PROTOCOL_TEXT_BYTES];
 };
@@ -165,7 +171,8 @@ static int judge(struct client *c, uint32_t *index, struct answer *a) {
     int r = may_attach(c, a);
     if (r == 0)
         r = c->worker[0] == '\0' ? judge_anonymous(c, index, a) : judge_worker(c, index, a);
-    if (r == 0 && leases_unacked(m, c->peer.uid) >= LEASES_UNACKED_MAX)
+    a->crowded = r == 0 && leases_unacked(m, c->peer.uid) >= LEASES_UNACKED_MAX;
+    if (a->crowded)
         return ANSWER(a, -EUSERS,
                       "uid %u has %u leases that were sent and not taken: end those "
                       "processes",
@@ -240,6 +247,15 @@ static void note_refusal(const struct client *c, const char *text) {
                  process_text(c->peer.pid, process), c->peer.uid, text);
 }
 
+/* By the message that it came with. */
+static void look_again(struct client *c, bool patient) {
+    union protocol_message message = {.claim = {.flags = patient ? PROTOCOL_CLAIM_WAIT : 0}};
+    memcpy(message.claim.worker, c->worker, sizeof message.claim.worker);
+    protocol_fill(&message.head, PROTOCOL_CLAIM, sizeof message.claim, 0);
+    c->crowded++;
+    server_postpone(c, &message, CROWDED_NS);
+}
+
 void attach_claim(struct client *c) {
     uint32_t index;
     struct answer a = {0};
@@ -249,6 +265,10 @@ void attach_claim(struct client *c) {
     int r = judge(c, &index, &a);
     if (r == 0) {
         grant(c, index);
+        return;
+    }
+    if (a.crowded && c->crowded < CROWDED_MOST) {
+        look_again(c, patient);
         return;
     }
     if (r == -EBUSY && patient) {

@@ -140,6 +140,21 @@ static void on_claim(struct client *client, const struct protocol_claim *claim) 
     attach_claim(client);
 }
 
+static void dispatch(struct client *client, const union protocol_message *message) {
+    const bool idle = is_idle(client);
+    const uint16_t type = message->head.type;
+    if (type == PROTOCOL_CLAIM && idle)
+        on_claim(client, &message->claim);
+    else if ((type == PROTOCOL_REQUEST || type == PROTOCOL_CREATE || type == PROTOCOL_DROP) && idle)
+        request_handle(client, message);
+    else if (type == PROTOCOL_MAP && idle)
+        handout_map(client, &message->map);
+    else if (type == PROTOCOL_ACK && client->lease != NULL)
+        attach_acknowledge(client, &message->ack);
+    else
+        server_refuse(client, -EBADMSG, 0, "that message makes no sense here");
+}
+
 static int on_postponed(sd_event_source *source, uint64_t usec, void *userdata) {
     (void)source;
     (void)usec;
@@ -147,7 +162,7 @@ static int on_postponed(sd_event_source *source, uint64_t usec, void *userdata) 
     union protocol_message *request = client->postponed;
     client->postponed = NULL;
     sd_event_source_set_io_events(client->io, EPOLLIN);
-    request_handle(client, request);
+    dispatch(client, request);
     free(request);
     return 0;
 }
@@ -163,21 +178,6 @@ void server_postpone(struct client *client, const union protocol_message *reques
         server_refuse(client, -ENOMEM, 0, "the manager is out of memory");
     else
         sd_event_source_set_io_events(client->io, 0);
-}
-
-static void dispatch(struct client *client, const union protocol_message *message) {
-    const bool idle = is_idle(client);
-    const uint16_t type = message->head.type;
-    if (type == PROTOCOL_CLAIM && idle)
-        on_claim(client, &message->claim);
-    else if ((type == PROTOCOL_REQUEST || type == PROTOCOL_CREATE || type == PROTOCOL_DROP) && idle)
-        request_handle(client, message);
-    else if (type == PROTOCOL_MAP && idle)
-        handout_map(client, &message->map);
-    else if (type == PROTOCOL_ACK && client->lease != NULL)
-        attach_acknowledge(client, &message->ack);
-    else
-        server_refuse(client, -EBADMSG, 0, "that message makes no sense here");
 }
 
 static int on_client(sd_event_source *source, int fd, uint32_t events, void *userdata) {

@@ -29,6 +29,7 @@ struct client {
     bool waiting;                      /* a claim that waits for the holder to go */
     char worker[SHM_NAME_BYTES];       /* that it claimed */
     struct lease *lease;               /* granted, not yet acknowledged */
+    unsigned crowded;                  /* how often its claim had to wait for others' */
     bool handed;                       /* a part was sent */
     char *checkpoint;                  /* the pattern of one that it asked for; NULL: none */
     union protocol_message *postponed; /* a request that has to wait; NULL: none */

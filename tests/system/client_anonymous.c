@@ -86,6 +86,25 @@ static void a_process_has_as_many_as_it_likes(void) {
     shmc_detach(reader);
 }
 
+static void come_at_once(int from, int to) {
+    shmc *segment = attach(NULL, SHMC_ANONYMOUS);
+    say(to, 'a');
+    hear(from);
+    shmc_detach(segment);
+}
+
+/* More than there may be grants on their way to one user. */
+static void many_come_at_once(void) {
+    enum { MANY = 64 };
+    static struct child children[MANY];
+    for (int i = 0; i < MANY; i++)
+        children[i] = start_child(come_at_once);
+    for (int i = 0; i < MANY; i++)
+        CHECK_IS(hear(children[i].from), 'a');
+    for (int i = MANY; i-- > 0;) /* the later ones have the others' pipes, too */
+        CHECK_IS(end_child(&children[i], 0), 0);
+}
+
 static void a_name_or_none(void) {
     shmc *segment = NULL;
     char error[512];
@@ -340,6 +359,7 @@ int main(int argc, char **argv) {
     const struct test_case cases[] = {
         {"it_comes_and_goes", it_comes_and_goes},
         {"a_process_has_as_many_as_it_likes", a_process_has_as_many_as_it_likes},
+        {"many_come_at_once", many_come_at_once},
         {"a_name_or_none", a_name_or_none},
         {"a_killed_ones_is_free", a_killed_ones_is_free},
         {"a_child_has_its_own", a_child_has_its_own},
