@@ -42,6 +42,10 @@ for mutant in NEW_AT_ZERO COUNTS_ANEW MOVED_EARLY LEAVES_UNMARKED MARKS_TWICE FO
 done
 must_notice queue kill_queue --wrong sends_twice
 must_notice queue kill_queue --wrong drops
+for mutant in SENT_EARLY RECLAIMS_TAKEN MOVES_TAKEN MOVED_STAYS MOVE_NOT_ENDED ADOPTS_NOTHING \
+    SUCCESSOR_SKIPS SILENT_TAKE_OVER CLAIM_ANY_SEQ TAKES_TAKEN MOVED_TWICE WALKS_PART; do
+    must_notice queue kill_queue_mutants --seed 3 --mutant LANE_$mutant # one that is soon there
+done
 for mutant in SLOT_TAKES_CURRENT SLOT_HEAD_EARLY SLOT_FILLED_EARLY SLOT_GRABBED_FULL \
     SLOT_FORGETS_HEAD SLOT_GRABS_LIVE SLOT_GRABS_STAYING; do
     must_notice slots kill_slots_mutants --mutant $mutant
