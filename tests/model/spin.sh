@@ -29,7 +29,7 @@ states() {
     sed -n 's/^ *\([0-9]*\) states, stored.*/\1/p' report
 }
 
-for model in snapshot bell queue_bell lane move replace; do
+for model in snapshot bell queue_bell lane slots move replace; do
     if search -O1 "$model" && grep -q 'errors: 0' report; then
         echo "figure: model.$model.states $(states) states"
     else
