@@ -197,6 +197,109 @@ template <int without> struct grant_and_look : rl::test_suite<grant_and_look<wit
     }
 };
 
+/* queue_send() and walk_lane(): a record and its payload behind the commit word; a second one in the
+ * same place, once the first was received. */
+template <int without> struct send_and_receive : rl::test_suite<send_and_receive<without>, 3> {
+    word sent, seq, text, claim, payload;
+    rl::var<unsigned> received[2];
+
+    void before() {
+        sent($).store(0, relaxed);
+        seq($).store(0, relaxed);
+        text($).store(0, relaxed);
+        claim($).store(0, relaxed);
+        payload($).store(0, relaxed);
+        received[0]($) = received[1]($) = 0;
+    }
+
+    /* claim: 2n = nobody has number n, 2n + 1 = it is done. */
+    void send(unsigned number) {
+        if (number > 1) {
+            if (claim($).load(without == 1 ? relaxed : acquire) != 2 * (number - 1) + 1)
+                return;
+            if (without != 2)
+                rl::atomic_thread_fence(release, $);
+        }
+        payload($).store(number, relaxed);
+        seq($).store(number, relaxed);
+        text($).store(number, relaxed);
+        sent($).store(number, without == 3 ? relaxed : release);
+    }
+
+    void receive(unsigned who) {
+        const unsigned number = sent($).load(without == 4 ? relaxed : acquire);
+        unsigned found = claim($).load(acquire);
+        if (number == 0 || found >= 2 * number + 1)
+            return;
+        const unsigned a = seq($).load(relaxed), b = text($).load(relaxed);
+        if (without != 5)
+            rl::atomic_thread_fence(acquire, $);
+        if (without != 6 && (claim($).load(relaxed) != found || seq($).load(relaxed) != a))
+            return;
+        /* What is wrong then is damage, and there is none. */
+        RL_ASSERT(a == b && a >= number);
+        if (a != number)
+            return;
+        const unsigned data = payload($).load(relaxed);
+        if (!claim($).compare_exchange_strong(found, 2 * number + 1, seq_cst, relaxed))
+            return;
+        RL_ASSERT(data == number);
+        received[who]($) = VAR(received[who]) | 1u << number;
+    }
+
+    void thread(unsigned index) {
+        for (unsigned i = 1; i <= 2; i++)
+            if (index == 0)
+                send(i);
+            else
+                receive(index - 1);
+    }
+
+    void after() {
+        RL_ASSERT((VAR(received[0]) & VAR(received[1])) == 0);
+    }
+};
+
+/* move_oldest() and take(): a sender says which record it moves and looks at its claim, a receiver
+ * claims it and looks at what is being moved: not both may go on. */
+template <int without> struct move_and_take : rl::test_suite<move_and_take<without>, 2> {
+    word moving, claim, number;
+    rl::var<unsigned> moved, taken;
+
+    void before() {
+        moving($).store(0, relaxed);
+        claim($).store(0, relaxed);
+        number($).store(1, relaxed);
+        moved($) = taken($) = 0;
+    }
+
+    void thread(unsigned index) {
+        if (index == 0) {
+            moving($).store(1, relaxed);
+            if (without != 1)
+                rl::atomic_thread_fence(seq_cst, $);
+            if (claim($).load(acquire) == 0) {
+                moved($) = 1;
+                number($).store(99, without == 3 ? relaxed : release);
+            }
+            moving($).store(0, without == 3 ? relaxed : release);
+            return;
+        }
+        unsigned found = 0;
+        if (!claim($).compare_exchange_strong(found, 1, seq_cst, relaxed))
+            return;
+        if (without != 2)
+            rl::atomic_thread_fence(seq_cst, $); /* the exchange's, of core/shared.h */
+        const bool moves = moving($).load(without == 4 ? relaxed : acquire) == 1;
+        if (without == 5 || (number($).load(acquire) == 1 && !moves))
+            taken($) = 1;
+    }
+
+    void after() {
+        RL_ASSERT(!(VAR(moved) && VAR(taken)));
+    }
+};
+
 } // namespace
 
 int main() {
@@ -226,5 +329,17 @@ int main() {
     all.mutant<grant_and_look<2>>("release of the word");
     all.mutant<grant_and_look<3>>("acquire of the word");
     all.mutant<grant_and_look<4>>("the fence before the second look");
+    all.protocol<send_and_receive<0>>("send and receive");
+    all.mutant<send_and_receive<2>>("the fence before a record's next use");
+    all.mutant<send_and_receive<3>>("release of the commit word");
+    all.mutant<send_and_receive<4>>("acquire of the commit word");
+    all.mutant<send_and_receive<5>>("the fence behind a record's copy");
+    all.mutant<send_and_receive<6>>("the second look at claim and number");
+    all.protocol<move_and_take<0>>("move and take");
+    all.mutant<move_and_take<1>>("the sender's full barrier");
+    all.mutant<move_and_take<2>>("the receiver's full barrier");
+    all.mutant<move_and_take<3>>("release of what was moved");
+    all.mutant<move_and_take<4>>("acquire of what is moved");
+    all.mutant<move_and_take<5>>("the look at what is moved");
     return all.end();
 }
