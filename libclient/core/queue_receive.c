@@ -149,16 +149,19 @@ static int walk_lane(struct walk *walk, struct queue_message *best) {
             return -EBADMSG;
         if ((seen == SEEN_DONE || seen == SEEN_GONE) && seq == cursor->next)
             cursor->next++;
-        walk->gone |= seen == SEEN_GONE;
+        walk->gone |= seen == SEEN_GONE || seen == SEEN_MOVING;
         if ((seen != SEEN_MESSAGE && seen != SEEN_MOVING) || !wanted(walk->want, record.type))
             continue;
         message_of(&message, walk, &record, word);
-        if (!found || goes_before(walk->want, &message, best)) {
+        /* Of one that is being appended again, the copy counts as soon as it is there: nobody is
+         * rung for again when the old one goes. */
+        if (!found || goes_before(walk->want, &message, best) ||
+            (moving && message.id == best->id)) {
             *best = message;
             moving = seen == SEEN_MOVING;
         }
         found = true;
-        /* One that is gone stood in front of all others, and its next place may be any. */
+        /* Such a one stood in front of all others, and its next place may be any. */
         if ((!whole && !walk->gone && seq >= cursor->moved_until) || MUTANT(LANE_WALKS_PART))
             break;
     }

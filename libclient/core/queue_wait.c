@@ -132,13 +132,13 @@ static int sleep_for_room(struct queue_sender *sender, size_t bytes, uint64_t un
     int r = sender_find_room(sender, bytes, true);
     if (r != -EAGAIN)
         return r;
-    const uint64_t before = sender->reclaimed;
+    const uint64_t before = shared_load_relaxed64(&sender->claims->received);
     const int slept = sleep_on(&word, rung, true, until_ns);
     if (slept == -EINTR)
         return -EINTR;
     r = sender_find_room(sender, bytes, true);
-    /* Room for less than what is waited for isn't somebody's play. */
-    if (r != -EAGAIN || sender->reclaimed != before)
+    /* That something was received which gives no room yet isn't somebody's play. */
+    if (r != -EAGAIN || shared_load_relaxed64(&sender->claims->received) != before)
         sender->empty_wakes = 0;
     else if (slept != -ETIMEDOUT)
         sender->empty_wakes += !MUTANT(NEVER_PLAIN);

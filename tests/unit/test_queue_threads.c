@@ -16,7 +16,7 @@
 #define RECEIVERS 2u
 #define TYPES     3u
 #define WORDS     24u /* of the longest message */
-#define LONG_NS   UINT64_C(60000000000)
+#define LONG_NS   UINT64_C(100000000000)
 
 static struct queue_fixture fixture;
 static uint32_t messages; /* of each sender */
@@ -174,12 +174,12 @@ static void all_at_once(uint64_t size, uint32_t n) {
 }
 
 START_TEST(small_lanes) {
-    all_at_once(1024, 8000);
+    all_at_once(1024, 6000);
 }
 END_TEST
 
 START_TEST(large_lanes) {
-    all_at_once(65536, 20000);
+    all_at_once(16384, 6000);
 }
 END_TEST
 
