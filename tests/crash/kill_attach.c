@@ -2,12 +2,13 @@
  *
  * kill_attach SHM-MANAGER [--seed N] [--wrong NAME]
  *
- * A client attaches as a worker, opens its section, publishes a value and detaches, with the real
- * library and a live manager, one instruction at a time.  All that it writes itself is its
- * section, which is compared; the rest is system calls, so that a place (sweep.h) is one's return
- * or a change of the section.  At each of them a client is really killed.  Whatever it was doing,
- * another must get the name, find the last value whole and publish the next; the other worker
- * keeps its lease and its value, and the directory stays as it is.
+ * A client attaches as a worker, opens its section, publishes a value and detaches; then it
+ * attaches without a name, grabs a slot, puts a value there and detaches: with the real library and
+ * a live manager, one instruction at a time.  All that it writes itself is these sections, which
+ * are compared; the rest is system calls, so that a place (sweep.h) is one's return or a change of
+ * a section.  At each of them a client is really killed.  Whatever it was doing, another must get
+ * the name, find the last value whole and publish the next, and another without a name a slot; the
+ * other worker keeps its lease and its value, and the directory stays as it is.
  *
  * --wrong hands_on: the client leaves a process behind that holds its lease.
  */
@@ -33,7 +34,7 @@
 #include <unistd.h>
 
 #define POINTS      100000u
-#define ROUNDS      3u /* of kills, as the manager is quick or slow, in a run that doesn't soak */
+#define ROUNDS      2u /* of kills, as the manager is quick or slow, in a run that doesn't soak */
 #define PATIENCE_MS (sweep_any_wrong() ? 6000 : 30000)
 #define SLOW_MS     60000 /* for a client that is stepped */
 
@@ -46,7 +47,7 @@ static shmc *still;
 static shmc_section *still_section;
 static uint64_t published; /* by `still` */
 static const uint8_t *base;
-static struct shm_section cam;
+static struct shm_section cam, bench;
 static struct watched watched, directories;
 
 static struct sweep sweep;
@@ -87,6 +88,25 @@ static int publish_next(shmc *segment) {
     return r;
 }
 
+/* Any that is free; one that somebody held who was killed, is so in a moment. */
+static int use_slot(shmc *segment) {
+    uint64_t value[4] = {7, 7, 7, 7}, found[4] = {0};
+    shmc_section *section;
+    int r = shmc_open(&section, segment, "bench", NULL);
+    if (r < 0)
+        return r;
+    const int slot = r = shmc_slot_grab(section, 0);
+    if (slot >= 0)
+        r = shmc_slot_put(section, slot, value, sizeof value);
+    if (r >= 0 && (shmc_slot_get(section, slot, found, sizeof found, NULL) != sizeof found ||
+                   memcmp(found, value, sizeof value) != 0))
+        r = -EBADMSG;
+    if (r >= 0)
+        r = shmc_slot_release(section, slot);
+    shmc_close(section);
+    return r;
+}
+
 /* ---- the client that is stepped */
 
 static void leave_behind(void) {
@@ -107,6 +127,9 @@ static void act(void) {
         _exit(1);
     leave_behind();
     if (publish_next(segment) < 0)
+        _exit(1);
+    shmc_detach(segment);
+    if (attach(&segment, NULL, SHMC_ANONYMOUS, SLOW_MS, error) < 0 || use_slot(segment) < 0)
         _exit(1);
     shmc_detach(segment);
     sweep_end();
@@ -146,6 +169,13 @@ static void check(void) {
     else if ((r = publish_next(next)) < 0)
         sweep_violation(&sweep, "the next one can't publish (%d): %s", r, shmc_last_error(next));
     check_still();
+    shmc_detach(next);
+    next = NULL;
+    r = attach(&next, NULL, SHMC_ANONYMOUS, PATIENCE_MS, error);
+    if (r < 0)
+        sweep_violation(&sweep, "nobody can attach without a name: %s", error);
+    else if ((r = use_slot(next)) < 0)
+        sweep_violation(&sweep, "he can't use a slot (%d): %s", r, shmc_last_error(next));
     shmc_detach(next);
     if (watched_changed(&directories))
         sweep_violation(&sweep, "the directory changed");
@@ -191,7 +221,8 @@ static void make_table(void) {
         sqlite3_open_v2(path, &sql, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK ||
         sqlite3_exec(sql,
                      "UPDATE segment SET size = 1048576; INSERT INTO section(name, owner, size) "
-                     "VALUES('cam', 'cam', 64), ('still', 'still', 64)",
+                     "VALUES('cam', 'cam', 64), ('still', 'still', 64); INSERT INTO section(name, "
+                     "owner, kind, size, count) VALUES('bench', 'still', 'slots', 32, 16)",
                      NULL, NULL, NULL) != SQLITE_OK)
         sweep_fail("a table", -EIO);
     sqlite3_close(sql);
@@ -227,9 +258,11 @@ static void look_on(void) {
     struct directory directory;
     base = shmat(shmget((key_t)key, 0, 0), NULL, SHM_RDONLY);
     if (base == (const void *)-1 || directory_open(&directory, base, SCENERY_BYTES, &field) < 0 ||
-        directory_find(&directory, "cam", &cam, &generation, &field) < 0)
+        directory_find(&directory, "cam", &cam, &generation, &field) < 0 ||
+        directory_find(&directory, "bench", &bench, &generation, &field) < 0)
         sweep_fail("the segment", -EIO);
     watched_add(&watched, base + cam.offset, cam.bytes);
+    watched_add(&watched, base + bench.offset, bench.bytes);
     const struct shm_header *h = (const void *)base;
     watched_add(&directories, base, offsetof(struct shm_header, state));
     for (int i = 0; i < 2; i++)
