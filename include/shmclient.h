@@ -10,11 +10,12 @@
  *     shmc_publish(temps, &state, sizeof state);
  *
  * There are two kinds of handle: `shmc`, an attached segment, and `shmc_section`, a section that
- * was opened in it.  A reader attaches with no worker name, needs no running manager, and maps
- * everything read-only.  A worker attaches by the name that the table gives it and holds a lease,
- * which lasts exactly as long as its address space: at most one live process is a given worker,
- * and only it may write the sections whose owner that worker is.  All but its own arenas is mapped
- * read-only, so that a stray store faults in the program that made it.
+ * was opened in it.  (A third, `shmc_private`, is a segment of a process and its children alone, to
+ * which they attach without a manager: see the end.)  A reader attaches with no worker name, needs
+ * no running manager, and maps everything read-only.  A worker attaches by the name that the table
+ * gives it and holds a lease, which lasts exactly as long as its address space: at most one live
+ * process is a given worker, and only it may write the sections whose owner that worker is.  All
+ * but its own arenas is mapped read-only, so that a stray store faults in the program that made it.
  *
  * Answers.  A call returns 0, a count or an index, or a negative errno; outputs stay untouched on
  * failure, but for struct shmc_value, where what is known is filled in on failures too.
@@ -42,7 +43,7 @@
  *     -EPROTOTYPE       another `format`, kind or size than expected
  *     -ETIME            the newest value is older than the section's stale_ms
  *     -ETIMEDOUT        the time given ran out
- *     -EUSERS           all lanes of a queue are held
+ *     -EUSERS           all lanes of a queue, or all attachments, are held
  *
  * A segment that gets another size is replaced by a new one.  Calls go there by themselves, with
  * the same values and versions; shmc_valid() then says 0 of what was viewed before, which stays in

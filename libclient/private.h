@@ -49,6 +49,9 @@ struct private_row {
 
 /* ---- private_specs.c */
 
+/* How many instances that owner's worker has now; 1: none with a number. */
+uint32_t private_instances(const struct layout *layout, const char *owner);
+
 /* A row as that section is. */
 void private_row_of(const struct shm_section *section, struct table_section *ret);
 

@@ -38,18 +38,6 @@ static int wanted_begin(struct wanted *wanted, const shmc_private *memory, size_
     return -ENOMEM;
 }
 
-/* As many instances as that worker has now. */
-static uint32_t instances_now(const struct layout *layout, const char *name) {
-    const size_t n = strlen(name);
-    uint32_t most = 1;
-    for (uint32_t i = 0; i < layout->workers_used; i++)
-        if (strncmp(layout->workers[i], name, n) == 0 && layout->workers[i][n] == '#') {
-            const unsigned long number = strtoul(layout->workers[i] + n + 1, NULL, 10);
-            most = number > most ? (uint32_t)number : most;
-        }
-    return most;
-}
-
 /* Instances of one worker are the most that anybody asks for. */
 static void want_worker(struct wanted *wanted, const char *owner, uint32_t instances) {
     struct table *table = &wanted->table;
@@ -88,12 +76,10 @@ static void want(struct wanted *wanted, const struct table_section *row, uint32_
 static void want_as_it_is(struct wanted *wanted, const struct layout *layout,
                           const struct shm_section *section, const char *name) {
     struct table_section row;
-    char worker[SHM_NAME_BYTES] = "";
     private_row_of(section, &row);
     memset(row.name, 0, sizeof row.name);
     strcpy(row.name, name);
-    memcpy(worker, section->owner, strcspn(section->owner, "#"));
-    want(wanted, &row, instances_now(layout, worker));
+    want(wanted, &row, private_instances(layout, section->owner));
 }
 
 static void want_new(struct wanted *wanted, const struct private_row *new, const char *name) {
@@ -166,6 +152,18 @@ static int refuse(shmc_private *memory, const struct plan *plan, int code) {
                      code == -ENOMEM ? "no memory to plan the segment" : plan->error);
 }
 
+/* What stays, stays where it is: nobody would bring its data along. */
+static bool moves(const struct layout *running, const struct layout *next) {
+    for (uint32_t i = 0; i < running->sections_used && i < next->sections_used; i++) {
+        const struct shm_section *from = &running->sections[i], *to = &next->sections[i];
+        if (layout_place_in_force(from->state) && layout_place_in_force(to->state) &&
+            from->section_id == to->section_id &&
+            (from->ctl_off != to->ctl_off || from->claims_off != to->claims_off))
+            return true;
+    }
+    return false;
+}
+
 /* What is removed is what nobody writes any more: `given_up` is all of it. */
 static int apply(shmc_private *memory, const struct table *table) {
     struct layout *running = &memory->layout;
@@ -183,6 +181,10 @@ static int apply(shmc_private *memory, const struct table *table) {
     const struct plan_facts facts = {.worker_held = held, .given_up = given_up, .force = true};
     if (r == 0)
         r = plan_make(&plan, running, table, &facts);
+    if (r == 0 && moves(running, &plan.next)) {
+        snprintf(plan.error, sizeof plan.error, "a section would have to go to another place");
+        r = -EINVAL;
+    }
     if (r == 0 && plan.next.generation != running->generation) {
         prepare(memory, &plan.next);
         r = image_publish(&memory->image, &plan.next, clock_real_ns());

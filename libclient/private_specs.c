@@ -6,6 +6,7 @@
 #include "private.h"
 
 #include "core/layout.h"
+#include "core/writers.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -141,6 +142,55 @@ static int read_spec(shmc_private *memory, const uint8_t *at, size_t i, struct p
     return r;
 }
 
+/* ---- what they say of one worker together */
+
+uint32_t private_instances(const struct layout *layout, const char *owner) {
+    uint32_t most = 1;
+    for (uint32_t i = 0; i < layout->workers_used; i++) {
+        const char *number = strchr(layout->workers[i], '#');
+        if (number == NULL || !writers_same_worker(layout->workers[i], owner))
+            continue;
+        const unsigned long n = strtoul(number + 1, NULL, 10);
+        most = n > most ? (uint32_t)n : most;
+    }
+    return most;
+}
+
+/* They never become fewer: who is attached may be any of them. */
+static uint32_t instances_of(const shmc_private *memory, const struct private_row *rows, size_t n,
+                             const char *owner) {
+    uint32_t most = private_instances(&memory->layout, owner);
+    for (size_t i = 0; i < n; i++)
+        if (writers_same_worker(rows[i].row.owner, owner) && rows[i].instances > most)
+            most = rows[i].instances;
+    return most;
+}
+
+/* A queue's owner is all of a worker's instances, anything else's is one of them. */
+static int check_owner(shmc_private *memory, struct private_row *rows, size_t n, size_t i) {
+    struct table_section *row = &rows[i].row;
+    const uint32_t instances = instances_of(memory, rows, n, row->owner);
+    const bool numbered = strchr(row->owner, '#') != NULL;
+    char worker[SHM_NAME_BYTES] = "";
+    memcpy(worker, row->owner, strcspn(row->owner, "#"));
+    if (instances > 1 && layout_worker(&memory->layout, worker) != SHM_NONE)
+        return error_set(&memory->error, -EINVAL,
+                         "spec '%s': worker '%s' had no instances until now, and what it owned was "
+                         "its alone: give the instances another name",
+                         row->name, worker);
+    if (numbered && instances == 1)
+        return error_set(&memory->error, -EINVAL,
+                         "spec '%s': its owner is '%s', of a worker that has no instances: raise "
+                         "the spec's, or leave the number out",
+                         row->name, row->owner);
+    if (!numbered && instances > 1 && row->kind != SHM_KIND_QUEUE)
+        return error_set(&memory->error, -EINVAL,
+                         "spec '%s': its owner '%s' has %u instances: say which one, '%s#1'",
+                         row->name, row->owner, instances, row->owner);
+    rows[i].instances = instances;
+    return 0;
+}
+
 int private_read(shmc_private *memory, const struct shmc_private_spec *specs, size_t n,
                  struct private_row **ret) {
     struct private_row *rows = calloc(n + 1, sizeof *rows);
@@ -149,6 +199,13 @@ int private_read(shmc_private *memory, const struct shmc_private_spec *specs, si
     const uint8_t *at = (const uint8_t *)specs;
     for (size_t i = 0; i < n; i++, at += specs->size) {
         int r = read_spec(memory, at, i, rows);
+        if (r < 0) {
+            free(rows);
+            return r;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        int r = check_owner(memory, rows, n, i);
         if (r < 0) {
             free(rows);
             return r;

@@ -132,6 +132,8 @@ START_TEST(specs_that_make_no_sense) {
         {SPEC(.name = "x", .bytes = 8, .flags = SHMC_PRIVATE_SHARED), "'x': flags is 0x1"},
         {SPEC(.name = "x", .bytes = 8, .instances = 5000), "'x': instances is 5000"},
         {SPEC(.name = "FINE", .bytes = 8), "'FINE': there is another"},
+        {SPEC(.name = "x", .owner = "w", .bytes = 8, .instances = 2), "say which one, 'w#1'"},
+        {SPEC(.name = "x", .owner = "w#1", .bytes = 8), "that has no instances"},
         {{.size = 3, .name = "x"}, "spec.size is 3"},
     };
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {

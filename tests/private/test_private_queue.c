@@ -144,4 +144,38 @@ START_TEST(a_reload_brings_jobs_along) {
 }
 END_TEST
 
-UNIT_MAIN("private_queue", sent_and_received, a_receiver_is_killed, a_reload_brings_jobs_along)
+/* As many as there were at least; where there were none, no reload makes some. */
+START_TEST(instances_over_reloads) {
+    static const uint32_t instances[] = {3, 0, 2};
+    struct shmc_private_spec specs[] = {plain[0],
+                                        SPEC(.name = "config", .bytes = 8, .instances = 0)};
+    struct shmc_message info;
+    shmc_private *memory = make(SHMC_STRATEGY_AUTO, specs, 2);
+    for (int i = 0; i < 3; i++) {
+        shmc *segment = nameless(memory);
+        shmc_section *jobs = opened(segment, "jobs");
+        ck_assert_int_eq(shmc_queue_send(jobs, 1, &i, sizeof i, 0, 0), 0);
+        shmc_close(jobs);
+        shmc_detach(segment);
+        specs[0].instances = instances[i];
+        ck_assert_int_eq(shmc_private_reload(memory, specs, 2), 0);
+        shmc *bosses[3];
+        for (int k = 0; k < 3; k++)
+            bosses[k] = attached(memory, "boss");
+        jobs = opened(bosses[2], "jobs");
+        ck_assert_int_eq(take(jobs, &info), i);
+        ck_assert_int_eq(take(jobs, &info), -EAGAIN);
+        shmc_close(jobs);
+        for (int k = 0; k < 3; k++)
+            shmc_detach(bosses[k]);
+    }
+    specs[1].instances = 2;
+    specs[1].owner = "master#1";
+    ck_assert_int_eq(shmc_private_reload(memory, specs, 2), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(shmc_private_last_error(memory), "'master' had no instances"));
+    shmc_private_destroy(memory);
+}
+END_TEST
+
+UNIT_MAIN("private_queue", sent_and_received, a_receiver_is_killed, a_reload_brings_jobs_along,
+          instances_over_reloads)
