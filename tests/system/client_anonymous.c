@@ -226,7 +226,7 @@ static void write_common(shmc *segment, size_t offset) {
     shmc_section *common = open_section(segment, "common");
     CHECK_IS(shmc_raw(common, &data, &size), 0);
     CHECK(!is_writable(data));
-    CHECK_IS(shmc_raw_write(common, offset, "abc" + offset, 1), 1);
+    CHECK_IS(shmc_raw_write(common, offset, &"abc"[offset], 1), 1);
     CHECK(is_writable(data));
     CHECK_IS(shmc_raw_read(common, 0, bytes, sizeof bytes), 3);
     CHECK(memcmp(bytes, "abc", offset + 1) == 0);
