@@ -4,6 +4,9 @@
  */
 #include "private_fixture.h"
 
+#include <sys/mman.h>
+#include <time.h>
+
 static int carry(shmc_section *section, shmc_section *before, void *argument) {
     int *calls = argument;
     int number = -1;
@@ -149,5 +152,93 @@ START_TEST(many_reloads) {
 }
 END_TEST
 
+/* ---- a creator that is killed in the midst of it */
+
+#define KILLS 40
+
+static uint32_t *reloads; /* in memory of all */
+
+static int whole(const shmc_private *memory, int at) {
+    (void)at;
+    shmc *segment = attached(memory, "web");
+    shmc_section *count = opened(segment, "count");
+    const int before = number_in(count);
+    int number = before + 1;
+    int r = before < 1 ? -EBADMSG : shmc_publish(count, &number, sizeof number);
+    if (r == 0 && number_in(count) != number)
+        r = -EIO;
+    shmc_close(count);
+    shmc_detach(segment);
+    return r;
+}
+
+/* Each reload brings a number along, and adds one to it. */
+static int add_one(shmc_section *section, shmc_section *before, void *argument) {
+    int number = 0;
+    (void)argument;
+    if (before != NULL)
+        number = number_in(before);
+    number++;
+    return shmc_publish(section, &number, sizeof number);
+}
+
+static _Noreturn void reload_for_ever(int ready) {
+    struct shmc_private_spec specs[] = {
+        SPEC(.name = "count", .owner = "web", .bytes = 64, .init = add_one)};
+    shmc_private *memory = make(SHMC_STRATEGY_AUTO, specs, 1);
+    const struct child child = start(memory, whole);
+    if (write(ready, &child, sizeof child) != sizeof child)
+        _exit(1);
+    for (;;) {
+        specs[0].bytes = specs[0].bytes == 64 ? 10000 : 64;
+        if (shmc_private_reload(memory, specs, 1) < 0)
+            _exit(1);
+        __atomic_add_fetch(reloads, 1, __ATOMIC_SEQ_CST);
+    }
+}
+
+static void kill_in_the_midst(int which) {
+    int ready[2], status;
+    struct child child;
+    char path[64];
+    const uint32_t enough = *reloads + 1 + (uint32_t)which % 4;
+    ck_assert_int_eq(pipe2(ready, O_CLOEXEC), 0);
+    const pid_t pid = fork();
+    if (pid == 0)
+        reload_for_ever(ready[1]);
+    close(ready[1]);
+    ck_assert_int_eq(read(ready[0], &child, sizeof child), sizeof child);
+    close(ready[0]);
+    /* The creator's ends of the child's pipes, before it goes. */
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, child.to);
+    child.to = open(path, O_WRONLY | O_CLOEXEC);
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, child.from);
+    child.from = open(path, O_RDONLY | O_CLOEXEC);
+    ck_assert(child.to >= 0 && child.from >= 0);
+    const struct timespec moment = {.tv_nsec = 100000 + which * 7919};
+    for (int i = 0; __atomic_load_n(reloads, __ATOMIC_SEQ_CST) < enough; i++) {
+        ck_assert_int_lt(i, 100000);
+        nanosleep(&moment, NULL);
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+    ck_assert(WIFSIGNALED(status));
+    ck_assert_int_eq(step(&child), 0);
+    ck_assert_int_eq(step(&child), 0);
+    ck_assert_int_eq(write(child.to, "q", 1), 1);
+    close(child.to);
+    close(child.from);
+}
+
+START_TEST(killed_in_a_reload) {
+    reloads =
+        mmap(NULL, sizeof *reloads, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert(reloads != MAP_FAILED);
+    for (int i = 0; i < KILLS; i++)
+        kill_in_the_midst(i);
+    munmap(reloads, sizeof *reloads);
+}
+END_TEST
+
 UNIT_MAIN("private_reload", reloads_carry_over, a_reload_that_fails_changes_nothing,
-          what_was_left_goes, many_reloads)
+          what_was_left_goes, many_reloads, killed_in_a_reload)
