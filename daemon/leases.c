@@ -267,7 +267,7 @@ int leases_grant(struct manager *m, uint32_t worker, const struct peer *peer, st
         free(lease);
         return made;
     }
-    if (peer->pidfd >= 0)
+    if (peer->pidfd >= 0 && worker != SHM_NONE) /* for an obituary, which has a name */
         lease->pidfd = fcntl(peer->pidfd, F_DUPFD_CLOEXEC, 3);
     lease->next = m->leases.first;
     m->leases.first = lease;

@@ -73,7 +73,7 @@ static int find_one(struct manager *m, const char *file) {
                                 .record = record,
                                 .worker = layout_worker(&m->layout, record.worker),
                                 .keep = keep,
-                                .pidfd = obituary_watch(&record),
+                                .pidfd = record.worker[0] != '\0' ? obituary_watch(&record) : -1,
                                 .next = m->leases.first};
         lease->superseded = was_superseded(m, lease);
         lease->state = state_of(m, lease);

@@ -196,6 +196,10 @@ ok 'who had no name writes there' does guest '^0' 'raw common and is'
 ok 'for all' test "$(shmtool get common | tr -d '\0' | head -c 6)" = 'and is'
 ok 'by another attachment, which is the only one' test "$(shmtool workers | grep -c anonymous)" = 1
 ok 'of that process' says 0 "^- +leased +${pid[guest]} .*anonymous" shmtool workers
+shows_guest() { shmtool workers --json | tr -d ' \n' | grep -Eq "\"anonymous\":\[\{[^]]*\"pid\":${pid[guest]},"; }
+ok 'as JSON, too' shows_guest
+ok 'and status counts it' says 0 'leased, 1 anonymous' shmtool status
+ok 'whom no pattern matches' says 1 'no worker matches' shmtool workers -- -
 does driver '^0' 'raw notes forced'
 ok 'raw bytes go there' test "$(shmtool get notes | head -c 6)" = forced
 ok 'nobody else gets it meanwhile' says 1 'is held by process' timeout 20 shmtool run --worker driver -- true
