@@ -2,6 +2,8 @@
  *
  * Traffic in the queue 'pool' until SIGTERM: two senders and two receivers, each a process of its
  * own. At the end each message was received once, and each receiver had those of a sender in order.
+ * With the argument "restless" senders leave their lane again and again, so that the queue can go
+ * elsewhere meanwhile; with "gone" there is one sender, in 'tiny', until the segment is gone.
  */
 #include "cases.h"
 
@@ -16,6 +18,8 @@ static void on_term(int signal) {
     ended = 1;
 }
 
+static bool restless;
+
 /* Says how many it sent. */
 static void send_on(unsigned who, int to) {
     shmc *segment = attach(NULL, SHMC_ANONYMOUS);
@@ -26,6 +30,11 @@ static void send_on(unsigned who, int to) {
         CHECK_IS(shmc_queue_send(out, who + 1, message, sizeof message, 0, PATIENCE_MS), 0);
         if (n % 64 == 0)
             let_others();
+        if (restless && n % 3 == 0) {
+            shmc_close(out);
+            pause_ms(1); /* nobody can be kept out by who is never out himself */
+            out = open_section(segment, "pool");
+        }
     }
     shmc_close(out);
     shmc_detach(segment);
@@ -105,6 +114,7 @@ int main(int argc, char **argv) {
     alarm(240);
     if (argc > 1 && strcmp(argv[1], "gone") == 0)
         return until_gone();
+    restless = argc > 1 && strcmp(argv[1], "restless") == 0;
     sigemptyset(&none);
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
@@ -141,7 +151,8 @@ int main(int argc, char **argv) {
     }
     shmc_close(out);
     shmc_detach(segment);
-    printf("ok traffic goes on without a manager\nfigure: queue.traffic %llu messages\n",
-           (unsigned long long)total);
+    printf("ok %s\nfigure: queue.%s %llu messages\n",
+           restless ? "a queue moves under its traffic" : "traffic goes on without a manager",
+           restless ? "moved" : "traffic", (unsigned long long)total);
     return 0;
 }
