@@ -130,7 +130,10 @@ static bool left_alone(struct queue_sender *sender, uint64_t seq, uint64_t *word
     shared_store_relaxed64(&sender->lane->moving, seq);
     STEP(LANE_MOVING_UNFENCED, shared_fence_full());
     *word = shared_load_acquire64(claim_at(queue, sender->claims, seq));
-    return !claim_done(*word, seq) && (!claim_taken(queue, *word, seq) || MUTANT(LANE_MOVES_TAKEN));
+    if (claim_done(*word, seq) || (claim_taken(queue, *word, seq) && !MUTANT(LANE_MOVES_TAKEN)))
+        return false;
+    /* Whose lease has ended may have been through before; who saw the end sees that. */
+    return shared_load_acquire64(claim_at(queue, sender->claims, seq)) == *word;
 }
 
 /* The oldest record: 0; -EAGAIN: somebody has it; -EBADMSG. */
@@ -164,23 +167,13 @@ static int move_oldest(struct queue_sender *sender) {
     return 0;
 }
 
-/* The last one that receivers are through with; 0: none. */
-static uint64_t last_done(const struct queue_sender *sender) {
-    for (uint64_t seq = sender->sent; seq > sender->reclaimed; seq--)
-        if (claim_done(shared_load_relaxed64(claim_at(sender->queue, sender->claims, seq)), seq))
-            return seq;
-    return 0;
-}
-
-/* May it help to move the oldest?  Not while somebody has it; nor if nothing was received since all
- * was looked at last.  Of that the receivers' own count tells nearly always; where it doesn't, to
- * look now and then is enough, and before a sleep always. */
+/* Has anything changed since all was looked at last?  Of that the receivers' own count tells nearly
+ * always, and the oldest record's claim; where they don't, to look now and then is enough, and
+ * before a sleep always. */
 static bool worth_looking(struct queue_sender *sender) {
     const uint64_t oldest =
-        shared_load_acquire64(claim_at(sender->queue, sender->claims, sender->reclaimed));
+        shared_load_relaxed64(claim_at(sender->queue, sender->claims, sender->reclaimed));
     const uint64_t received = shared_load_relaxed64(&sender->claims->received);
-    if (claim_taken(sender->queue, oldest, sender->reclaimed) && !MUTANT(LANE_MOVES_TAKEN))
-        return false;
     if (received == sender->received_then && oldest == sender->oldest_then && !sender->asleep &&
         ++sender->unlooked < UNLOOKED_MOST)
         return false;
@@ -190,15 +183,35 @@ static bool worth_looking(struct queue_sender *sender) {
     return true;
 }
 
-/* What is appended again goes behind all others, so each of those in front of the last one that is
- * done comes round once at most. */
+/* The payloads of what receivers are through with, also behind what they aren't: those needn't wait
+ * for their turn.  How many such records there are. */
+static uint32_t give_done(struct queue_sender *sender) {
+    uint32_t n = 0;
+    for (uint64_t seq = sender->reclaimed; seq <= sender->sent; seq++) {
+        /* Acquire as in sender_reclaim(). */
+        const uint64_t word = shared_load_acquire64(claim_at(sender->queue, sender->claims, seq));
+        if (!claim_done(word, seq))
+            continue;
+        give_block(sender, seq);
+        n++;
+    }
+    return n;
+}
+
+/* What is appended again goes behind all others; so it is done only where the room that lacks is
+ * that of a record, and there is one to be had, and then not oftener than there are records. */
 static int make_room(struct queue_sender *sender, uint32_t lines) {
-    if (!worth_looking(sender))
+    if (!worth_looking(sender) || give_done(sender) == 0)
         return -EAGAIN;
-    const uint64_t until = last_done(sender);
-    sender_reclaim(sender); /* the oldest may have been received meanwhile, as all behind it */
+    uint32_t most = records_held(sender);
+    sender_reclaim(sender);
     while (!fits(sender, lines)) {
-        const int r = sender->reclaimed < until ? move_oldest(sender) : -EAGAIN;
+        const uint64_t word =
+            shared_load_acquire64(claim_at(sender->queue, sender->claims, sender->reclaimed));
+        if (!find_lines(sender, lines) || most-- == 0 ||
+            (claim_taken(sender->queue, word, sender->reclaimed) && !MUTANT(LANE_MOVES_TAKEN)))
+            return -EAGAIN;
+        const int r = move_oldest(sender);
         if (r < 0)
             return r;
         sender_reclaim(sender);

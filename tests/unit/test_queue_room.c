@@ -363,6 +363,35 @@ START_TEST(dead_receivers_are_in_nobodys_way) {
 }
 END_TEST
 
+static unsigned asked;
+
+/* The receiver is through with the first one, and then its lease ends: just before it is asked for
+ * that, after its claim was looked at. */
+static bool ended_when_done(void *context, uint32_t attachment) {
+    uint64_t *claim = (uint64_t *)(sender.claims + 1) + 1;
+    (void)context, (void)attachment;
+    if (++asked == 2)
+        *claim = UINT64_C(1) << SHM_CLAIM_SEQ_SHIFT | (uint64_t)SHM_CLAIM_DONE
+                                                          << SHM_CLAIM_STATE_SHIFT;
+    return true;
+}
+
+START_TEST(what_the_dead_had_received_does_not_move) {
+    begin_unwanted();
+    ck_assert_int_eq(queue_take(&receiver, two, SIZE_MAX, &message, NULL), 0);
+    fixture.queue.attachments.ended = ended_when_done;
+    asked = 0;
+    ck_assert_int_eq(put(1, 14, 10), -EAGAIN);
+    ck_assert_uint_eq(asked, 2);
+    ck_assert_uint_eq(sender.relocated, 0);
+    fixture.queue.attachments.ended = NULL;
+    ck_assert_int_eq(put(1, 14, 10), 0);
+    get(any, 14, 10);
+    get_none(any);
+    end();
+}
+END_TEST
+
 /* One receiver has seen a record, and comes to take it when it was sent again meanwhile. */
 START_TEST(taken_while_it_moves) {
     begin_unwanted();
@@ -383,4 +412,4 @@ END_TEST
 UNIT_MAIN("queue_room", goes_round, full_by_records, full_by_bytes, unwanted_is_in_nobodys_way,
           order_is_that_of_sending, full_of_unwanted_is_full, who_has_it_keeps_it, lowest_free_lane,
           successor_goes_on, successor_ends_a_move, dead_receivers_are_in_nobodys_way,
-          taken_while_it_moves)
+          what_the_dead_had_received_does_not_move, taken_while_it_moves)
