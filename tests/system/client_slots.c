@@ -9,6 +9,11 @@
 
 #define SLOTS 4
 
+static void leave(shmc *segment, shmc_section *section) {
+    shmc_close(section);
+    shmc_detach(segment);
+}
+
 static void hold_one(int from, int to) {
     shmc *segment = attach("grabber", 0);
     shmc_section *board = open_section(segment, "board");
@@ -61,12 +66,11 @@ static void what_is_put_is_got(void) {
     void *data;
     size_t bytes;
     CHECK_IS(shmc_slot_ptr(out, 1, &data, &bytes), -EPROTOTYPE);
-    shmc_close(out);
-    shmc_detach(writer);
+    leave(writer, out);
     AWAIT(shmc_num_free(in) == SLOTS);
     CHECK_IS(shmc_slot_get(in, 1, buffer, sizeof buffer, &info), 5);
     CHECK(!info.in_use && !info.held && info.has_data);
-    shmc_detach(reader);
+    leave(reader, in);
 }
 
 static void who_is_killed_holds_nothing(void) {
@@ -91,7 +95,7 @@ static void who_is_killed_holds_nothing(void) {
     CHECK_IS(shmc_slot_put(board, 0, "mine", 4), 0);
     CHECK_IS(shmc_slot_get(board, 0, buffer, sizeof buffer, &info), 4);
     CHECK(info.grabs == grabs + 1 && info.version == version + 1);
-    shmc_detach(segment);
+    leave(segment, board);
 }
 
 static uint64_t ticket;
@@ -106,6 +110,7 @@ static void take_it(int from, int to) {
     CHECK_IS(shmc_slot_put(board, 0, "child's", 7), 0);
     say(to, 't');
     hear(from);
+    leave(segment, board);
 }
 
 static void a_slot_is_handed_to_a_child(void) {
@@ -123,7 +128,7 @@ static void a_slot_is_handed_to_a_child(void) {
     CHECK_IS(shmc_slot_take(board, 0, ticket), -ESTALE);
     end_child(&child, 0);
     AWAIT(shmc_num_free(board) == SLOTS);
-    shmc_detach(segment);
+    leave(segment, board);
 }
 
 static shmc *inherited;
@@ -181,8 +186,7 @@ static void what_stays_outlives_its_holder(void) {
     board = open_section(segment, "board");
     CHECK_IS(shmc_num_free(board), SLOTS - 2);
     CHECK_IS(shmc_slot_put(board, 1, "y", 1), 0);
-    shmc_close(board);
-    shmc_detach(segment);
+    leave(segment, board);
     segment = attach("grabber", 0);
     board = open_section(segment, "board");
     AWAIT(shmc_num_free(board) == SLOTS - 1);
@@ -194,7 +198,7 @@ static void what_stays_outlives_its_holder(void) {
     CHECK_IS(shmc_slot_put(board, 0, "more", 4), 0);
     CHECK_IS(shmc_slot_release(board, 0), 0);
     CHECK_IS(shmc_num_free(board), SLOTS);
-    shmc_detach(segment);
+    leave(segment, board);
 }
 
 static void add_to_shared(int from, int to) {
@@ -231,8 +235,8 @@ static void a_shared_slot_is_written_by_all(void) {
     end_child(&child, SIGKILL);
     CHECK_IS(shmc_slot_release(pool, 0), 0);
     CHECK_IS(shmc_num_free(in), SLOTS);
-    shmc_detach(reader);
-    shmc_detach(segment);
+    leave(reader, in);
+    leave(segment, pool);
 }
 
 /* Each thread grabs, puts and releases, and finds nothing of another's in what it holds. */
@@ -266,7 +270,7 @@ static void threads_have_slots_of_their_own(void) {
         pthread_join(threads[i], NULL);
     shmc_section *board = open_section(shared_segment, "board");
     CHECK_IS(shmc_num_free(board), SLOTS);
-    shmc_detach(shared_segment);
+    leave(shared_segment, board);
 }
 
 /* What shmtool, which is $SHM_TEST_SHMTOOL, says to that. */
@@ -311,7 +315,7 @@ static void shmtool_shows_them(void) {
     CHECK_SAYS(said, "2 of 4 in use");
     CHECK_SAYS(strstr(said, "2 of 4 in use") + 1, "2 of 4 in use");
     CHECK_IS(shmc_slot_release(board, 1), 0);
-    shmc_detach(segment);
+    leave(segment, board);
 }
 
 CASES_MAIN({"what_is_put_is_got", what_is_put_is_got},
