@@ -6,6 +6,8 @@
 #ifndef SHM_TESTS_PLAY_H
 #define SHM_TESTS_PLAY_H
 
+#include "let_others.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,13 +18,6 @@ static inline uint64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
-
-/* Lets others run.  Not by sched_yield(): Linux 6.18 puts who yields again and again so far back
- * that who comes new is put behind, and waits for minutes while somebody else keeps the processor.
- */
-static inline void let_others(void) {
-    nanosleep(&(struct timespec){.tv_nsec = 10000}, NULL);
 }
 
 /* A process's own random numbers. */

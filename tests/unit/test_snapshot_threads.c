@@ -5,12 +5,12 @@
  */
 #include "unit.h"
 
+#include "../system/let_others.h"
 #include "snapshot_fixture.h"
 
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -302,7 +302,7 @@ static void wait_for_turn(uint64_t number) {
     for (unsigned i = 0; shared_load_acquire64(&turn) < number; i++) {
         if (shared_load_acquire32(&done) != 0)
             return;
-        i % 1024 == 1023 ? (void)sched_yield() : shared_relax();
+        i % 1024 == 1023 ? let_others() : shared_relax();
     }
 }
 
@@ -379,7 +379,7 @@ START_TEST(wait_ends_with_a_publish) {
     start(&waiter, wait_for_one);
     const uint64_t deadline = clock_mono_ns() + LONG_ENOUGH;
     while (shared_load_acquire32(&fixture.snapshot.bell->want) == 0 && clock_mono_ns() < deadline)
-        sched_yield();
+        let_others();
     publish(1, 64);
     join(&waiter);
 }
@@ -457,7 +457,7 @@ START_TEST(refused_wakes_are_counted) {
     uint64_t version = 0;
     while (shared_load_relaxed64(errors) == 0 && clock_mono_ns() < deadline) {
         publish(++version, 64);
-        sched_yield();
+        let_others();
     }
     shared_store_release32(&done, 1);
     pthread_join(thread, NULL);
