@@ -144,8 +144,9 @@ const char *shmc_last_error(const shmc *segment);
  * shmc_lease_env() writes ("key:worker:attachment:epoch:fd"), lets an attach in the new program
  * take the lease over, without asking the manager.  The descriptor stays open, so that a child of
  * that program can do the same; the lease lasts until its last copy is closed and the last of these
- * has ended.  What they may do together is theirs to settle: two that publish one section at a time
- * spoil it, which the lease would have prevented. */
+ * has ended.  What they may do together is theirs to settle: two that publish one section at a time,
+ * or send to one queue, or put one slot, spoil it, which the lease would have prevented.  One without
+ * a name is taken over by the program that exec started, and not by its children. */
 int shmc_lease_fd(const shmc *segment);
 int shmc_lease_env(const shmc *segment, char *text, size_t bytes);
 

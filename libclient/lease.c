@@ -104,6 +104,9 @@ static int take_over(shmc *segment, const struct settings *settings) {
     if (text == NULL || !parse_inherited(text, &inherited) || inherited.key != settings->key ||
         !same_worker(inherited.worker, settings->worker) || !read_record(&inherited, &record))
         return 0;
+    /* A name can't be had twice, and so is shared; of the others each process can have its own. */
+    if (record.worker[0] == '\0' && record.pid != (uint32_t)getpid())
+        return 0;
     struct shm_attachment attachment;
     if (directory_attachment(&segment->now->directory, record.attachment, &attachment) < 0 ||
         attachment.word != lease_word(record.attachment_epoch, SHM_LEASE_LEASED))

@@ -325,6 +325,18 @@ static void adopt(void) {
     shmc *segment = attach(NULL, SHMC_ANONYMOUS);
     CHECK_IS(attachment_of(segment, getpid()), atoi(getenv("CASE_ATTACHMENT")));
     write_common(segment, 0);
+    pid_t pid = fork(); /* which finds SHMC_LEASE, too */
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        shmc_detach(segment);
+        segment = attach(NULL, SHMC_ANONYMOUS);
+        const uint32_t own = attachment_of(segment, getpid());
+        CHECK(own != 0 && own != (uint32_t)atoi(getenv("CASE_ATTACHMENT")));
+        shmc_detach(segment);
+        exit(0);
+    }
+    int status;
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
     say(to, 'a');
     hear(from);
     shmc_detach(segment);
