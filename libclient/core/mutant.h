@@ -8,8 +8,9 @@
  * and the acquire load that pairs with it (the head's order covers both), a reader's first look at
  * the sequence (the second would do), and in image.c the fences behind the idle directory's head
  * and before its last store (the first fence and the flip cover them), and the order of the store
- * by which a carried value is named (its sequence's covers it); and of slots the same of sequence
- * and head.  They are kept because each argument rests on code in another place.
+ * by which a carried value is named (its sequence's covers it); of slots the same of sequence and
+ * head; and a reader's look at how often a slot was grabbed, which takes too much luck to miss
+ * (slots.pml has it).  They are kept because each argument rests on code in another place.
  */
 #ifndef SHM_CORE_MUTANT_H
 #define SHM_CORE_MUTANT_H
@@ -120,7 +121,6 @@
     X(SLOT_CHECK_UNFENCED)   /* no fence between the value and the second look at its sequence */  \
     X(SLOT_NO_SECOND_CHECK)  /* which is left out */                                               \
     X(SLOT_HOLDER_UNCHECKED) /* a reader doesn't look at the owner again */                        \
-    X(SLOT_GRABS_UNCHECKED)  /* nor whether it is the same grab of the same owner */               \
     X(SLOT_OWNER_RELAXED)    /* an owner word is newer than what is known of whom it names */      \
     X(SLOT_GRAB_PLAIN)       /* owner words are looked at and then stored */                       \
     X(SLOT_GRABS_LIVE)       /* what somebody holds is free */                                     \

@@ -101,9 +101,8 @@ static void look_at_owner(const struct slots *slots, const struct shm_slot *slot
 /* Is it still the same holder, of the same grab?  Whoever put the value that was copied stored both
  * before, and the head told. */
 static bool same_holder(const struct shm_slot *slot, const struct slot_look *look) {
-    return MUTANT(SLOT_HOLDER_UNCHECKED) ||
-           (shared_load_relaxed64(&slot->owner) == look->word &&
-            (MUTANT(SLOT_GRABS_UNCHECKED) || shared_load_relaxed64(&slot->grabs) == look->grabs));
+    return MUTANT(SLOT_HOLDER_UNCHECKED) || (shared_load_relaxed64(&slot->owner) == look->word &&
+                                             shared_load_relaxed64(&slot->grabs) == look->grabs);
 }
 
 /* -ESTALE: that buffer hasn't got this version, or not any more. */

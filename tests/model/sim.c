@@ -35,7 +35,7 @@ static const struct {
     {&snapshot_world, 1000000},
     {&directory_world, 50000},
     {&move_world, 300000},
-    {&slots_world, 150000},
+    {&slots_world, 100000},
 };
 
 struct result {
