@@ -186,9 +186,9 @@ static int write_arena(shmc *segment, const shmc_section *section, uint32_t inde
     if (section->mapping != segment->now || !section->bound)
         return -EAGAIN;
     int r = directory_arena(&segment->now->directory, section->generation, index, &arena, &field);
-    if (r == -EAGAIN || (r == 0 && !layout_place_in_force(arena.state)))
-        return -EAGAIN;
-    if (r < 0)
+    if (r == -EAGAIN)
+        return r;
+    if (r < 0 || !layout_place_in_force(arena.state))
         return error_set(segment->error, -EBADMSG,
                          "section '%s': the segment's header is damaged (arena %u); a running "
                          "manager repairs it within about a second",
