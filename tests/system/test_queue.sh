@@ -123,8 +123,8 @@ expect "another receiver meanwhile" 1 "held by process $follower" shmtool receiv
 end_child "$follower"
 # What can't be written out stays in the queue.
 shmtool send jobs 1 kept
-expect "a full disk loses nothing" 1 'stdout' sh -c 'shmtool receive --wait 5000 jobs >/dev/full'
-expect "and the message is there" 0 '^kept$' shmtool receive --wait 5000 jobs
+expect "a full disk loses nothing" 1 'stdout' sh -c 'shmtool receive --wait 60000 jobs >/dev/full'
+expect "and the message is there" 0 '^kept$' shmtool receive --wait 60000 jobs
 
 # ---- memory that is removed while no manager is there to say so
 
