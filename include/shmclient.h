@@ -36,9 +36,9 @@
  *     -EMSGSIZE         larger than the section, or than the buffer given
  *     -ENOENT           no such segment, worker or section
  *     -ENOTCONN         no manager answers, and this call needs one
- *     -ENODATA          nothing was published yet
+ *     -ENODATA          nothing was published, or put, yet
  *     -ENOMSG           a queue has not so many messages
- *     -ENOSPC           no room in the segment
+ *     -ENOSPC           no room in the segment; no slot is free
  *     -EPROTONOSUPPORT  the segment or the manager is of an ABI that this library can't use
  *     -EPROTOTYPE       another `format`, kind or size than expected
  *     -ETIME            the newest value is older than the section's stale_ms
@@ -58,9 +58,9 @@
  *
  * Threads.  A `shmc` may be used by any number of threads.  A `shmc_section` belongs to one thread
  * at a time; threads open their own.  A second publish of one section while one is under way, by
- * another thread or a signal handler, gives -EBUSY.  Publishing, reading, shmc_valid(), and
- * shmc_queue_send() with a section object that has no shmc_fd(), are async-signal-safe; nothing
- * else is.
+ * another thread or a signal handler, gives -EBUSY.  Publishing, reading, shmc_valid(), slots
+ * (but shmc_slot_each()), and shmc_queue_send() with a section object that has no shmc_fd(), are
+ * async-signal-safe; nothing else is.
  *
  * Fork.  The child has neither the lease nor the writable memory: its calls give -ECHILD (a read
  * too), and it attaches for itself.  shmc_close() and shmc_detach() are allowed in it and free what
@@ -144,9 +144,9 @@ const char *shmc_last_error(const shmc *segment);
  * shmc_lease_env() writes ("key:worker:attachment:epoch:fd"), lets an attach in the new program
  * take the lease over, without asking the manager.  The descriptor stays open, so that a child of
  * that program can do the same; the lease lasts until its last copy is closed and the last of these
- * has ended.  What they may do together is theirs to settle: two that publish one section at a time,
- * or send to one queue, or put one slot, spoil it, which the lease would have prevented.  One without
- * a name is taken over by the program that exec started, and not by its children. */
+ * has ended.  What they may do together is theirs to settle: two that publish one section at a
+ * time, or send to one queue, or put one slot, spoil it, which the lease would have prevented.  One
+ * without a name is taken over by the program that exec started, and not by its children. */
 int shmc_lease_fd(const shmc *segment);
 int shmc_lease_env(const shmc *segment, char *text, size_t bytes);
 
