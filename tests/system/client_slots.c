@@ -239,6 +239,54 @@ static void a_shared_slot_is_written_by_all(void) {
     leave(segment, pool);
 }
 
+/* As Apache's PREGRAB, and with values that go when their slot comes free. */
+static void columns_are_kept_to(void) {
+    shmc *segment = attach("driver", 0);
+    shmc_section *first = open_section(segment, "first"), *brief = open_section(segment, "brief");
+    char buffer[64];
+    CHECK_IS(shmc_slot_put(first, 1, "x", 1), -ENOENT);
+    CHECK_SAYS(shmc_last_error(segment), "slot 1 isn't in use; grab it first");
+    CHECK_IS(shmc_slot_get(first, 1, buffer, sizeof buffer, NULL), -ENOENT);
+    CHECK_IS(shmc_slot_fgrab(first, 1, 0), 0);
+    CHECK_IS(shmc_slot_get(first, 1, buffer, sizeof buffer, NULL), -ENODATA);
+    CHECK_IS(shmc_slot_put(first, 1, "x", 1), 0);
+    CHECK_IS(shmc_slot_get(first, 1, buffer, sizeof buffer, NULL), 1);
+    CHECK_IS(shmc_slot_release(first, 1), 0);
+    CHECK_IS(shmc_slot_get(first, 1, buffer, sizeof buffer, NULL), -ENOENT);
+    CHECK_IS(shmc_slot_put(brief, 0, "y", 1), 0);
+    CHECK_IS(shmc_slot_get(brief, 0, buffer, sizeof buffer, NULL), 1);
+    CHECK_IS(shmc_slot_release(brief, 0), 0);
+    CHECK_IS(shmc_slot_get(brief, 0, buffer, sizeof buffer, NULL), -ENODATA);
+    shmc_close(first);
+    shmc_close(brief);
+    shmc_detach(segment);
+}
+
+/* Who has no name holds slots as a worker does. */
+static void hold_without_a_name(int from, int to) {
+    shmc *segment = attach(NULL, SHMC_ANONYMOUS);
+    shmc_section *board = open_section(segment, "board");
+    CHECK_IS(shmc_slot_fgrab(board, 3, 0), 0);
+    CHECK_IS(shmc_slot_put(board, 3, "anonymous", 9), 0);
+    say(to, 'h');
+    hear(from);
+}
+
+static void the_anonymous_hold_slots(void) {
+    shmc *reader = attach(NULL, 0);
+    shmc_section *board = open_section(reader, "board");
+    char buffer[64];
+    struct shmc_slot info;
+    struct child child = start_child(hold_without_a_name);
+    CHECK_IS(hear(child.from), 'h');
+    CHECK_IS(shmc_slot_get(board, 3, buffer, sizeof buffer, &info), 9);
+    CHECK(info.held && info.pid == child.pid && info.worker[0] == '\0');
+    end_child(&child, SIGKILL);
+    AWAIT(shmc_slot_get(board, 3, buffer, sizeof buffer, &info) == 9 && !info.in_use);
+    shmc_close(board);
+    shmc_detach(reader);
+}
+
 /* Each thread grabs, puts and releases, and finds nothing of another's in what it holds. */
 #define ROUNDS 3000
 static shmc *shared_segment;
@@ -325,4 +373,6 @@ CASES_MAIN({"what_is_put_is_got", what_is_put_is_got},
            {"what_stays_outlives_its_holder", what_stays_outlives_its_holder},
            {"a_shared_slot_is_written_by_all", a_shared_slot_is_written_by_all},
            {"threads_have_slots_of_their_own", threads_have_slots_of_their_own},
+           {"columns_are_kept_to", columns_are_kept_to},
+           {"the_anonymous_hold_slots", the_anonymous_hold_slots},
            {"shmtool_shows_them", shmtool_shows_them})

@@ -11,6 +11,8 @@ start_manager
 edit_table <<'SQL'
 INSERT INTO section(name, owner, kind, size, count) VALUES ('board', 'driver', 'slots', 64, 4);
 INSERT INTO section(name, owner, kind, size, count, shared) VALUES ('pool', 'driver', 'slots', 64, 4, 1);
+INSERT INTO section(name, owner, kind, size, count, pregrab) VALUES ('first', 'driver', 'slots', 64, 4, 1);
+INSERT INTO section(name, owner, kind, size, count, clear) VALUES ('brief', 'driver', 'slots', 64, 4, 'free');
 INSERT INTO worker(name) VALUES ('grabber');
 SQL
 
