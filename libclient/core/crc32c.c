@@ -35,6 +35,12 @@ __attribute__((target("sse4.2"))) static uint32_t more_sse42(uint32_t start, con
         crc = __builtin_ia32_crc32di(crc, word);
     }
     uint32_t rest = (uint32_t)crc;
+    if (bytes >= 4) { /* as of each structure that ends with its sum */
+        uint32_t half;
+        memcpy(&half, p, 4);
+        rest = __builtin_ia32_crc32si(rest, half);
+        bytes -= 4, p += 4;
+    }
     for (; bytes > 0; bytes--, p++)
         rest = __builtin_ia32_crc32qi(rest, *p);
     return ~rest;
