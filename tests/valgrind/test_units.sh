@@ -12,8 +12,8 @@ cd "$1/tests/unit"
 # right to, a page fault on purpose; and it runs one thread at a time, which starves the others.
 never=' test_checkpoint_take test_futex test_process test_sysv test_snapshot_threads '
 # Ten seconds and more each.
-slow=' test_directory test_layout test_plan_place test_plan_random test_snapshot
-    test_snapshot_between test_span test_state_checkpoint test_state_db test_state_known
+slow=' test_directory test_layout test_plan_place test_plan_random test_queue_threads
+    test_slots_threads test_snapshot test_snapshot_between test_snapshot_mend test_span test_state_checkpoint test_state_db test_state_known
     test_state_past test_table_db test_table_file test_table_schema '
 [ -z "${SHM_SOAK-}" ] || slow=' '
 
