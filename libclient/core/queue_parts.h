@@ -6,6 +6,7 @@
 #ifndef SHM_CORE_QUEUE_PARTS_H
 #define SHM_CORE_QUEUE_PARTS_H
 
+#include "fetch.h"
 #include "mutant.h"
 #include "queue.h"
 #include "shared.h"
@@ -59,6 +60,20 @@ static inline uint8_t *payloads_of(const struct queue *queue, struct shm_lane *l
 /* The oldest record that can still stand in the ring. */
 static inline uint64_t oldest_of(const struct queue *queue, uint64_t sent) {
     return sent > queue->geometry.records ? sent - queue->geometry.records + 1 : 1;
+}
+
+#define QUEUE_FETCH_RECORDS 3u    /* ahead of the one that is looked at */
+#define QUEUE_FETCH_BYTES   1024u /* of a message */
+
+/* A message that is looked at will be copied when it is claimed, and those behind it are next. */
+static inline void message_fetch(const struct queue *queue, struct shm_lane *lane,
+                                 const struct queue_cursor *cursor,
+                                 const struct queue_message *message) {
+    const uint8_t *data = message->data;
+    for (uint32_t at = 0; at < message->length && at < QUEUE_FETCH_BYTES; at += SHM_LINE)
+        fetch_to_read(data + at);
+    if (message->seq + QUEUE_FETCH_RECORDS < cursor->sent)
+        fetch_to_read(record_at(queue, lane, message->seq + QUEUE_FETCH_RECORDS));
 }
 
 /* ---- claims */

@@ -114,6 +114,7 @@ static void message_of(struct queue_message *ret, const struct walk *walk,
         .data = payloads_of(walk->queue, walk->lane) + record->pos,
         .claim = word,
     };
+    message_fetch(walk->queue, walk->lane, walk->cursor, ret);
 }
 
 /* ---- one lane */
