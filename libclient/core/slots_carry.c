@@ -28,7 +28,7 @@ int slots_seal(const struct slots *slots, struct attachment *by) {
         struct shm_slot *slot = slot_at(slots, i);
         uint64_t word = slot_owner(slot);
         while (owner_state(word) != SHM_OWNER_SEALED) {
-            if (slot_holder_lives(slots, word)) {
+            if (slot_holder_lives(&slots->attachments, word)) {
                 *by = owner_of(word);
                 slots_unseal(slots);
                 return -EBUSY;

@@ -41,7 +41,7 @@ static enum whose whose(const struct slots *slots, const struct slots_holder *ho
         return SEALED;
     if (is_mine(holder, word))
         return OURS;
-    if (slot_holder_lives(slots, word))
+    if (slot_holder_lives(&slots->attachments, word))
         return MUTANT(SLOT_GRABS_LIVE) && !stays ? NOBODYS : ANOTHERS;
     /* In use without him; or a state that nobody knows, which somebody wrote over it. */
     const bool left = stays || (state != SHM_OWNER_HELD && state != SHM_OWNER_OFFERED);

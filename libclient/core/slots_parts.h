@@ -48,11 +48,11 @@ static inline uint64_t slot_owner(const struct shm_slot *slot) {
 }
 
 /* Is he whom the word names still there? */
-static inline bool slot_holder_lives(const struct slots *slots, uint64_t word) {
+static inline bool slot_holder_lives(const struct attachments *attachments, uint64_t word) {
     const struct attachment who = owner_of(word);
     const enum shm_owner_state state = owner_state(word);
     return (state == SHM_OWNER_HELD || state == SHM_OWNER_OFFERED) &&
-           attachments_live(&slots->attachments, who.index, who.epoch, 32);
+           attachments_live(attachments, who.index, who.epoch, 32);
 }
 
 #endif

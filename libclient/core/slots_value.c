@@ -75,16 +75,17 @@ int slots_put(const struct slots *slots, struct slots_holder *holder, uint32_t i
 /* Whose it is.  Who reads doesn't ask the kernel who lives. */
 static void look_at_owner(const struct slots *slots, const struct shm_slot *slot, bool ask,
                           struct slot_look *ret) {
-    struct slots quick = *slots;
-    if (!ask)
-        quick.attachments.ended = NULL;
+    const struct attachments attachments = {.at = slots->attachments.at,
+                                            .capacity = slots->attachments.capacity,
+                                            .ended = ask ? slots->attachments.ended : NULL,
+                                            .context = slots->attachments.context};
     /* Acquire: the first look, for the sake of slot_unchanged(); and it pairs with a grab's store
      * behind its owner word, so that that word is at least as new. */
     const uint64_t grabs = shared_load_acquire64(&slot->grabs);
     /* Acquire pairs with the compare-and-swap behind a holder's first value: who finds it there
      * finds the head not older. */
     const uint64_t word = shared_load_acquire64(&slot->owner);
-    const bool lives = slot_holder_lives(&quick, word);
+    const bool lives = slot_holder_lives(&attachments, word);
     *ret = (struct slot_look){
         .holder = lives ? owner_of(word) : (struct attachment){0, 0},
         .word = word,
