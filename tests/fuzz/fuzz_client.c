@@ -17,7 +17,8 @@
 
 static struct input *script;
 static int server;
-static bool memfd; /* the manager serves that backend */
+static bool memfd;     /* the manager serves that backend */
+static bool anonymous; /* the client claims no name */
 
 int __wrap_connect(int fd, const struct sockaddr *address, socklen_t bytes);
 
@@ -61,7 +62,8 @@ static void make_right(union protocol_message *m, enum protocol_type type) {
         m->map.part = 1 + take_below(script, 2);
         m->map.bytes = PART_BYTES;
     } else if (type == PROTOCOL_GRANT) {
-        strcpy(m->grant.worker, "driver");
+        strcpy(m->grant.worker, anonymous ? "" : "driver");
+        m->grant.worker_index = anonymous ? SHM_NONE : 0;
         m->grant.attachment = 1;
         m->grant.worker_epoch = m->grant.attachment_epoch = 7;
     } else if (type == PROTOCOL_LEASED) {
@@ -158,20 +160,22 @@ static void ask(void) {
     free(reply);
 }
 
-static void become_worker(bool waits) {
+static void take_standing(bool waits) {
     struct error error = {0};
     struct mapping mapping = {
         .directory = segment_clean, .base = segment_victim.memory, .standing = {.fd = -1}};
     struct shmc segment = {.now = &mapping, .error = &error};
     struct settings settings = {.key = 1,
-                                .worker = "driver",
+                                .worker = anonymous ? NULL : "driver",
                                 .runtime_dir = "/nowhere",
-                                .flags = waits ? SHMC_LEASE_FD : 0,
+                                .flags =
+                                    (waits ? SHMC_LEASE_FD : 0) | (anonymous ? SHMC_ANONYMOUS : 0),
                                 .deadline_ns = waits ? UINT64_MAX : 0};
     int r = standing_take(&segment, &settings);
     MUST(r <= 0);
     MUST(r < 0 ? error.text[0] != '\0' : standing_holds(&mapping));
-    MUST(r < 0 || strcmp(mapping.standing.worker, "driver") == 0);
+    MUST(r < 0 || strcmp(mapping.standing.worker, anonymous ? "" : "driver") == 0);
+    MUST(r < 0 || standing_is(&mapping));
     if (r == 0)
         standing_check(&segment, &mapping);
     standing_drop(&mapping.standing);
@@ -197,8 +201,9 @@ static void take_parts(void) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     struct input input = {data, data + bytes};
     script = &input;
-    uint32_t mode = take_below(&input, 5);
+    uint32_t mode = take_below(&input, 6);
     memfd = mode == 4;
+    anonymous = mode == 5;
     unsigned before = descriptors();
     segment_victim.fixes = false;
     if (mode == 3)
@@ -208,7 +213,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     else if (mode == 4)
         take_parts();
     else
-        become_worker(mode == 2);
+        take_standing(mode == 2 || mode == 5);
     if (mode == 3)
         damage_end();
     MUST(descriptors() == before);
