@@ -16,8 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define POINTS 200000u
-#define BLOCK  16384u /* private memory of a sender or a receiver is smaller */
+#define POINTS          200000u
+#define RELOCATED_LEAST 10u
+#define BLOCK           16384u /* private memory of a sender or a receiver is smaller */
 
 static void prepare(void);
 static void act(void);
@@ -303,7 +304,7 @@ static void prepare(void) {
         bystander_comes_or_goes();
     for (uint64_t i = pick(4); i > 0; i--)
         bystander_send();
-    if (sends && pick(3) == 0) {
+    if (sends && pick(2) == 0) {
         fill_lane();
         turn(0);
     }
@@ -330,17 +331,20 @@ int main(int argc, char **argv) {
     account_open();
     queue_receiver_init(&bystander, &real.queue, account_attachment(&real, BYSTANDER),
                         block(3, queue_receiver_bytes(&real.queue)));
+    /* Chance has it that a run of that length is without records that are appended again; and what
+     * must be noticed may take longer. */
     uint64_t length = 1;
     for (uint64_t round = 0; !sweep_failed(&sweep); round++) {
-        const uint64_t start = sweep.points;
-        if (start >= sweep_budget(POINTS) * (sweep_any_wrong() ? 10 : 1))
+        const uint64_t start = sweep.points, budget = sweep_budget(POINTS);
+        const bool enough = !sweep_any_wrong() && account_relocated() >= RELOCATED_LEAST;
+        if (start >= (enough ? budget : 10 * budget))
             break;
         sweep_step(&sweep, round % 5 == 0 ? UINT64_MAX : start + 1 + sweep_random() % length);
         length = round % 5 == 0 ? sweep.points - start + 1 : length;
     }
     const uint32_t again = account_relocated();
     printf("figure: kill_relocations.queue %u records\n", again);
-    if (again == 0)
+    if (again == 0 && !sweep_any_wrong())
         sweep_violation(&sweep, "no lane was ever full of what nobody takes");
     return sweep_report(&sweep);
 }
