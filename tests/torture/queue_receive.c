@@ -121,6 +121,17 @@ static bool empty(void) {
     return r < 0 || stat.messages == 0;
 }
 
+/* What is left can be received as soon as the leases of those who had taken it are seen to end. */
+static bool gave_up(void) {
+    static uint64_t end_ns;
+    if (end_ns == 0)
+        end_ns = now_ns() + PATIENCE_MS * UINT64_C(1000000);
+    if (now_ns() < end_ns)
+        return false;
+    violate("receiver %u: nobody gets what is left in the queue", self);
+    return true;
+}
+
 void receive_until_killed(unsigned receiver, uint64_t seed) {
     char worker[16];
     self = receiver;
@@ -135,7 +146,7 @@ void receive_until_killed(unsigned receiver, uint64_t seed) {
             violate("receiver %u: %d (%s)", self, r, shmc_last_error(segment));
             break;
         }
-        if (r < 0 && ended && empty())
+        if (r < 0 && ended && (empty() || gave_up()))
             break;
         if (r == -EAGAIN || (random >> 32) % 16 == 0)
             let_others();
