@@ -287,6 +287,36 @@ static void the_anonymous_hold_slots(void) {
     shmc_detach(reader);
 }
 
+/* What is open goes along, and so do values and what stays. */
+static void they_go_to_another_place(void) {
+    shmc *segment = attach("driver", 0);
+    shmc_section *moves = open_section(segment, "moves");
+    char buffer[64];
+    struct shmc_slot info;
+    CHECK_IS(shmc_num_slots(moves), SLOTS);
+    CHECK_IS(shmc_slot_grab(moves, SHMC_SLOT_STAYS), 0);
+    CHECK_IS(shmc_slot_grab(moves, 0), 1);
+    CHECK_IS(shmc_slot_put(moves, 0, "stays", 5), 0);
+    CHECK_IS(shmc_slot_put(moves, 1, "left", 4), 0);
+    shmc_close(moves);
+    shmc_detach(segment);
+    segment = attach("driver", 0);
+    moves = open_section(segment, "moves");
+    AWAIT(shmc_num_free(moves) == SLOTS - 1);
+    edit_table("UPDATE section SET count = 100, size = 200 WHERE name = 'moves'");
+    AWAIT(shmc_num_slots(moves) == 100);
+    CHECK_IS(shmc_slot_size(moves), 200);
+    CHECK_IS(shmc_slot_get(moves, 0, buffer, sizeof buffer, &info), 5);
+    CHECK(memcmp(buffer, "stays", 5) == 0 && info.stays && !info.held);
+    CHECK_IS(shmc_slot_get(moves, 1, buffer, sizeof buffer, &info), 4);
+    CHECK(!info.in_use);
+    CHECK_IS(shmc_slot_put(moves, 99, "there", 5), 0);
+    CHECK_IS(shmc_slot_grab(moves, 0), 1);
+    CHECK_IS(shmc_slot_get(moves, 1, buffer, sizeof buffer, &info), -ENODATA);
+    shmc_close(moves);
+    shmc_detach(segment);
+}
+
 /* Each thread grabs, puts and releases, and finds nothing of another's in what it holds. */
 #define ROUNDS 3000
 static shmc *shared_segment;
@@ -375,4 +405,5 @@ CASES_MAIN({"what_is_put_is_got", what_is_put_is_got},
            {"threads_have_slots_of_their_own", threads_have_slots_of_their_own},
            {"columns_are_kept_to", columns_are_kept_to},
            {"the_anonymous_hold_slots", the_anonymous_hold_slots},
+           {"they_go_to_another_place", they_go_to_another_place},
            {"shmtool_shows_them", shmtool_shows_them})

@@ -5,11 +5,12 @@
 # shellcheck source=tests/interop/harness.sh
 . "$(dirname "$0")/../interop/harness.sh"
 
-export SHM_TEST_SHMTOOL=$build/tools/shmtool
+export SHM_TEST_SHMTOOL=$build/tools/shmtool SHM_TEST_TABLE=$work/state/sections.db
 unset SHMC_LEASE
 start_manager
 edit_table <<'SQL'
-INSERT INTO section(name, owner, kind, size, count) VALUES ('board', 'driver', 'slots', 64, 4);
+INSERT INTO section(name, owner, kind, size, count) VALUES ('board', 'driver', 'slots', 64, 4),
+    ('moves', 'driver', 'slots', 64, 4);
 INSERT INTO section(name, owner, kind, size, count, shared) VALUES ('pool', 'driver', 'slots', 64, 4, 1);
 INSERT INTO section(name, owner, kind, size, count, pregrab) VALUES ('first', 'driver', 'slots', 64, 4, 1);
 INSERT INTO section(name, owner, kind, size, count, clear) VALUES ('brief', 'driver', 'slots', 64, 4, 'free');
