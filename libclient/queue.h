@@ -68,15 +68,6 @@ void queue_forget(shmc_section *section);
 /* What is wrong with a lane: -EBADMSG. */
 int queue_bad_lane(const shmc_section *section, uint32_t lane, const char *field);
 
-/* The table changed under a call that came through: what was sent or taken stays so where the
- * section is now, or is not there as if it never had been.  Looks the section up again.  True: it
- * counts. */
-bool queue_was_sent(shmc_section *section, uint32_t lane, uint64_t seq, struct attachment who);
-bool queue_was_taken(shmc_section *section, const struct queue_message *message);
-
-/* Is it taken by somebody, or gone? */
-bool queue_unavailable(const struct queue *queue, const struct queue_message *message);
-
 /* What is known about a message.  What is the same for all of a batch is looked at once. */
 struct queue_teller {
     const shmc_section *section;

@@ -6,6 +6,8 @@
  */
 #include "queue.h"
 
+#include "core/queue_parts.h"
+
 #include <stdlib.h>
 
 struct gathering {
@@ -59,6 +61,19 @@ static int gather(shmc_section *section) {
     return 0;
 }
 
+/* Is it taken by somebody, or gone? */
+static bool unavailable(const struct queue *queue, const struct queue_message *message) {
+    /* Acquire: what comes behind it was there. */
+    const uint64_t word =
+        shared_load_acquire64(claim_at(queue, claims_at(queue, message->lane), message->seq));
+    struct shm_record record;
+    if (claim_done(word, message->seq))
+        return true;
+    shared_copy_from(&record, record_at(queue, lane_at(queue, message->lane), message->seq),
+                     sizeof record);
+    return record.seq != message->seq || record.id != message->id;
+}
+
 /* The one at `index`, or -ENOMSG; *n is what was copied of it, or -ESTALE: it is gone. */
 static int copy(shmc_section *section, size_t index, void *buffer, size_t bytes, unsigned flags,
                 ssize_t *n, struct queue_message *ret) {
@@ -75,7 +90,7 @@ static int copy(shmc_section *section, size_t index, void *buffer, size_t bytes,
         *n = (ssize_t)queue_copy(ret, buffer, bytes);
     /* Its sender writes there again only behind what this finds. */
     shared_fence_acquire();
-    if (queue_unavailable(&side->place, ret))
+    if (unavailable(&side->place, ret))
         *n = -ESTALE;
     return 0;
 }

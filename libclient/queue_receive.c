@@ -95,9 +95,11 @@ static ssize_t take(shmc_section *section, const struct receiving *receiving) {
         if (r < 0)
             return r;
         const ssize_t n = attempt(&section->queue->core, receiving, &field);
-        shared_fence_acquire(); /* all was done before the generation is looked at */
-        if (section_settled(section) || (n >= 0 && queue_was_taken(section, receiving->found)))
-            return n < 0 ? explain(section, n, receiving, field) : n;
+        if (n >= 0) /* wherever the section is by now: see ARCHITECTURE.md, "Of a message" */
+            return n;
+        shared_fence_acquire(); /* all was read before the generation is looked at */
+        if (section_settled(section))
+            return explain(section, n, receiving, field);
     }
 }
 
@@ -210,9 +212,7 @@ static int settle(shmc_section *section, int (*end)(struct queue_receiver *recei
     side->peeked = HELD_NOTHING;
     if (r == 0 && held)
         r = end(&side->core, &side->message);
-    if (r == -ESTALE || (r == 0 && !held) ||
-        (r == 0 && !section_settled(section) && end == queue_done &&
-         !queue_was_taken(section, &side->message)))
+    if (r == -ESTALE || (r == 0 && !held))
         r = error_set(segment->error, -EIDRM,
                       "section '%s' went elsewhere since shmc_queue_peek(), and the message with "
                       "it: it may come again",

@@ -51,34 +51,8 @@ static ssize_t attempt(shmc_section *section, struct lane *lane, const struct se
     return r;
 }
 
-/* What was sent last, and where. */
-struct sent {
-    struct attachment who;
-    uint32_t lane;
-    uint64_t seq;
-    bool ordered;
-};
-
-static struct sent sent_last(const struct queue_sender *core) {
-    return (struct sent){core->who, core->index, core->sent, core->ordered};
-}
-
-/* Did the table change under the send, and is the section elsewhere, without what was sent?  Then
- * it is sent once more. */
-static inline bool came_late(shmc_section *section, const struct sent *sent) {
-    /* Store sent, load generation and state here pairs with their store, and the copy, in the
-     * manager, who has the full barrier for both: as in snapshot.c. */
-    if (sent->ordered)
-        __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    else
-        shared_fence_full();
-    return __builtin_expect(!section_settled(section), false) &&
-           !queue_was_sent(section, sent->lane, sent->seq, sent->who);
-}
-
 /* `last`: a lack of room will be the answer. */
-static ssize_t attempt_locked(shmc_section *section, const struct sending *sending, bool last,
-                              struct sent *sent) {
+static ssize_t attempt_locked(shmc_section *section, const struct sending *sending, bool last) {
     struct lane *lane = section->queue->lane;
     if (lock_take(&lane->lock) < 0)
         return -EBUSY;
@@ -89,7 +63,6 @@ static ssize_t attempt_locked(shmc_section *section, const struct sending *sendi
         queue_sender_close(&lane->core);
     if (r == -ESTALE || r == -EBADMSG) /* relaxed: who takes it all the same finds out likewise */
         __atomic_store_n(&lane->stale, true, __ATOMIC_RELAXED);
-    *sent = sent_last(&lane->core);
     lock_release(&lane->lock);
     return r;
 }
@@ -161,7 +134,6 @@ static ssize_t send_in_time(shmc_section *section, const struct sending *sending
     uint64_t deadline_ns = 0;
     bool drained = false;
     for (;;) {
-        struct sent sent;
         const bool last = timeout_ms == 0 || (deadline_ns != 0 && clock_mono_ns() >= deadline_ns);
         ssize_t n = 0;
         if (still_ready(section))
@@ -169,11 +141,9 @@ static ssize_t send_in_time(shmc_section *section, const struct sending *sending
         else
             n = ready_to_send(section);
         if (n == 0)
-            n = attempt_locked(section, sending, last, &sent);
+            n = attempt_locked(section, sending, last);
         else if (n != -ESTALE)
             return n;
-        if (n > 0 && came_late(section, &sent))
-            continue;
         if (n >= 0)
             return room_was_found(section, n);
         const bool sealed = n == -ESTALE;
@@ -252,7 +222,6 @@ int shmc_queue_reserve(shmc_section *section, size_t bytes, void **data, unsigne
     if (n < 0)
         return (int)n;
     section->queue->reserved = HELD;
-    section->begun_at = room;
     mapping_lend(section, &section->begun_in);
     *data = room;
     return 0;
@@ -288,10 +257,7 @@ int shmc_queue_commit(shmc_section *section, int64_t type, size_t bytes) {
         side->lane->reserver = NULL;
         side->reserved = HELD_NOTHING;
     }
-    const struct sent sent = sent_last(&side->lane->core);
     lock_release(&side->lane->lock);
-    if (r == 0 && came_late(section, &sent)) /* what was written is there still: it was lent */
-        return shmc_queue_send(section, type, section->begun_at, bytes, 0, 0);
     return r != -EMSGSIZE
                ? r
                : error_set(segment->error, -EINVAL,

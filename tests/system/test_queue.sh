@@ -50,33 +50,37 @@ if [ "$status" -ne 0 ]; then
     failed=1
 fi
 
-# ---- a queue that goes to another place under the traffic, whenever nobody is in it
+# ---- a queue that goes to another place under the traffic, whenever nobody is in it, and by force
 
 moves=0
-"$build/tests/system/client_queue_traffic" restless >"$work/moving.log" 2>&1 &
-traffic=$!
-children+=("$traffic")
-await 60 grep -q '^flowing' "$work/moving.log"
-elsewhere() { # OFFSET: pins it there; again until it comes through
-    local end=$((SECONDS + 60))
-    sqlite3 "$work/state/sections.db" "UPDATE section SET offset = $1 WHERE name = 'pool'"
-    until shmtool reload >>"$work/moving.reload" 2>&1; do
+under_traffic() { # MODE OFFSET [OPTION...]: pins it there; again until it comes through
+    local mode=$1 offset=$2 end=$((SECONDS + 60))
+    shift 2
+    sqlite3 "$work/state/sections.db" "UPDATE section SET offset = $offset WHERE name = 'pool'"
+    until shmtool reload "$@" >>"$work/$mode.reload" 2>&1; do
         [ "$SECONDS" -lt "$end" ] || return 1
     done
     moves=$((moves + 1))
 }
-for offset in $(seq 33554432 1048576 53477376); do
-    elsewhere "$offset" || { echo "not ok a queue moves under its traffic ($moves moves)"; failed=1; break; }
+# By force also while somebody is in it.
+for mode in restless forced; do
+    "$build/tests/system/client_queue_traffic" "$mode" >"$work/$mode.log" 2>&1 &
+    traffic=$!
+    children+=("$traffic")
+    await 60 grep -q '^flowing' "$work/$mode.log"
+    force=()
+    [ "$mode" = restless ] || force=(--force)
+    for i in {0..14}; do
+        under_traffic "$mode" $((33554432 + 1048576 * (moves % 30))) "${force[@]}" ||
+            { echo "not ok move $i of traffic $mode"; failed=1; break; }
+    done
+    kill -TERM "$traffic"
+    status=0
+    wait "$traffic" || status=$?
+    cat "$work/$mode.log"
+    [ "$status" -eq 0 ] || { echo "not ok traffic $mode (status $status)"; failed=1; }
 done
-kill -TERM "$traffic"
-status=0
-wait "$traffic" || status=$?
-cat "$work/moving.log"
 echo "figure: queue.moves $moves moves"
-if [ "$status" -ne 0 ]; then
-    echo "not ok a queue moves under its traffic (status $status)"
-    failed=1
-fi
 edit_table <<<"UPDATE section SET offset = NULL WHERE name = 'pool';"
 
 # ---- shmtool
