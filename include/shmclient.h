@@ -41,6 +41,7 @@
  *     -ENOSPC           no room in the segment; no slot is free
  *     -EPROTONOSUPPORT  the segment or the manager is of an ABI that this library can't use
  *     -EPROTOTYPE       another `format`, kind or size than expected
+ *     -ESTALE           a ticket for a slot that changed hands since
  *     -ETIME            the newest value is older than the section's stale_ms
  *     -ETIMEDOUT        the time given ran out
  *     -EUSERS           all lanes of a queue, or all attachments, are held
