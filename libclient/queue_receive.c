@@ -176,7 +176,7 @@ ssize_t shmc_queue_receive_batch(shmc_section *section, int64_t type,
 
 int shmc_queue_peek(shmc_section *section, int64_t type, const void **data, size_t *bytes,
                     unsigned flags, int timeout_ms, struct shmc_message *info) {
-    struct queue_message found;
+    struct queue_message found = {0}; /* cppcheck doesn't see it being filled */
     const struct receiving receiving = {
         .want = {type, (flags & SHMC_EXCEPT) != 0}, .peeks = true, .found = &found};
     int r = check(section, type, flags, SHMC_EXCEPT | SHMC_INTERRUPTIBLE);
