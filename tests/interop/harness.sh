@@ -55,6 +55,7 @@ clean_up() {
         shmtool destroy --yes >/dev/null 2>&1 || kill "$manager" 2>/dev/null || :
         { wait "$manager"; } 2>/dev/null || :
     fi
+    if declare -F at_end >/dev/null; then at_end; fi # the script's own
     remove_segment "$SHMC_KEY"
     ipcrm -S "$SHMC_KEY" 2>/dev/null || :
     remove_unfound

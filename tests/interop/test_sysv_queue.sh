@@ -9,7 +9,7 @@
 php -r 'exit(function_exists("msg_send") ? 0 : 1);' 2>/dev/null || { echo "no PHP with sysvmsg here"; exit 77; }
 perl -MIPC::Msg -e 1 2>/dev/null || { echo "no Perl with IPC::Msg here"; exit 77; }
 PATH=$build/tools/bridge:$PATH
-in=$(printf '0x%08x' $((SHMC_KEY + 0x10000000))) out=$(printf '0x%08x' $((SHMC_KEY + 0x20000000)))
+in=$(printf '0x%08x' $((SHMC_KEY & 0x0fffffff | 0x10000000))) out=$(printf '0x%08x' $((SHMC_KEY & 0x0fffffff | 0x20000000)))
 
 start_manager
 edit_table <<'SQL'
@@ -17,8 +17,8 @@ INSERT INTO section(name, owner, kind, size, count) VALUES('jobs', 'driver', 'qu
     ('answers', 'answerer', 'queue', 65536, 4);
 SQL
 
-remove_queues() { ipcrm -Q "$in" -Q "$out" 2>/dev/null || :; }
-trap 'remove_queues; clean_up' EXIT
+# shellcheck disable=SC2317 # called by the harness
+at_end() { ipcrm -Q "$in" -Q "$out" 2>/dev/null || :; }
 shm-bridge --create "sysv:$in" jobs 2>"$work/in.log" &
 children+=($!)
 shm-bridge --create answers "sysv:$out" 2>"$work/out.log" &

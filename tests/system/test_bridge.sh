@@ -7,7 +7,7 @@
 . "$(dirname "$0")/../interop/harness.sh"
 perl -MIPC::Msg -e 1 2>/dev/null || { echo "no Perl with IPC::Msg here"; exit 77; }
 PATH=$build/tools/bridge:$PATH
-key=$(printf '0x%08x' $((SHMC_KEY + 0x10000000)))
+key=$(printf '0x%08x' $((SHMC_KEY & 0x0fffffff | 0x10000000)))
 rounds=${SHM_SOAK:+300}
 rounds=${rounds:-20}
 
@@ -18,7 +18,8 @@ INSERT INTO worker(name, instances) VALUES('crew', 2);
 INSERT INTO section(name, owner, kind, size, count) VALUES('shared', 'crew', 'queue', 4096, 4);
 INSERT INTO section(name, owner, size) VALUES('temps', 'driver', 64);
 SQL
-trap 'ipcrm -Q "$key" 2>/dev/null || :; clean_up' EXIT
+# shellcheck disable=SC2317 # called by the harness
+at_end() { ipcrm -Q "$key" 2>/dev/null || :; }
 
 bridge() { timeout -k 1 60 shm-bridge "$@"; }
 sysv() { perl -MIPC::Msg -MIPC::SysV=IPC_NOWAIT -e 'my $q = IPC::Msg->new(hex shift, 0) or die $!; '"$1" "$key" "${@:2}"; }
