@@ -6,7 +6,6 @@
  */
 #include "queue.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -26,9 +25,10 @@ static void drop_cursors(struct queue_side *side) {
         munmap(side->cursors, side->cursors_bytes);
     side->cursors = NULL;
     side->takes = false;
-    free(side->found);
+    if (side->found != NULL)
+        munmap(side->found, side->found_bytes);
     side->found = NULL;
-    side->found_n = 0;
+    side->found_n = side->found_bytes = 0;
 }
 
 /* Elsewhere the memory is gone, or it is the parent's, and a lock may be another thread's for ever.

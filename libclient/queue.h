@@ -46,7 +46,7 @@ struct queue_side {
     struct queue_message message; /* that is peeked */
 
     struct queue_message *found; /* shmc_queue_look(): those that were there at index 0 */
-    size_t found_n;
+    size_t found_n, found_bytes; /* of its mapping */
 };
 
 /* A queue in memory that is mapped.  -EBADMSG, and which field. */

@@ -9,25 +9,27 @@
 #include "core/queue_parts.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
-struct gathering {
-    struct queue_side *side;
-    size_t room;
-    bool failed;
-};
+#define FOUND_BYTES ((size_t)16 * SHM_PAGE) /* at first */
+
+/* A mapping, as all that a section object has of a queue. */
+static bool grow(struct queue_side *side) {
+    const size_t bytes = side->found == NULL ? FOUND_BYTES : 2 * side->found_bytes;
+    void *at = side->found == NULL
+                   ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                   : mremap(side->found, side->found_bytes, bytes, MREMAP_MAYMOVE);
+    if (at == MAP_FAILED)
+        return false;
+    side->found = at;
+    side->found_bytes = bytes;
+    return true;
+}
 
 static int gather_one(void *context, const struct queue_message *message) {
-    struct gathering *gathering = context;
-    struct queue_side *side = gathering->side;
-    if (side->found_n == gathering->room) {
-        const size_t room = 2 * gathering->room + 64;
-        struct queue_message *more = realloc(side->found, room * sizeof *more);
-        gathering->failed = more == NULL;
-        if (more == NULL)
-            return 1;
-        side->found = more;
-        gathering->room = room;
-    }
+    struct queue_side *side = context;
+    if ((side->found_n + 1) * sizeof *message > side->found_bytes && !grow(side))
+        return -ENOMEM;
     side->found[side->found_n++] = *message;
     return 0;
 }
@@ -44,16 +46,14 @@ static int by_time(const void *a, const void *b) {
 /* A lane that is bad is left out: who only looks can't mend it, and the others are to be seen. */
 static int gather(shmc_section *section) {
     struct queue_side *side = section->queue;
-    struct gathering gathering = {.side = side};
     struct queue_message bad;
     const char *field;
-    free(side->found);
-    side->found = NULL;
-    do
+    int r;
+    do {
         side->found_n = 0;
-    while (queue_each(&side->core, (struct queue_want){0}, gather_one, &gathering, &bad, &field) ==
-           -EBADMSG);
-    if (gathering.failed)
+        r = queue_each(&side->core, (struct queue_want){0}, gather_one, side, &bad, &field);
+    } while (r == -EBADMSG);
+    if (r == -ENOMEM)
         return error_set(section->segment->error, -ENOMEM, "section '%s': no memory to look",
                          section->name);
     if (side->found_n > 0)

@@ -14,13 +14,12 @@
 #define SENDERS   2
 #define RECEIVERS 2
 
+static bool restless;
 static volatile sig_atomic_t ended;
 static void on_term(int signal) {
     (void)signal;
     ended = 1;
 }
-
-static bool restless;
 
 /* Says how many it sent. */
 static void send_on(unsigned who, int to) {
@@ -56,7 +55,9 @@ static void receive_on(unsigned who, int to) {
         const uint64_t from = message[0];
         if (from == SENDERS)
             break;
-        CHECK(from < SENDERS && (count[from] == 0 || message[1] > last[from]));
+        /* A sender who leaves his lane goes on in any, and the order over lanes is disturbed when
+         * the manager begins to take the queue elsewhere, and gives it up. */
+        CHECK(from < SENDERS && (restless || count[from] == 0 || message[1] > last[from]));
         last[from] = message[1];
         if (count[from]++ == 0 && from == 0)
             puts("flowing"), fflush(stdout);
