@@ -40,8 +40,10 @@ static int recall_running(const struct manager *m, const struct table *good, str
     int r = made_of_layout(&m->layout, &ret->at, &ret->n);
     for (size_t i = 0; r == 0 && i < ret->n; i++) {
         const struct table_section *known = find_id(good, ret->at[i].id);
-        if (known != NULL)
-            memcpy(ret->at[i].read_group, known->read_group, sizeof known->read_group);
+        if (known == NULL)
+            continue;
+        memcpy(ret->at[i].read_group, known->read_group, sizeof known->read_group);
+        memcpy(ret->at[i].write_group, known->write_group, sizeof known->write_group);
     }
     return r;
 }

@@ -13,8 +13,10 @@
 #include <string.h>
 #include <strings.h>
 
-#define DEFAULT_COUNT 4 /* buffers of a snapshot */
-#define FLAGS         (PROTOCOL_CREATE_EXCLUSIVE | PROTOCOL_CREATE_TRANSIENT | PROTOCOL_CREATE_PERSIST)
+#define FLAGS                                                                                      \
+    (PROTOCOL_CREATE_EXCLUSIVE | PROTOCOL_CREATE_TRANSIENT | PROTOCOL_CREATE_PERSIST |             \
+     PROTOCOL_CREATE_SHARED | PROTOCOL_CREATE_PREGRAB | PROTOCOL_CREATE_CLEAR |                    \
+     PROTOCOL_CREATE_RESTART)
 
 /* Who asks, and what he is told. */
 struct asking {
@@ -72,13 +74,19 @@ static void put_text(char to[SHM_NAME_BYTES], const char *from) {
 }
 
 static struct table_section row_of(const struct protocol_create *create, const char *owner) {
-    struct table_section row = {.kind = (enum shm_kind)create->kind,
+    const uint32_t flags = create->flags;
+    const enum shm_kind kind = (enum shm_kind)create->kind;
+    struct table_section row = {.kind = kind,
                                 .size = create->size,
-                                .count = create->count == 0 && create->kind == SHM_KIND_SNAPSHOT
-                                             ? DEFAULT_COUNT
-                                             : create->count,
-                                .persist = (create->flags & PROTOCOL_CREATE_PERSIST) != 0,
-                                .transient = (create->flags & PROTOCOL_CREATE_TRANSIENT) != 0,
+                                .count = create->count == 0 ? table_count(kind) : create->count,
+                                .persist = (flags & PROTOCOL_CREATE_PERSIST) != 0,
+                                .transient = (flags & PROTOCOL_CREATE_TRANSIENT) != 0,
+                                .shared = (flags & PROTOCOL_CREATE_SHARED) != 0,
+                                .pregrab = (flags & PROTOCOL_CREATE_PREGRAB) != 0,
+                                .clear = (flags & PROTOCOL_CREATE_CLEAR) != 0 ? TABLE_CLEAR_FREE
+                                         : (flags & PROTOCOL_CREATE_RESTART) != 0
+                                             ? TABLE_CLEAR_RESTART
+                                             : TABLE_CLEAR_NEVER,
                                 .stale_ms = create->stale_ms,
                                 .stamp = (enum table_stamp)create->stamp,
                                 .notify = (enum table_notify)create->notify};
@@ -86,6 +94,7 @@ static struct table_section row_of(const struct protocol_create *create, const c
     put_text(row.owner, owner);
     put_text(row.format, create->format);
     put_text(row.read_group, create->read_group);
+    put_text(row.write_group, create->write_group);
     return row;
 }
 
@@ -120,7 +129,7 @@ static int look_for(struct asking *a, const struct table_section *row, bool excl
     return 1;
 }
 
-static int look_up_readers(struct asking *a, struct table_section *row) {
+static int look_up_groups(struct asking *a, struct table_section *row) {
     struct table one = {.sections = row, .sections_n = 1};
     return resolve_groups(&one, a->text, sizeof a->text);
 }
@@ -156,6 +165,11 @@ static int create_section(struct asking *a, const struct protocol_create *create
     if ((create->flags & ~FLAGS) != 0)
         return REFUSE(a, -EINVAL, "options.flags 0x%x has bits that this manager doesn't know",
                       create->flags);
+    if ((create->flags & PROTOCOL_CREATE_CLEAR) != 0 &&
+        (create->flags & PROTOCOL_CREATE_RESTART) != 0)
+        return REFUSE(a, -EINVAL,
+                      "options.flags has SHMC_CREATE_CLEAR and SHMC_CREATE_CLEAR_RESTART: choose "
+                      "one");
     r = made_check(&m->table, &row, a->text, sizeof a->text);
     if (r == 0)
         r = look_for(a, &row, (create->flags & PROTOCOL_CREATE_EXCLUSIVE) != 0);
@@ -163,7 +177,7 @@ static int create_section(struct asking *a, const struct protocol_create *create
         return r < 0 ? r : 0;
     r = made_allow(&m->table, a->worker, &row, a->text, sizeof a->text);
     if (r == 0)
-        r = look_up_readers(a, &row);
+        r = look_up_groups(a, &row);
     return r == 0 ? append(a, &row) : r;
 }
 

@@ -117,6 +117,12 @@ static struct table_section row_of(const struct shm_section *section) {
         .size = section->size,
         .count = section->count,
         .read_class = section->read_class,
+        .write_class = section->write_class,
+        .shared = (flags & SHM_SECTION_SHARED) != 0,
+        .pregrab = (flags & SHM_SECTION_PREGRAB) != 0,
+        .clear = (flags & SHM_SECTION_CLEAR) != 0           ? TABLE_CLEAR_FREE
+                 : (flags & SHM_SECTION_CLEAR_RESTART) != 0 ? TABLE_CLEAR_RESTART
+                                                            : TABLE_CLEAR_NEVER,
         .persist = (flags & SHM_SECTION_PERSIST) != 0,
         .transient = (flags & SHM_SECTION_TRANSIENT) != 0,
         .stale_ms = section->stale_ms,
@@ -131,6 +137,8 @@ static struct table_section row_of(const struct shm_section *section) {
     memcpy(row.format, section->format, sizeof row.format);
     if (section->read_class != 0)
         snprintf(row.read_group, sizeof row.read_group, "%u", section->read_class - 1);
+    if (section->write_class != 0)
+        snprintf(row.write_group, sizeof row.write_group, "%u", section->write_class - 1);
     return row;
 }
 
@@ -179,36 +187,69 @@ static bool printable(const char *text) {
     return *text == '\0';
 }
 
+static bool group_ok(const char *text) {
+    return text[strspn(
+               text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")] == '\0';
+}
+
 static int check_access(const struct table *table, const struct table_section *row, char *error,
                         size_t error_bytes) {
-    if (row->read_group[0] == '\0')
-        return 0;
-    if (table->backend == SHM_BACKEND_SYSV)
+    if (row->read_group[0] != '\0' && table->backend == SHM_BACKEND_SYSV)
         return wrong(error, error_bytes, row->name,
                      "options.read_group is set, which backend sysv can't enforce: leave it NULL");
-    if (row->read_group[strspn(row->read_group, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv"
-                                                "wxyz0123456789_.-")] != '\0')
+    if (!group_ok(row->read_group))
         return wrong(error, error_bytes, row->name,
                      "options.read_group is neither a group's name nor a number");
+    if (!group_ok(row->write_group))
+        return wrong(error, error_bytes, row->name,
+                     "options.write_group is neither a group's name nor a number");
+    if (row->write_group[0] != '\0' && !layout_of_many(row->kind, row->shared))
+        return wrong(error, error_bytes, row->name,
+                     "options.write_group is for slots, queues and shared raw");
+    return 0;
+}
+
+static int check_count(const struct table_section *row, char *error, size_t error_bytes) {
+    static const char *const says[] = {
+        [SHM_KIND_RAW] = "a raw section has no options.count",
+        [SHM_KIND_SNAPSHOT] = "options.count must be 2 to 256 buffers, or 0 for 4",
+        [SHM_KIND_SLOTS] = "options.count must be 1 to 65536 slots, or 0 for 16",
+        [SHM_KIND_QUEUE] = "options.count must be 1 to 16383 lanes, or 0 for 8"};
+    return table_count_ok(row->kind, row->count)
+               ? 0
+               : wrong(error, error_bytes, row->name, says[row->kind]);
+}
+
+/* What one kind has, and another hasn't. */
+static int check_kind(const struct table_section *row, char *error, size_t error_bytes) {
+    const bool slots = row->kind == SHM_KIND_SLOTS, queue = row->kind == SHM_KIND_QUEUE;
+    if (row->shared && row->kind != SHM_KIND_RAW && !slots)
+        return wrong(error, error_bytes, row->name, "SHMC_CREATE_SHARED is for raw and slots");
+    if (!slots && (row->pregrab || row->clear != TABLE_CLEAR_NEVER))
+        return wrong(error, error_bytes, row->name,
+                     "SHMC_CREATE_PREGRAB, _CLEAR and _CLEAR_RESTART are for slots");
+    if (queue && row->persist)
+        return wrong(error, error_bytes, row->name,
+                     "SHMC_CREATE_PERSIST is for values, and a queue's messages would come twice");
+    if (row->stale_ms > 0 && (queue || row->kind == SHM_KIND_RAW || row->stamp == TABLE_STAMP_NONE))
+        return wrong(error, error_bytes, row->name,
+                     "options.stale_ms needs times to tell by, which a raw section, a queue and "
+                     "stamp 'none' don't have");
     return 0;
 }
 
 int made_check(const struct table *table, const struct table_section *row, char *error,
                size_t error_bytes) {
-    const bool raw = row->kind == SHM_KIND_RAW, snapshot = row->kind == SHM_KIND_SNAPSHOT;
     if (!table_name_ok(row->name, false))
         return wrong(error, error_bytes, "?",
                      "its name must be 1 to 63 of letters, digits, _ . and -, a letter first");
-    if (!raw && !snapshot)
-        return wrong(error, error_bytes, row->name,
-                     "options.kind must be SHMC_RAW or SHMC_SNAPSHOT");
+    if (table_word(TABLE_KINDS, row->kind) == NULL)
+        return wrong(error, error_bytes, row->name, "options.kind takes an enum shmc_kind");
     if (row->size == 0)
         return wrong(error, error_bytes, row->name, "options.bytes is 0; it must be 1 at least");
-    if (raw && row->count != 0)
-        return wrong(error, error_bytes, row->name, "a raw section has no options.count");
-    if (snapshot && (row->count < SHM_COUNT_MIN || row->count > SHM_COUNT_MAX))
-        return wrong(error, error_bytes, row->name,
-                     "options.count must be 2 to 256 buffers, or 0 for 4");
+    int r = check_count(row, error, error_bytes);
+    if (r < 0)
+        return r;
     if (!printable(row->format))
         return wrong(error, error_bytes, row->name,
                      "options.format must be at most 63 printable ASCII characters");
@@ -218,11 +259,8 @@ int made_check(const struct table *table, const struct table_section *row, char 
                      "options.stamp takes an enum shmc_stamp, options.notify an enum shmc_notify");
     if (row->stale_ms > TABLE_STALE_MS_MAX)
         return wrong(error, error_bytes, row->name, "options.stale_ms is more than a year");
-    if (row->stale_ms > 0 && (raw || row->stamp == TABLE_STAMP_NONE))
-        return wrong(error, error_bytes, row->name,
-                     "options.stale_ms needs times to tell by, which a raw section and stamp "
-                     "'none' don't have");
-    return check_access(table, row, error, error_bytes);
+    r = check_kind(row, error, error_bytes);
+    return r < 0 ? r : check_access(table, row, error, error_bytes);
 }
 
 bool made_same(const struct table_section *a, const struct table_section *b) {
@@ -230,7 +268,9 @@ bool made_same(const struct table_section *a, const struct table_section *b) {
            strcmp(a->format, b->format) == 0 && strcmp(a->read_group, b->read_group) == 0 &&
            a->kind == b->kind && a->size == b->size && a->count == b->count &&
            a->persist == b->persist && a->transient == b->transient && a->stale_ms == b->stale_ms &&
-           a->stamp == b->stamp && a->notify == b->notify;
+           a->stamp == b->stamp && a->notify == b->notify && a->shared == b->shared &&
+           a->pregrab == b->pregrab && a->clear == b->clear &&
+           strcmp(a->write_group, b->write_group) == 0;
 }
 
 /* ---- quota */

@@ -276,16 +276,20 @@ enum shmc_stamp { SHMC_STAMP_PRECISE = 0, SHMC_STAMP_COARSE = 1, SHMC_STAMP_NONE
 /* When a publish makes the wake-up call. */
 enum shmc_notify { SHMC_NOTIFY_DEMAND = 0, SHMC_NOTIFY_ALWAYS = 1, SHMC_NOTIFY_NEVER = 2 };
 
-#define SHMC_CREATE_EXCLUSIVE 0x1u /* -EEXIST also where it is there, and as it is asked for */
-#define SHMC_CREATE_TRANSIENT 0x2u /* it goes when this lease ends, however it ends */
-#define SHMC_CREATE_PERSIST   0x4u /* its values are saved, and come back after a reboot */
+#define SHMC_CREATE_EXCLUSIVE     0x1u  /* -EEXIST also where it is there, and as it is asked for */
+#define SHMC_CREATE_TRANSIENT     0x2u  /* it goes when this lease ends, however it ends */
+#define SHMC_CREATE_PERSIST       0x4u  /* its values are saved, and come back after a reboot */
+#define SHMC_CREATE_SHARED        0x8u  /* raw, slots: many write in place; no whole values */
+#define SHMC_CREATE_PREGRAB       0x10u /* slots: get and put are for slots in use alone */
+#define SHMC_CREATE_CLEAR         0x20u /* slots: a value goes when its slot comes free */
+#define SHMC_CREATE_CLEAR_RESTART 0x40u /* slots: what is restored is in use by nobody */
 
 /* As the columns of a section's row: shm-table(5). */
 struct shmc_create_options {
     size_t size;            /* sizeof (struct shmc_create_options) */
-    enum shmc_kind kind;    /* SHMC_RAW or SHMC_SNAPSHOT; 0: the latter */
-    uint32_t count;         /* of a snapshot's buffers; 0: 4 */
-    uint64_t bytes;         /* of the largest value; raw: of the data */
+    enum shmc_kind kind;    /* 0: SHMC_SNAPSHOT */
+    uint32_t count;         /* of a snapshot's buffers, of slots, of lanes; 0: 4, 16, 8 */
+    uint64_t bytes;         /* of the largest value, of a slot, of a lane; raw: of the data */
     const char *format;     /* NULL: none */
     const char *read_group; /* memfd: the group that may read it; NULL: all who may attach */
     uint64_t stale_ms;      /* 0: never */
@@ -293,6 +297,8 @@ struct shmc_create_options {
     enum shmc_notify notify;
     uint32_t flags; /* SHMC_CREATE_* */
     uint32_t reserved;
+    const char *write_group; /* slots, queue, shared raw: the group that may write it beside this
+                                worker; NULL: all who may attach */
 };
 
 /* Makes a section, whose owner this worker is.  It counts against the worker's may_create; it is

@@ -14,7 +14,11 @@
 
 _Static_assert(SHMC_CREATE_EXCLUSIVE == PROTOCOL_CREATE_EXCLUSIVE &&
                    SHMC_CREATE_TRANSIENT == PROTOCOL_CREATE_TRANSIENT &&
-                   SHMC_CREATE_PERSIST == PROTOCOL_CREATE_PERSIST,
+                   SHMC_CREATE_PERSIST == PROTOCOL_CREATE_PERSIST &&
+                   SHMC_CREATE_SHARED == PROTOCOL_CREATE_SHARED &&
+                   SHMC_CREATE_PREGRAB == PROTOCOL_CREATE_PREGRAB &&
+                   SHMC_CREATE_CLEAR == PROTOCOL_CREATE_CLEAR &&
+                   SHMC_CREATE_CLEAR_RESTART == PROTOCOL_CREATE_RESTART,
                "shmclient.h and the protocol differ");
 
 /* ---- asking */
@@ -122,7 +126,10 @@ static int fill_create(const shmc *segment, const struct mapping *mapping, const
     strcpy(ret->name, name); /* its length was checked */
     protocol_fill(&ret->head, PROTOCOL_CREATE, sizeof *ret, 0);
     int r = put_text(ret->format, options->format, "format", segment->error);
-    return r < 0 ? r : put_text(ret->read_group, options->read_group, "read_group", segment->error);
+    if (r == 0)
+        r = put_text(ret->read_group, options->read_group, "read_group", segment->error);
+    return r < 0 ? r
+                 : put_text(ret->write_group, options->write_group, "write_group", segment->error);
 }
 
 static int create(shmc *segment, const struct mapping *mapping, const char *name,

@@ -42,7 +42,8 @@ static bool fits(const union protocol_message *m, size_t bytes) {
     case PROTOCOL_CREATE:
         return bytes == sizeof m->create && ended(m->create.name, sizeof m->create.name) &&
                ended(m->create.format, sizeof m->create.format) &&
-               ended(m->create.read_group, sizeof m->create.read_group);
+               ended(m->create.read_group, sizeof m->create.read_group) &&
+               ended(m->create.write_group, sizeof m->create.write_group);
     case PROTOCOL_DROP:
         return bytes == sizeof m->drop && ended(m->drop.name, sizeof m->drop.name);
     case PROTOCOL_REQUEST:

@@ -124,11 +124,16 @@ struct protocol_map {
 #define PROTOCOL_CREATE_EXCLUSIVE 0x1u
 #define PROTOCOL_CREATE_TRANSIENT 0x2u
 #define PROTOCOL_CREATE_PERSIST   0x4u
+#define PROTOCOL_CREATE_SHARED    0x8u
+#define PROTOCOL_CREATE_PREGRAB   0x10u
+#define PROTOCOL_CREATE_CLEAR     0x20u
+#define PROTOCOL_CREATE_RESTART   0x40u
 struct protocol_create {
     struct protocol_head head;
     char name[SHM_NAME_BYTES];
     char format[SHM_NAME_BYTES];
     char read_group[SHM_NAME_BYTES];
+    char write_group[SHM_NAME_BYTES];
     uint64_t size;
     uint64_t stale_ms;
     uint32_t kind;

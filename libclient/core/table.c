@@ -13,8 +13,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define SLOTS_MAX 65536u /* items of a slots section */
-#define NOBODY    65534u /* the uid that stands for every uid that can't be told */
+#define NOBODY 65534u /* the uid that stands for every uid that can't be told */
 
 void table_clear(struct table *table) {
     free(table->workers);
@@ -243,32 +242,20 @@ static int check_owner(const struct check *check, const struct table_section *s)
 }
 
 static int check_count(const struct check *check, const struct table_section *s) {
-    uint32_t least = 0, most = 0;
-    const char *what = "";
-    switch (s->kind) {
-    case SHM_KIND_RAW:
-        if (s->count != 0)
-            return wrong(check,
-                         "section '%s': count is %u; a raw section has none (UPDATE section SET "
-                         "count = NULL WHERE name = '%s')",
-                         s->name, s->count, s->name);
+    static const char *const needs[] = {[SHM_KIND_SNAPSHOT] = "a snapshot needs 2 to 256 buffers",
+                                        [SHM_KIND_SLOTS] = "slots need 1 to 65536 items",
+                                        [SHM_KIND_QUEUE] = "a queue needs 1 to 16383 lanes"};
+    if (table_count_ok(s->kind, s->count))
         return 0;
-    case SHM_KIND_SNAPSHOT:
-        least = SHM_COUNT_MIN, most = SHM_COUNT_MAX, what = "a snapshot needs 2 to 256 buffers";
-        break;
-    case SHM_KIND_SLOTS:
-        least = 1, most = SLOTS_MAX, what = "slots need 1 to 65536 items";
-        break;
-    case SHM_KIND_QUEUE:
-        least = 1, most = SHM_ATTACHMENTS_MAX, what = "a queue needs 1 to 16383 lanes";
-        break;
-    }
-    if (s->count < least || s->count > most)
+    if (s->kind == SHM_KIND_RAW)
         return wrong(check,
-                     "section '%s': count is %u; %s (UPDATE section SET count = 4 WHERE "
-                     "name = '%s')",
-                     s->name, s->count, what, s->name);
-    return 0;
+                     "section '%s': count is %u; a raw section has none (UPDATE section SET "
+                     "count = NULL WHERE name = '%s')",
+                     s->name, s->count, s->name);
+    return wrong(check,
+                 "section '%s': count is %u; %s (UPDATE section SET count = %u WHERE "
+                 "name = '%s')",
+                 s->name, s->count, needs[s->kind], table_count(SHM_KIND_SNAPSHOT), s->name);
 }
 
 /* What the section takes of the segment. */

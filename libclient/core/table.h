@@ -13,6 +13,7 @@
 #define TABLE_SEGMENT_MIN   (UINT64_C(1) << 20)
 #define TABLE_SEGMENT_MAX   (UINT64_C(1) << 46)
 #define TABLE_INSTANCES_MAX 1024u
+#define TABLE_SLOTS_MAX     65536u                /* items of a slots section */
 #define TABLE_STALE_MS_MAX  UINT64_C(31622400000) /* a year */
 
 enum table_stamp { TABLE_STAMP_PRECISE, TABLE_STAMP_COARSE, TABLE_STAMP_NONE };
@@ -83,6 +84,7 @@ int table_value(enum table_words words, const char *word);
 
 /* A kind's `count` where a row says none. */
 uint32_t table_count(enum shm_kind kind);
+bool table_count_ok(enum shm_kind kind, uint32_t count);
 
 /* The worker row that "name" or "name#3" belongs to; NULL when there is none or the instance is
  * beyond its `instances`. */

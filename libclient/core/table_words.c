@@ -40,3 +40,16 @@ uint32_t table_count(enum shm_kind kind) {
         [SHM_KIND_SNAPSHOT] = 4, [SHM_KIND_SLOTS] = 16, [SHM_KIND_QUEUE] = 8};
     return kind < sizeof counts / sizeof *counts ? counts[kind] : 0;
 }
+
+bool table_count_ok(enum shm_kind kind, uint32_t count) {
+    switch (kind) {
+    case SHM_KIND_SNAPSHOT:
+        return count >= SHM_COUNT_MIN && count <= SHM_COUNT_MAX;
+    case SHM_KIND_SLOTS:
+        return count >= 1 && count <= TABLE_SLOTS_MAX;
+    case SHM_KIND_QUEUE:
+        return count >= 1 && count <= SHM_ATTACHMENTS_MAX;
+    default:
+        return count == 0;
+    }
+}

@@ -217,6 +217,50 @@ static void who_may_not(void) {
     tear_down();
 }
 
+static void slots_and_queues_too(void) {
+    struct shmc_section_info info;
+    struct shmc_options anonymous = {
+        .size = sizeof anonymous, .flags = SHMC_ANONYMOUS, .timeout_ms = PATIENCE_MS};
+    shmc *guest;
+    set_up();
+    CHECK_IS(shmc_attach(&guest, &anonymous), 0);
+    struct shmc_create_options options = of(100);
+    options.kind = SHMC_SLOTS;
+    options.flags = SHMC_CREATE_PREGRAB | SHMC_CREATE_CLEAR;
+    CHECK_IS(create_with("seats", options), 0);
+    CHECK_IS(create_with("seats", options), 0); /* as it is there */
+    options.flags = 0;
+    CHECK_IS(create_with("seats", options), -EEXIST);
+    options = of(1000);
+    options.kind = SHMC_QUEUE;
+    options.count = 2;
+    options.write_group = "0";
+    CHECK_IS(create_with("jobs", options), 0);
+    CHECK_IS(shmc_inspect(reader, "seats", &info), 0);
+    CHECK(info.kind == SHMC_SLOTS && info.count == 16 && info.size == 100 && info.made);
+    CHECK_IS(shmc_inspect(reader, "jobs", &info), 0);
+    CHECK(info.kind == SHMC_QUEUE && info.count == 2 && info.size == 1000 && info.made);
+    shmc_section *seats = open_section(guest, "seats"), *jobs = open_section(guest, "jobs");
+    const int slot = shmc_slot_grab(seats, 0);
+    CHECK_IS(slot, 0);
+    CHECK_IS(shmc_slot_put(seats, slot, "hers", 4), 0);
+    CHECK_IS(shmc_slot_get(seats, slot, buffer, sizeof buffer, NULL), 4);
+    CHECK_IS(shmc_slot_release(seats, slot), 0);
+    CHECK_IS(shmc_slot_get(seats, slot, buffer, sizeof buffer, NULL), -ENOENT);
+    CHECK_IS(shmc_queue_send(jobs, 1, "job", 3, 0, PATIENCE_MS), 0);
+    shmc_section *mine = open_section(maker, "jobs");
+    CHECK_IS(shmc_queue_receive(mine, 0, buffer, sizeof buffer, 0, PATIENCE_MS, NULL), 3);
+    CHECK_IS(shmc_drop(maker, "seats"), 0);
+    CHECK_IS(shmc_drop(maker, "jobs"), 0);
+    CHECK_IS(shmc_slot_grab(seats, 0), -EIDRM);
+    CHECK_IS(shmc_queue_send(jobs, 1, "job", 3, 0, PATIENCE_MS), -EIDRM);
+    shmc_close(mine);
+    shmc_close(seats);
+    shmc_close(jobs);
+    shmc_detach(guest);
+    tear_down();
+}
+
 #define REFUSED(set, says)                                                                         \
     do {                                                                                           \
         struct shmc_create_options options = of(100);                                              \
@@ -241,7 +285,24 @@ static void what_makes_no_sense(void) {
     REFUSED(options.size = 4, "options.size is 4; set it to sizeof (struct shmc_create_options)");
     REFUSED(options.reserved = 7, "options.reserved is 7");
     REFUSED(options.bytes = 0, "options.bytes is 0");
-    REFUSED(options.kind = SHMC_QUEUE, "options.kind must be SHMC_RAW or SHMC_SNAPSHOT");
+    REFUSED(options.kind = 7, "options.kind takes an enum shmc_kind");
+    REFUSED((options.kind = SHMC_QUEUE, options.count = 16384), "options.count must be 1 to 16383");
+    REFUSED((options.kind = SHMC_SLOTS, options.count = 65537), "options.count must be 1 to 65536");
+    REFUSED((options.kind = SHMC_QUEUE, options.flags = SHMC_CREATE_PERSIST),
+            "SHMC_CREATE_PERSIST is for values");
+    REFUSED((options.kind = SHMC_QUEUE, options.stale_ms = 5), "needs times to tell by");
+    REFUSED(options.flags = SHMC_CREATE_SHARED, "SHMC_CREATE_SHARED is for raw and slots");
+    REFUSED(options.flags = SHMC_CREATE_PREGRAB, "_CLEAR_RESTART are for slots");
+    REFUSED(options.flags = SHMC_CREATE_CLEAR, "_CLEAR_RESTART are for slots");
+    REFUSED(
+        (options.kind = SHMC_SLOTS, options.flags = SHMC_CREATE_CLEAR | SHMC_CREATE_CLEAR_RESTART),
+        "choose one");
+    REFUSED(options.write_group = "0", "options.write_group is for slots, queues and shared raw");
+    REFUSED((options.kind = SHMC_SLOTS, options.write_group = "a b"),
+            "options.write_group is neither");
+    REFUSED((options.kind = SHMC_SLOTS, options.write_group = "no-such-group"),
+            "there is no group 'no-such-group'");
+    REFUSED(options.write_group = text, "options.write_group is 'xxx");
     REFUSED(options.count = 1, "options.count must be 2 to 256");
     REFUSED(options.count = 257, "options.count must be 2 to 256");
     REFUSED((options.kind = SHMC_RAW, options.count = 2), "a raw section has no options.count");
@@ -483,6 +544,7 @@ static int be_told(char **argv) {
 int main(int argc, char **argv) {
     const struct test_case cases[] = {
         {"one_is_made_used_and_dropped", one_is_made_used_and_dropped},
+        {"slots_and_queues_too", slots_and_queues_too},
         {"raw_ones_too", raw_ones_too},
         {"there_is_one_of_a_name", there_is_one_of_a_name},
         {"a_quota_is_kept", a_quota_is_kept},

@@ -115,6 +115,33 @@ START_TEST(a_layout_tells_them) {
 }
 END_TEST
 
+START_TEST(a_layout_tells_slots_and_queues) {
+    struct table_section row = made(FIRST + 1, "s", "x", 500), queue = row;
+    struct table_section *rows;
+    size_t n;
+    begin();
+    row.kind = SHM_KIND_SLOTS;
+    row.count = 3;
+    row.shared = row.pregrab = true;
+    row.clear = TABLE_CLEAR_RESTART;
+    row.write_class = 1001;
+    strcpy(row.write_group, "1000");
+    queue.id++;
+    strcpy(queue.name, "q");
+    queue.kind = SHM_KIND_QUEUE;
+    queue.count = 2;
+    made_append(&table, &row);
+    made_append(&table, &queue);
+    apply_with(NULL, NULL);
+    ck_assert_int_eq(made_of_layout(&running, &rows, &n), 0);
+    ck_assert_uint_eq(n, 2);
+    ck_assert_mem_eq(&rows[0], &row, sizeof row);
+    ck_assert_mem_eq(&rows[1], &queue, sizeof queue);
+    free(rows);
+    stop();
+}
+END_TEST
+
 /* The planner's part: their holder may give them up, and who lost his lease has. */
 START_TEST(one_that_was_given_up_is_retired) {
     static const bool held[] = {true, true, true, true};
@@ -275,10 +302,14 @@ START_TEST(the_same_is_what_was_asked_for) {
     DIFFERS(other.stale_ms = 1);
     DIFFERS(other.stamp = TABLE_STAMP_NONE);
     DIFFERS(other.notify = TABLE_NOTIFY_NEVER);
+    DIFFERS(other.shared = true);
+    DIFFERS(other.pregrab = true);
+    DIFFERS(other.clear = TABLE_CLEAR_FREE);
+    DIFFERS(other.write_group[0] = 'g');
 }
 END_TEST
 
 UNIT_MAIN("made_rows", they_come_behind_all_others, a_table_leaves_them_name_and_owner,
-          a_layout_tells_them, one_that_was_given_up_is_retired,
+          a_layout_tells_them, a_layout_tells_slots_and_queues, one_that_was_given_up_is_retired,
           a_transient_one_goes_when_nobody_holds_it, a_full_segment_is_told_from_a_bad_table,
           whole_pages_count, what_a_worker_has_made_counts, the_same_is_what_was_asked_for)
