@@ -25,7 +25,7 @@ echo "ok $(grep -c offsetof "$work/asserts") fields of the page are where layout
 # and the other way round: each field that layout.h pins must stand in the page
 missing=$(sed -n 's/^SHM_AT(\(shm_[a-z_]*\), \([a-z_]*\), .*/\1 \2/p' \
     "$source_dir/include/shm-manager/layout.h" |
-    grep -Ev '^shm_(lane|record|claims|directory_place) ' |
+    grep -Ev '^shm_directory_place ' |
     grep -Ev '^(shm_header directories|shm_snapshot control)$' |
     while read -r type field; do
         grep -qF "struct $type, $field)" "$work/asserts" || echo "$type.$field"
