@@ -14,7 +14,7 @@
         const TTest *tests[] = {__VA_ARGS__};                                                      \
         Suite *suite = suite_create(noun);                                                         \
         TCase *tcase = tcase_create(noun);                                                         \
-        tcase_set_timeout(tcase, 120);                                                             \
+        tcase_set_timeout(tcase, 240);                                                             \
         for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)                                  \
             tcase_add_test(tcase, tests[i]);                                                       \
         suite_add_tcase(suite, tcase);                                                             \
