@@ -136,6 +136,13 @@ static inline bool sender_gone(const struct queue *queue, struct shm_lane *lane)
     return owner_gone(&queue->attachments, shared_load_acquire64(&lane->owner));
 }
 
+/* The manager takes the queue elsewhere, message by message.  Acquire, and behind a full barrier
+ * of the receiver's claim: who has passed over a message because the manager has it finds the seal,
+ * which was there before. */
+static inline bool lane_sealed(const struct shm_lane *lane) {
+    return owner_state(shared_load_acquire64(&lane->owner)) == SHM_OWNER_SEALED;
+}
+
 /* Has it got more since the receiver looked?  Relaxed: who finds so looks again. */
 static inline bool lane_moved(const struct queue_receiver *receiver, uint32_t index) {
     return shared_load_relaxed64(&lane_at(receiver->queue, index)->sent) !=

@@ -216,7 +216,7 @@ static int look_lane(struct queue_receiver *receiver, uint32_t index, struct que
         r = look_sent(receiver, &walk);
         if (r < 0)
             return r;
-        if (walk.cursor->next > walk.cursor->sent)
+        if (walk.cursor->next > walk.cursor->sent || lane_sealed(walk.lane))
             return -EAGAIN;
         r = walk_lane(&walk, ret);
         if (r == -EBADMSG)
@@ -384,6 +384,8 @@ static bool is_ours(const struct queue *queue, const struct queue_message *messa
     unsigned looks = 0;
     if (MUTANT(LANE_TAKES_BLINDLY))
         return true;
+    if (lane_sealed(lane))
+        return false;
     /* The compare-and-swap was a full barrier; it pairs with the sender's between store moving,
      * load claim.  Acquire, of moving: who finds nothing there any more finds the record gone. */
     while ((moving = shared_load_acquire64(&lane->moving)) == message->seq &&

@@ -13,8 +13,9 @@
 
 #define SENDERS   2
 #define RECEIVERS 2
+#define LANES     16 /* at most */
 
-static bool restless;
+static bool restless, forced;
 static volatile sig_atomic_t ended;
 static void on_term(int signal) {
     (void)signal;
@@ -45,19 +46,23 @@ static void send_on(unsigned who, int to) {
 /* Says how many it received of each. */
 static void receive_on(unsigned who, int to) {
     char name[16];
-    uint64_t count[SENDERS] = {0}, last[SENDERS] = {0}, message[2];
+    uint64_t count[SENDERS] = {0}, last[SENDERS] = {0}, ids[LANES] = {0}, message[2];
+    struct shmc_message about;
     snprintf(name, sizeof name, "crew#%u", who + 1);
     shmc *segment = attach(name, 0);
     shmc_section *in = open_section(segment, "pool");
     for (;;) {
-        const ssize_t n = shmc_queue_receive(in, 0, message, sizeof message, 0, PATIENCE_MS, NULL);
+        const ssize_t n =
+            shmc_queue_receive(in, 0, message, sizeof message, 0, PATIENCE_MS, &about);
         CHECK_IS(n, sizeof message);
         const uint64_t from = message[0];
         if (from == SENDERS)
             break;
-        /* A sender who leaves his lane goes on in any, and the order over lanes is disturbed when
-         * the manager begins to take the queue elsewhere, and gives it up. */
+        /* A sender who leaves his lane goes on in any, and the order over lanes is disturbed while
+         * the manager seals one after the other; that of a lane isn't. */
         CHECK(from < SENDERS && (restless || count[from] == 0 || message[1] > last[from]));
+        CHECK(about.lane < LANES && (forced || about.id > ids[about.lane]));
+        ids[about.lane] = about.id;
         last[from] = message[1];
         if (count[from]++ == 0 && from == 0)
             puts("flowing"), fflush(stdout);
@@ -118,7 +123,7 @@ int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "gone") == 0)
         return until_gone();
     restless = argc > 1 && strcmp(argv[1], "restless") == 0;
-    const bool forced = argc > 1 && strcmp(argv[1], "forced") == 0;
+    forced = argc > 1 && strcmp(argv[1], "forced") == 0;
     sigemptyset(&none);
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);

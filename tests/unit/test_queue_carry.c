@@ -2,7 +2,7 @@
  *
  * A queue on its way to another place: the manager is killed before each of its accesses, and
  * before each of them somebody else sends, receives or takes.  Whatever comes of it, each message
- * is received once.
+ * is received once, and those of a lane in order.
  */
 #define SHM_SHARED_HOOK
 #include "core/queue_carry.c"
@@ -52,6 +52,9 @@ static bool receive_one(struct queue_fixture *at, struct attachment who) {
     if (n < 0)
         return false;
     ck_assert(n == sizeof number && number < 64);
+    for (uint32_t i = number % LANES; number < MESSAGES && i < number; i += LANES)
+        ck_assert_msg(seen[i] > 0, "before access %u: message %u came before %u", before, number,
+                      i);
     seen[number]++;
     return true;
 }
