@@ -16,5 +16,6 @@ int main(int argc, char **argv) {
         snprintf(text, sizeof text, "%s-%d", argv[2], i);
         CHECK_IS(shmc_slot_put(section, slot, text, strlen(text)), 0);
     }
+    shmc_close(section);
     shmc_detach(segment);
 }
