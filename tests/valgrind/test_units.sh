@@ -9,10 +9,12 @@ set -euo pipefail
 cd "$1/tests/unit"
 
 # What valgrind 3.19 doesn't know makes these fail: futex_waitv(), pidfd_open(), shmat() without the
-# right to, a page fault on purpose; and it runs one thread at a time, which starves the others.
-never=' test_checkpoint_take test_futex test_process test_sysv test_snapshot_threads '
-# Ten seconds and more each.
-slow=' test_directory test_layout test_plan_place test_plan_random test_queue_threads
+# right to, mremap() that doubles a mapping, a page fault on purpose; and it runs one thread at a time, which starves the others.
+never=' test_checkpoint_take test_futex test_inherited test_process test_sysv test_snapshot_threads '
+# Four seconds and more each; AddressSanitizer's builds run them all.
+slow=' test_allocation test_directory test_directory_damage test_directory_flips test_layout
+    test_made_rows test_plan_move test_queue_carry test_queue_damage test_queue_room
+    test_snapshot_courtesy test_snapshot_wake test_tenancy test_plan_place test_plan_random test_queue_threads
     test_slots_threads test_snapshot test_snapshot_between test_snapshot_mend test_span test_state_checkpoint test_state_db test_state_known
     test_state_past test_table_db test_table_file test_table_schema '
 [ -z "${SHM_SOAK-}" ] || slow=' '
