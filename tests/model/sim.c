@@ -31,8 +31,8 @@ static const struct {
     const struct world *world;
     uint64_t schedules;
 } worlds[] = {
-    {&queue_world, 60000}, {&snapshot_world, 1000000}, {&directory_world, 50000},
-    {&move_world, 300000}, {&slots_world, 100000},
+    {&queue_world, 60000}, {&snapshot_world, 700000}, {&directory_world, 50000},
+    {&move_world, 250000}, {&slots_world, 100000},
 };
 
 struct result {

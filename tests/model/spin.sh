@@ -21,8 +21,8 @@ search() {
     optimize=$1
     model=$2
     shift 2
-    spin "$@" -a "$here/$model.pml" && cc "$optimize" -w -DSAFETY -DCOLLAPSE -DMEMLIM=2500 -o pan pan.c &&
-        ./pan -m200000 >report && grep -q 'errors: ' report && ! grep -q 'max search depth' report
+    spin "$@" -a "$here/$model.pml" && cc "$optimize" -w -DSAFETY -DMEMLIM=2500 -o pan pan.c &&
+        ./pan -m200000 -w25 >report && grep -q 'errors: ' report && ! grep -q 'max search depth' report
 }
 
 states() {
@@ -30,7 +30,7 @@ states() {
 }
 
 for model in snapshot bell queue_bell lane slots move replace; do
-    if search -O1 "$model" && grep -q 'errors: 0' report; then
+    if search -O2 "$model" && grep -q 'errors: 0' report; then
         echo "figure: model.$model.states $(states) states"
     else
         wrong=$((wrong + 1))

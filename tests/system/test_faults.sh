@@ -15,8 +15,8 @@ faults=$build/tests/crash/faults
 [ -x "$faults/faults_manager" ] || { echo 'skipped: not built here (sanitizers)'; exit 77; }
 command -v strace >/dev/null || { echo 'skipped: no strace'; exit 77; }
 strace -qq -o /dev/null true 2>/dev/null || { echo 'skipped: nothing can be traced'; exit 77; }
-calls=350 allocations=150 starvings=60
-on_sysv || calls=100 allocations=40 starvings=10
+calls=250 allocations=100 starvings=40
+on_sysv || calls=70 allocations=30 starvings=10
 [ -z "${SHM_SOAK-}" ] || calls=0 allocations=20000 starvings=1000000
 
 starved=0
