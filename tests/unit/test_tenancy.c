@@ -235,7 +235,7 @@ END_TEST
 
 static int without_proc(void) {
     struct tenancy other;
-    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "", MS_REC | MS_PRIVATE, NULL) < 0 ||
         mount("none", "/proc", "tmpfs", 0, NULL) < 0)
         return ENOENT; /* not to be had here */
     return -tenancy_make(&other);
