@@ -33,7 +33,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define POINTS      100000u
+#define POINTS      60000u
 #define ROUNDS      2u /* of kills, as the manager is quick or slow, in a run that doesn't soak */
 #define PATIENCE_MS (sweep_any_wrong() ? 6000 : 30000)
 #define SLOW_MS     60000 /* for a client that is stepped */

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define POINTS   250000u
+#define POINTS   120000u
 #define ENTRIES  6u /* the first directories are small, so that they move when they have grown */
 #define SECTIONS 4u
 

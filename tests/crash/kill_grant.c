@@ -27,7 +27,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define POINTS 120000u
+#define POINTS 60000u
 #define KILLS  150u /* in a run that doesn't soak */
 
 static struct office_client holder, client;

@@ -13,7 +13,7 @@ name=$name${SHM_TEST_BACKEND:+_$SHM_TEST_BACKEND}
 if [ "$(id -u)" -eq 0 ] && [ -z "${SHM_TEST_ALONE-}" ] && unshare --ipc true 2>/dev/null; then
     SHM_TEST_ALONE=1 exec unshare --ipc "$0" "$@"
 fi
-seconds=6 seed=1 # a check finds the same today and tomorrow; a soak looks elsewhere each time
+seconds=4 seed=1 # a check finds the same today and tomorrow; a soak looks elsewhere each time
 if [ -n "${SHM_SOAK-}" ]; then
     seconds=600 seed=0
     [ "$SHM_SOAK" -le 1 ] 2>/dev/null || seconds=$SHM_SOAK
