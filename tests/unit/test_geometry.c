@@ -4,6 +4,7 @@
  */
 #include "unit.h"
 
+#include "core/crc32c.h"
 #include "core/geometry.h"
 #include "core/layout.h"
 
@@ -107,6 +108,51 @@ START_TEST(damage_is_found_and_mended) {
 }
 END_TEST
 
+/* Whoever writes a checksum, too, is found by what the constants have to be. */
+START_TEST(sealed_nonsense_is_named) {
+    const struct shm_section s = section(SHM_KIND_QUEUE, 1000, 2, 0);
+    struct queue_geometry g;
+    ck_assert(queue_geometry(&g, s.size, s.count));
+    struct shm_control *control = aligned_alloc(SHM_LINE, g.bytes);
+    ck_assert_ptr_nonnull(control);
+#define NAMED(field, name)                                                                         \
+    memset(control, 0, g.bytes);                                                                   \
+    geometry_format(control, &s);                                                                  \
+    control->field++;                                                                              \
+    control->crc = CRC32C_OF((const struct shm_control *)control);                                 \
+    ck_assert_str_eq(geometry_damage(control, &s), name)
+    NAMED(magic, "control.magic");
+    NAMED(abi, "control.abi");
+    NAMED(count, "control.count");
+    NAMED(bell_index, "control.bell_index");
+    NAMED(section_id, "control.section_id");
+    NAMED(incarnation, "control.incarnation");
+    NAMED(buf_off, "control.buf_off");
+    NAMED(stride, "control.stride");
+    NAMED(records, "control.stride");
+    free(control);
+}
+END_TEST
+
+/* A descriptor without a geometry is one of nothing. */
+START_TEST(no_geometry_no_constants) {
+    struct shm_section s = section(SHM_KIND_QUEUE, 1000, 2, 0);
+    struct queue_geometry g;
+    ck_assert(queue_geometry(&g, s.size, s.count));
+    uint8_t *memory = aligned_alloc(SHM_LINE, g.bytes);
+    ck_assert_ptr_nonnull(memory);
+    memset(memory, 0, g.bytes);
+    geometry_format(memory, &s);
+    const struct shm_lane *lane = (void *)(memory + sizeof(struct shm_control));
+    s.size = 0;
+    ck_assert_str_eq(geometry_lane_damage(lane, 0, &s), "size");
+    ck_assert_str_eq(geometry_damage(memory, &s), "control.magic");
+    s.kind = SHM_KIND_SLOTS;
+    ck_assert_str_eq(geometry_damage(memory, &s), "control.magic");
+    free(memory);
+}
+END_TEST
+
 START_TEST(flags_may_change) {
     struct shm_section s = section(SHM_KIND_SLOTS, 100, 3, 0);
     uint8_t memory[1024] __attribute__((aligned(64))) = {0};
@@ -117,4 +163,5 @@ START_TEST(flags_may_change) {
 END_TEST
 
 UNIT_MAIN("geometry", slots_are_divided, nonsense_is_refused, queues_are_divided,
-          damage_is_found_and_mended, flags_may_change)
+          damage_is_found_and_mended, sealed_nonsense_is_named, no_geometry_no_constants,
+          flags_may_change)

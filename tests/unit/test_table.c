@@ -349,6 +349,19 @@ START_TEST(wrong_access) {
 }
 END_TEST
 
+START_TEST(wrong_slots) {
+    WRONG("section 'items': clear must be never, free or restart (UPDATE section SET clear = "
+          "'never' WHERE name = 'items')",
+          sections[SLOTS].clear = (enum table_clear)7);
+    WRONG("section 'cam': pregrab is for slots, not for a snapshot (UPDATE section SET pregrab = "
+          "0, clear = 'never' WHERE name = 'cam')",
+          sections[CAM].pregrab = true);
+    WRONG("section 'orders': clear is for slots, not for a queue (UPDATE section SET pregrab = 0, "
+          "clear = 'never' WHERE name = 'orders')",
+          sections[QUEUE].clear = TABLE_CLEAR_FREE);
+}
+END_TEST
+
 /* The error's buffer is never overrun, however long the texts are. */
 START_TEST(short_buffer) {
     char error[24];
@@ -363,4 +376,4 @@ END_TEST
 
 UNIT_MAIN("table", what_is_a_name, words_and_values, owners, right, wrong_segment, wrong_worker,
           longest_worker, wrong_name, wrong_owner, wrong_shape, wrong_extent, wrong_times,
-          wrong_access, short_buffer)
+          wrong_access, wrong_slots, short_buffer)
