@@ -64,12 +64,16 @@ INSERT INTO section(name, owner, size, persist) VALUES ('still', 'still', 64, 1)
 UPDATE worker SET may_create = 65536;
 SQL
 printf 'forty-two' | shmtool put cam
+# The manager hears of a process's end a moment later, and what is compared shall not change.
+cam_is_free() { shmtool list cam | grep -q ' gone '; }
+ok 'who put it has gone' await 30 cam_is_free
 ok 'list does without each of its allocations, or says why not' starve shmtool list
 ok 'get does' starve shmtool get cam
 put() { printf 'forty-two' | "$@"; }
 ok 'put does' starve put shmtool put cam
 ok 'and what was put is there' [ "$(shmtool get cam)" = forty-two ]
 ok 'reload does' starve shmtool reload
+ok 'who put it last, too' await 30 cam_is_free
 ok 'status does' starve shmtool workers
 echo "figure: faults.allocations $starved allocations"
 
