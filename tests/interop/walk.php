@@ -10,7 +10,9 @@
 //     walk.php KEY moving NAME           is it on its way?
 declare(strict_types=1);
 
-require __DIR__ . '/../../tools/workers/segment.php';
+use Shm\Shmop\Segment;
+
+require __DIR__ . '/../../libclient/bindings/php/src/Segment.php';
 
 function same(string $what, mixed $found, mixed $told): void
 {
@@ -35,9 +37,10 @@ function compareSections(Segment $segment, array $told): void
             same("$field of {$row['name']}", $section[$field], $row[$field]);
         }
         if ($row['kind'] === 'snapshot') {
-            $value = $segment->read($row['name']);
-            same("version of {$row['name']}", $value['version'], $row['version']);
-            same("length of {$row['name']}", strlen($value['value']), $row['length']);
+            $version = $segment->version($row['name']);
+            $value = $version === 0 ? '' : $segment->read($row['name'])['value'];
+            same("version of {$row['name']}", $version, $row['version']);
+            same("length of {$row['name']}", strlen($value), $row['length']);
         }
     }
 }
@@ -102,7 +105,7 @@ function watch(Segment $segment, string $name, int $count, ?string $file): void
     printf("%d reads in %d tries, %d of them new versions\n", $reads, $tries, $changes);
 }
 
-$segment = new Segment(intval($argv[1], 0));
+$segment = new Segment($argv[1]);
 if ($argv[2] === 'watch') {
     watch($segment, $argv[3], (int)$argv[4], $argv[5] ?? null);
 } elseif ($argv[2] === 'moving') {

@@ -9,7 +9,10 @@
 //   shmtool run --worker OWNER -- php reader.php [--key KEY] put NAME OFFSET TEXT
 declare(strict_types=1);
 
-require __DIR__ . '/segment.php';
+use Shm\Shmop\Segment;
+use Shm\Shmop\SegmentException;
+
+require __DIR__ . '/../../libclient/bindings/php/src/Segment.php';
 
 function usage(): never
 {
@@ -22,7 +25,7 @@ function listSections(Segment $segment): void
 {
     $kinds = [1 => 'raw', 2 => 'snapshot', 3 => 'slots', 4 => 'queue'];
     foreach ($segment->sections() as $name => $section) {
-        $version = $section['kind'] === Segment::SNAPSHOT ? $segment->read($name)['version'] : 0;
+        $version = $section['kind'] === Segment::SNAPSHOT ? $segment->version($name) : 0;
         printf("%s %s %s %d %d %d\n", $name, $kinds[$section['kind']] ?? '?', $section['owner'],
             $section['size'], $section['offset'], $version);
     }
@@ -33,20 +36,16 @@ function get(Segment $segment, string $name): string
     if ($segment->section($name)['kind'] === Segment::RAW) {
         return $segment->readRaw($name);
     }
-    $found = $segment->read($name);
-    if ($found['version'] === 0) {
-        throw new SegmentError("section '$name': nothing was published yet");
-    }
-    return $found['value'];
+    return $segment->read($name)['value'];
 }
 
 /** Polls: a read-only attachment has no doorbell. */
 function watch(Segment $segment, string $name, float $seconds): void
 {
     $end = microtime(true) + $seconds;
-    for ($last = -1; microtime(true) < $end; usleep(20000)) {
-        $found = $segment->read($name);
-        if ($found['version'] !== $last) {
+    for ($last = 0; microtime(true) < $end; usleep(20000)) {
+        if ($segment->version($name) !== $last) {
+            $found = $segment->read($name);
             $last = $found['version'];
             printf("%s version %d, %d bytes\n", $name, $last, strlen($found['value']));
         }
@@ -54,7 +53,7 @@ function watch(Segment $segment, string $name, float $seconds): void
 }
 
 $arguments = array_slice($argv, 1);
-$key = getenv('SHMC_KEY') ?: '0x53484d31';
+$key = null;
 if (($arguments[0] ?? '') === '--key') {
     $key = $arguments[1] ?? usage();
     $arguments = array_slice($arguments, 2);
@@ -65,14 +64,14 @@ if (!in_array($verb, ['list', 'get', 'watch', 'put'], true) || ($verb !== 'list'
     usage();
 }
 try {
-    $segment = new Segment(intval($key, 0), $verb === 'put');
+    $segment = new Segment($key, writable: $verb === 'put');
     match ($verb) {
         'list' => listSections($segment),
         'get' => print get($segment, $name),
         'watch' => watch($segment, $name, (float)($arguments[2] ?? 10)),
         'put' => $segment->writeRaw($name, (int)$arguments[2], $arguments[3]),
     };
-} catch (SegmentError $error) {
+} catch (SegmentException | ValueError $error) {
     fwrite(STDERR, 'reader.php: ' . $error->getMessage() . "\n");
     exit(1);
 }
