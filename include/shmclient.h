@@ -63,9 +63,10 @@
  * (but shmc_slot_each()), and shmc_queue_send() with a section object that has no shmc_fd(), are
  * async-signal-safe; nothing else is.
  *
- * Fork.  The child has neither the lease nor the writable memory: its calls give -ECHILD (a read
- * too), and it attaches for itself.  shmc_close() and shmc_detach() are allowed in it and free what
- * the child inherited.  exec gives the lease up, unless SHMC_LEASE_FD was asked for.
+ * Fork.  The child has neither the lease nor (but for shmc_slot_inherit()) the writable memory: its
+ * calls give -ECHILD (a read too), and it attaches for itself.  shmc_close() and shmc_detach() are
+ * allowed in it and free what the child inherited.  exec gives the lease up, unless SHMC_LEASE_FD
+ * was asked for.
  *
  * The library starts no thread unless shmc_fd() is called, logs nothing, installs no signal handler
  * and never ends its host.  dlclose() is safe once every handle was detached.
@@ -674,6 +675,16 @@ ssize_t shmc_slot_get(shmc_section *section, int slot, void *buffer, size_t byte
  * somebody holds one.
  *   -EPROTOTYPE  also: the section isn't shared */
 int shmc_slot_ptr(shmc_section *section, int slot, void **ptr, size_t *bytes);
+
+/* Lets children that are forked from now on write a shared section's slots as well, by the pointers
+ * that shmc_slot_ptr() gave their parent, which they inherit: for servers that hand such addresses
+ * to code that knows nothing of this library.  All other calls need an attachment of the child's
+ * own.  The parent keeps `section` open and attached, and the section is to stay until these
+ * children have ended: what they write would reach whoever gets its memory next.  They leave what
+ * they inherited of the handle alone (shmc_detach() ends the pointers).  Of a segment that replaces
+ * this one it is to be asked again.
+ *   -EPROTOTYPE  also: the section isn't shared */
+int shmc_slot_inherit(shmc_section *section);
 
 /* Calls for each slot in turn, or with SHMC_SLOT_IN_USE for those in use; stops at the first answer
  * that isn't 0, and returns it. */

@@ -230,6 +230,9 @@ bool mapping_owns(const struct mapping *mapping, const struct shm_arena *arena);
  */
 int mapping_write(shmc *segment, shmc_section *section, uint32_t arena_index);
 
+/* A section's arena, which was made writable, is so in children as well that are forked later. */
+int mapping_inherit(const shmc *segment, const shmc_section *section);
+
 /* By whom the words in memory are to be understood. */
 struct attachments mapping_attachments(const struct mapping *mapping);
 

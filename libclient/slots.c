@@ -229,21 +229,46 @@ int shmc_slot_put(shmc_section *section, int slot, const void *data, size_t byte
     return r;
 }
 
+static int check_shared(const shmc_section *section) {
+    return (section->slots.flags & SHM_SECTION_SHARED) != 0
+               ? 0
+               : error_set(section->segment->error, -EPROTOTYPE,
+                           "section '%s' is of whole values: use shmc_slot_get() and "
+                           "shmc_slot_put(), or make it shared in the table",
+                           section->name);
+}
+
 int shmc_slot_ptr(shmc_section *section, int slot, void **ptr, size_t *bytes) {
     int r = ready_to_hold(section);
     if (r == 0)
         r = check_slot(section, slot);
+    if (r == 0)
+        r = check_shared(section);
     if (r < 0)
         return r;
-    if ((section->slots.flags & SHM_SECTION_SHARED) == 0)
-        return error_set(section->segment->error, -EPROTOTYPE,
-                         "section '%s' is of whole values: use shmc_slot_get() and "
-                         "shmc_slot_put(), or make it shared in the table",
-                         section->name);
     mapping_lend(section, &section->lent);
     *ptr = slots_shared_data(&section->slots, (uint32_t)slot);
     *bytes = section->slots.size;
     return 0;
+}
+
+int shmc_slot_inherit(shmc_section *section) {
+    shmc *segment = section->segment;
+    int r;
+    do {
+        r = ready_to_hold(section);
+        if (r == 0)
+            r = check_shared(section);
+        if (r < 0)
+            return r;
+        if (lock_take(&segment->lock) < 0)
+            return error_note(section, -EBUSY, NOTE_BUSY, 0, 0);
+        r = mapping_inherit(segment, section);
+        lock_release(&segment->lock);
+    } while (r == -EAGAIN); /* the segment was replaced meanwhile */
+    return r == 0 ? 0
+                  : error_set(segment->error, r, "section '%s' can't be inherited: %s",
+                              section->name, strerror(-r));
 }
 
 /* ---- getting */

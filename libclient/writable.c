@@ -229,6 +229,19 @@ int mapping_write(shmc *segment, shmc_section *section, uint32_t index) {
     return r;
 }
 
+/* As drop_ranges() says, it is then until it isn't the same arena any more. */
+int mapping_inherit(const shmc *segment, const shmc_section *section) {
+    const struct mapping *mapping = section->mapping;
+    const struct shm_section *wanted = &section->descriptor;
+    for (size_t i = 0; mapping == segment->now && i < mapping->ranges.n; i++) {
+        const struct range *range = &mapping->ranges.at[i];
+        if (range->writable && wanted->offset - range->offset < range->bytes)
+            return madvise(mapping->base + range->offset, range->bytes, MADV_DOFORK) < 0 ? -errno
+                                                                                         : 0;
+    }
+    return -EAGAIN;
+}
+
 struct attachments mapping_attachments(const struct mapping *mapping) {
     if (private_is(mapping))
         return private_attachments(mapping);

@@ -159,5 +159,48 @@ START_TEST(cleared_and_pregrabbed) {
 }
 END_TEST
 
+static int *in_place;
+
+static int by_the_inherited(const shmc_private *memory, int at) {
+    (void)memory;
+    return *in_place += at;
+}
+
+START_TEST(written_by_inheritance) {
+    const struct shmc_private_spec specs[] = {SPEC(.name = "slots", .kind = SHMC_SLOTS, .bytes = 32,
+                                                   .count = SLOTS, .flags = SHMC_PRIVATE_SHARED),
+                                              SPEC(.name = "more", .kind = SHMC_SLOTS,
+                                                   .bytes = 8192, .count = SLOTS,
+                                                   .flags = SHMC_PRIVATE_SHARED)};
+    for (int strategy = SHMC_STRATEGY_ANON; strategy <= SHMC_STRATEGY_SYSV_PRIVATE; strategy++) {
+        shmc_private *memory = make((enum shmc_strategy)strategy, specs, 1);
+        shmc *segment = nameless(memory);
+        shmc_section *slots = opened(segment, "slots");
+        void *ptr;
+        size_t bytes;
+        ck_assert_int_eq(shmc_slot_inherit(slots), 0);
+        ck_assert_int_eq(shmc_slot_ptr(slots, 1, &ptr, &bytes), 0);
+        in_place = ptr;
+        *in_place = 40;
+        const struct child before = start(memory, by_the_inherited);
+        ck_assert_int_eq(step(&before), 40);
+        ck_assert_int_eq(shmc_private_reload(memory, specs, 2), 0);
+        ck_assert_int_eq(shmc_num_slots(slots), SLOTS);
+        const struct child behind = start(memory, by_the_inherited);
+        ck_assert_int_eq(step(&behind), 40);
+        ck_assert_int_eq(step(&behind), 41);
+        ck_assert_int_eq(step(&before), 42);
+        ck_assert_int_eq(*in_place, 42);
+        shmc_close(slots);
+        shmc_detach(segment);
+        shmc_private_destroy(memory);
+        ck_assert_int_eq(step(&before), 44); /* goes on without the parent */
+        ck_assert_int_eq(step(&behind), 46);
+        end(&before, 0);
+        end(&behind, 0);
+    }
+}
+END_TEST
+
 UNIT_MAIN("private_slots", held_until_death, handed_on_over_a_fork, filled_and_carried_over,
-          cleared_and_pregrabbed)
+          cleared_and_pregrabbed, written_by_inheritance)

@@ -239,6 +239,46 @@ static void a_shared_slot_is_written_by_all(void) {
     leave(segment, pool);
 }
 
+static uint64_t *count_in_place;
+static void count_by_the_inherited(int from, int to) {
+    (void)from;
+    for (int i = 0; i < 10000; i++)
+        __atomic_fetch_add(count_in_place, 1, __ATOMIC_RELAXED);
+    say(to, 'c');
+}
+
+/* Also when it is forked behind an edit. */
+static void a_child_writes_where_its_parent_says(void) {
+    shmc *segment = attach("driver", 0), *reader = attach(NULL, 0);
+    shmc_section *pool = open_section(segment, "pool"), *in = open_section(reader, "pool");
+    shmc_section *board = open_section(segment, "board");
+    void *data;
+    size_t bytes;
+    uint64_t value = 0;
+    CHECK_IS(shmc_slot_inherit(board), -EPROTOTYPE);
+    CHECK_IS(shmc_slot_inherit(in), -EACCES);
+    CHECK_IS(shmc_slot_inherit(pool), 0);
+    CHECK_IS(shmc_slot_put(pool, 0, &value, sizeof value), 0);
+    CHECK_IS(shmc_slot_ptr(pool, 0, &data, &bytes), 0);
+    count_in_place = data;
+    struct child child = start_child(count_by_the_inherited);
+    CHECK_IS(hear(child.from), 'c');
+    CHECK_IS(end_child(&child, 0), 0);
+    edit_table("INSERT INTO section(name, owner, kind, size, count, shared) VALUES"
+               " ('pool.2', 'driver', 'slots', 8192, 8, 1)");
+    CHECK_IS(shmc_num_free(pool), SLOTS - 1); /* the edit was seen */
+    child = start_child(count_by_the_inherited);
+    CHECK_IS(hear(child.from), 'c');
+    CHECK_IS(end_child(&child, 0), 0);
+    CHECK_IS(shmc_slot_get(in, 0, &value, sizeof value, NULL), 8);
+    CHECK_IS(value, 20000);
+    CHECK_IS(shmc_slot_release(pool, 0), 0);
+    shmc_close(board);
+    leave(reader, in);
+    leave(segment, pool);
+    edit_table("DELETE FROM section WHERE name = 'pool.2'");
+}
+
 /* As Apache's PREGRAB, and with values that go when their slot comes free. */
 static void columns_are_kept_to(void) {
     shmc *segment = attach("driver", 0);
@@ -402,6 +442,7 @@ CASES_MAIN({"what_is_put_is_got", what_is_put_is_got},
            {"a_child_has_none_of_its_parents", a_child_has_none_of_its_parents},
            {"what_stays_outlives_its_holder", what_stays_outlives_its_holder},
            {"a_shared_slot_is_written_by_all", a_shared_slot_is_written_by_all},
+           {"a_child_writes_where_its_parent_says", a_child_writes_where_its_parent_says},
            {"threads_have_slots_of_their_own", threads_have_slots_of_their_own},
            {"columns_are_kept_to", columns_are_kept_to},
            {"the_anonymous_hold_slots", the_anonymous_hold_slots},
