@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# The library's man pages: every exported function has one and no other function has; each call's page
-# is found under its name; each page's example compiles without a warning and runs.
+# The libraries' man pages: every exported function has one and no other function has; each call's
+# page is found under its name; each page's example compiles without a warning and runs.
 . "$(dirname "$0")/harness.sh"
 install_tree
 man3=$(dirname "$(find "$root" -name shmc_attach.3)")
-pages=("$source_dir"/libclient/shmc_*.3)
 
-exported() { sed -nE 's/^ +(shmc_[a-z_]+);$/\1/p' "$source_dir/libclient/libshmclient.map" | sort; }
+# What follows is of one library: its folder, map, pages and pkg-config name.
+library() { # NAME FOLDER
+    package=$1 folder=$source_dir/$2
+    mapfile -t pages < <(ls "$folder"/shm*.3)
+}
+exported() { sed -nE 's/^ +(shm[a-z_]+);$/\1/p' "$folder/lib$package.map" | sort; }
 named() { sed -nE '/^\.SH NAME/{n;s/ \\- .*//;s/, /\n/g;p}' "${pages[@]}" | sort; }
 prototypes() { # what SYNOPSIS shows, whatever the markup between
-    sed -n '/^\.SH SYNOPSIS/,/^\.SH DESCRIPTION/p' "${pages[@]}" | grep -oE 'shmc_[a-z_]+\(' | tr -d '(' | sort
+    sed -n '/^\.SH SYNOPSIS/,/^\.SH DESCRIPTION/p' "${pages[@]}" | grep -oE 'shm(c|op)_[a-z_]+\(' | tr -d '(' | sort
 }
-ok "every exported function stands in a page's NAME, once, and no other" diff <(exported) <(named)
-ok "and in its SYNOPSIS" diff <(exported) <(prototypes)
-ok "the library exports just these" diff <(exported) \
-    <(nm -D --defined-only "$libdir/libshmclient.so" | awk '$2 == "T" { sub(/@.*/, "", $3); print $3 }' | sort)
 linked() {
     local name
     for name in $(exported); do
@@ -26,22 +26,34 @@ linked() {
         esac || return 1
     done
 }
-ok "each function's page is installed under its name" linked
 
 # What a page's prototypes say is what the header says: declared twice, they must agree.
 declarations() {
     sed -n '/^\.SH SYNOPSIS/,/^\.SH DESCRIPTION/p' "$1" | sed -nE '
         s/\\-/-/g
-        /^\.BI? .*shmc_|^\.BI +" /{ s/^\.BI? +//; s/"//g; p }'
+        /^\.B #include/{ s/^\.B //; p; }
+        /^\.BI? .*shm(c|op)_|^\.BI +" /{ s/^\.BI? +//; s/"//g; p; }'
 }
 agrees() {
-    { echo '#include <shmclient.h>'; declarations "$1"; } >"$work/prototypes.c"
+    declarations "$1" >"$work/prototypes.c"
     # shellcheck disable=SC2046 # flags are words
-    gcc -std=gnu17 -Wall -Werror -fsyntax-only "$work/prototypes.c" $(pkg-config --cflags shmclient)
+    gcc -std=gnu17 -Wall -Werror -fsyntax-only "$work/prototypes.c" $(pkg-config --cflags "$package")
 }
-for page in "${pages[@]}"; do
-    ok "the SYNOPSIS of $(basename "$page") agrees with the header" agrees "$page"
-done
+documented() { # NAME FOLDER
+    local page
+    library "$@"
+    ok "every function that lib$package exports stands in a page's NAME, once, and no other" \
+        diff <(exported) <(named)
+    ok "and in its SYNOPSIS" diff <(exported) <(prototypes)
+    ok "the library exports just these" diff <(exported) \
+        <(nm -D --defined-only "$libdir/lib$package.so" | awk '$2 == "T" { sub(/@.*/, "", $3); print $3 }' | sort)
+    ok "each function's page is installed under its name" linked
+    for page in "${pages[@]}"; do
+        ok "the SYNOPSIS of $(basename "$page") agrees with the header" agrees "$page"
+    done
+}
+documented shmcompat libclient/compat
+documented shmclient libclient
 
 example() {
     awk '/^\.SH EXAMPLE/ { here = 1 } /^\.EE/ { here = 0 } here && text { print } /^\.EX/ { text = here }' "$1" |
@@ -50,7 +62,7 @@ example() {
 compile() {
     example "$1" >"$2.c"
     # shellcheck disable=SC2046 # flags are words
-    gcc -std=gnu17 -Wall -Wextra -Werror -o "$2" "$2.c" $(pkg-config --cflags --libs shmclient)
+    gcc -std=gnu17 -Wall -Wextra -Werror -o "$2" "$2.c" $(pkg-config --cflags --libs "$package")
 }
 start_manager
 edit_table <<<"INSERT INTO section(name, owner, size, format) VALUES('temps', 'temp-driver', 4096, 'temps/2');
@@ -63,12 +75,16 @@ run() {
     [ -z "$2" ] || grep -q "$2" "$1.out"
 }
 # In this order, as some read what another publishes.
-n=0
-while read -r name shows; do
-    ok "the example of $name(3) compiles" compile "$source_dir/libclient/$name.3" "$work/$name"
-    ok "and runs" run "$work/$name" "$shows"
-    n=$((n + 1))
-done <<'END'
+examples() {
+    local n=0 name shows
+    while read -r name shows; do
+        ok "the example of $name(3) compiles" compile "$folder/$name.3" "$work/$name"
+        ok "and runs" run "$work/$name" "$shows"
+        n=$((n + 1))
+    done
+    ok "no page was left out" test "$n" -eq "${#pages[@]}"
+}
+examples <<'END'
 shmc_attach this process is temp-driver now
 shmc_open temps belongs to temp-driver, and takes 4096 bytes
 shmc_publish
@@ -83,4 +99,8 @@ shmc_manager "ok":true
 shmc_private ^a child saw port 8080$
 shmc_sysv_queue ^hello, of type 7; it held 1$
 END
-ok "no page was left out" test "$n" -eq "${#pages[@]}"
+library shmcompat libclient/compat
+examples <<'END'
+shmop_open ^hello, in a block of 100 bytes$
+shmc_alloc ^a child was here$
+END

@@ -6,7 +6,7 @@
 here=$source_dir/tests/interop
 install_tree
 
-for file in bin/shmtool sbin/shm-manager include/shmclient.h include/shm-manager/layout.h \
+for file in bin/shmtool sbin/shm-manager include/shmclient.h include/shmop.h include/shmc_alloc.h include/shm-manager/layout.h \
     lib/systemd/system/shm-manager.service lib/systemd/system/shm-manager.socket \
     lib/sysusers.d/shm-manager.conf lib/tmpfiles.d/shm-manager.conf share/man/man1/shmtool.1 \
     share/man/man3/libshmclient.3 share/man/man5/shm-table.5 share/man/man7/shm-segment.7 \
