@@ -6,6 +6,7 @@
 #include "shmop_block.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/shm.h>
@@ -38,9 +39,9 @@ static int find(uint32_t key, const char *flags, unsigned mode, size_t size) {
         return shmop_fail(EINVAL,
                           "flags are \"%s\"; they must be one of \"a\", \"c\", \"w\", \"n\"",
                           flags == NULL ? "(null)" : flags);
-    if (makes && size == 0)
-        return shmop_fail(EINVAL, "segment 0x%08x: size is 0; with \"%s\" it must be above", key,
-                          flags);
+    if (makes && (size == 0 || size > SSIZE_MAX)) /* as PHP, before it asks what is there */
+        return shmop_fail(EINVAL, "segment 0x%08x: size is %zd; with \"%s\" it must be above 0",
+                          key, (ssize_t)size, flags);
     const int how =
         (makes ? IPC_CREAT | (int)(mode & MODE_BITS) : 0) | (flags[0] == 'n' ? IPC_EXCL : 0);
     const int id = shmget((key_t)key, makes ? size : 0, how);

@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Errors are the library's, with its text. */
+/* Errors are the library's, with its text; but what was detached has none any more. */
 static int library_failed(const shmop *block, ssize_t r) {
+    if (r == -EBADF)
+        return shmop_fail(EBADF, "the section's segment was detached; close its blocks before");
     return shmop_fail((int)-r, "%s", shmc_last_error(block->segment));
 }
 
