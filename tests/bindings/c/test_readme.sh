@@ -20,6 +20,6 @@ ok "the program with a section compiles" compile lamp
 ok "the one with a zone compiles" compile zone
 start_manager
 grep -oE 'INSERT INTO [^`]*' "$readme" | edit_table
-run_line() { grep -oE '`shmtool run [^`]*`' "$readme" | tr -d '`' | bash; }
+run_line() { grep -oE '`shmtool run --worker lamp[^`]*`' "$readme" | tr -d '`' | bash; }
 ok "the section is written" test "$(run_line)" = "on, in 64 bytes"
 ok "the child's word is heard" test "$(./zone)" = "from a child"
