@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# For the tests beside it: a case prints "ok NAME", or says what was wrong and ends the program.
+require "timeout"
+
+DEADLINE = 60 # seconds; generous, as the machine may be slow
+
+def ok(name)
+    yield
+    puts "ok #{name}"
+rescue Exception => e # also what Timeout and Thread#kill leave
+    puts "not ok #{name}", e.full_message(highlight: false)
+    $stdout.flush
+    exit! 1
+end
+
+def same(expected, is)
+    raise "#{is.inspect} isn't #{expected.inspect}" unless expected == is
+end
+
+def true!(is, what = "it")
+    raise "#{what} isn't so" unless is
+end
+
+# The block raises that, with a message like this.
+def raises(error, like = //)
+    yield
+rescue error => e
+    raise "#{e.message.inspect} isn't like #{like.inspect}" unless e.message.match?(like)
+
+    raise "#{e.class} isn't one of ShmClient's" if
+        e.is_a?(SystemCallError) && !e.is_a?(ShmClient::Error)
+
+    e
+else
+    raise "it raised nothing, where #{error} was expected"
+end
+
+def await(what)
+    deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + DEADLINE
+    until yield
+        raise "#{what}: not in #{DEADLINE} s" if
+            Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
+
+        sleep 0.005
+    end
+end
+
+# A thread that is in the block's wait: asleep, as Ruby sees it.
+def waiting
+    thread = Thread.new do
+        Thread.current.report_on_exception = false
+        yield
+    end
+    await("a thread waits") { thread.stop? }
+    thread
+end
+
+# What the block returns in a child of fork, as a String; its death by a signal is an error.
+def in_child
+    reader, writer = IO.pipe
+    child = fork do
+        reader.close
+        writer.write((yield rescue "#{$!.class}: #{$!.message}").to_s)
+        writer.close
+        exit! 0
+    end
+    writer.close
+    said = Timeout.timeout(DEADLINE) { reader.read }
+    reader.close
+    status = Process.wait2(child)[1]
+    raise "the child ended: #{status}" unless status.success?
+
+    said
+end

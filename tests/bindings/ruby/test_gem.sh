@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The Ruby binding, from the tree to a gem that is installed, and what it does there.
+# shellcheck source=tests/interop/harness.sh
+. "$(dirname "$0")/../../interop/harness.sh"
+here=$source_dir/tests/bindings/ruby
+ruby -r mkmf -e 'exit have_header("ruby.h")' >"$work/mkmf.log" 2>&1 ||
+    { echo "no Ruby with its headers here"; exit 77; }
+rm -f mkmf.log
+install_tree
+
+export GEM_HOME=$work/gems GEM_PATH=$work/gems
+cp -r "$source_dir/libclient/bindings/ruby" "$work/gem"
+cd "$work/gem"
+build_gem() { gem build --output "$work/shmclient.gem" shmclient.gemspec >"$work/gem.log" 2>&1; }
+ok "the gem is built from the tree" build_gem
+cd "$work"
+install_gem() {
+    gem install --local --no-document shmclient.gem -- --with-cflags='-O2 -Werror' >gem.log 2>&1 ||
+        { cat gem.log; find gems -name mkmf.log -exec cat {} +; return 1; }
+}
+ok "and installed" install_gem
+make_segment() {
+    start_manager && edit_table <<'SQL'
+INSERT INTO worker(name, may_create) VALUES('temp-driver', 1000000);
+INSERT INTO section(name, owner, size, format) VALUES('temps', 'temp-driver', 10000, 'temps/1');
+INSERT INTO section(name, owner, kind, size) VALUES('plain', 'temp-driver', 'raw', 5000);
+INSERT INTO section(name, owner, kind, size, count) VALUES('board', 'temp-driver', 'slots', 100, 8);
+INSERT INTO section(name, owner, kind, size, count) VALUES('jobs', 'job-runner', 'queue', 65536, 8);
+INSERT INTO section(name, owner, size) VALUES('many', 'counter', 64);
+SQL
+}
+make_segment
+run() { timeout -k 5 200 ruby -w "$here/$1.rb"; }
+ok "sections and slots" run sections
+ok "queues" run queues
+ok "SysVMQ over the kernel" run sysvmq
+ok "SysVMQ over a section" run sysvmq_section
+
+# ---- README, and sysvmq's
+
+awk '/^```/ { file = "" } /^```ruby$/ { getline; file = $2; sub(/:$/, "", file) }
+    file != "" { print > file }' "$source_dir/libclient/bindings/ruby/README.md"
+ruby -w worker.rb &
+worker=$!
+children+=("$worker")
+timeout -k 5 100 ruby -w reader.rb >shown &
+reader=$!
+children+=("$reader")
+ok "README's reader shows what its worker publishes" await 60 \
+    grep -qE '^version [0-9]+: 2[0-9]\.[0-9], 21\.0 \([0-9]+ missed\)$' shown
+{ kill -9 "$worker" && wait "$worker"; } 2>/dev/null || :
+ok "and that it is gone" wait "$reader"
+ok "and says so" grep -q "newer than version .* in 3000 ms; does its owner run? The writer is gone" shown
+sed -i "s/0xDEADC0DE/$SHMC_KEY ^ 0x77/" queue.rb
+ok "README's queue" says 0 '^"sweep"$' timeout -k 5 60 ruby -w queue.rb
+ok "README's section" says 0 '^"wash"$' timeout -k 5 60 ruby -w section.rb
