@@ -12,6 +12,8 @@ declare(strict_types=1);
 use Shm\Shmop\Segment;
 use Shm\Shmop\SegmentException;
 
+require __DIR__ . '/common.php';
+
 $home = __DIR__ . '/../../../libclient/bindings/php/';
 foreach (json_decode(file_get_contents("$home/composer.json"), true)['autoload']['psr-4'] as $space => $at) {
     spl_autoload_register(function (string $class) use ($home, $space, $at): void {
@@ -19,31 +21,6 @@ foreach (json_decode(file_get_contents("$home/composer.json"), true)['autoload']
             require "$home$at" . str_replace('\\', '/', substr($class, strlen($space))) . '.php';
         }
     });
-}
-
-function told(callable $do): string
-{
-    try {
-        $found = $do();
-        return is_string($found) ? $found : json_encode($found);
-    } catch (SegmentException $error) {
-        if (constant(SegmentException::class . "::$error->name") !== $error->getCode()) {
-            return "the errno is {$error->getCode()}";
-        }
-        return "$error->name {$error->getMessage()}";
-    } catch (TypeError | ValueError $error) {
-        return $error::class . ' ' . $error->getMessage();
-    }
-}
-
-/** $expected is how the answer begins, or a part of it. */
-function expect(string $what, string $expected, callable $do): void
-{
-    $found = told($do);
-    if (!str_contains($found, $expected)) {
-        fwrite(STDERR, "$what: $found, and not $expected\n");
-        exit(1);
-    }
 }
 
 function crc(string $bytes): string
@@ -149,11 +126,6 @@ function misuse(): void
     expect('behind it', 'a value', fn() => $segment->read('text')['value']);
 }
 
-function resident(): int
-{
-    return (int)explode(' ', file_get_contents('/proc/self/statm'))[1] * 4096;
-}
-
 function leaks(): void
 {
     $segment = new Segment();
@@ -166,18 +138,7 @@ function leaks(): void
         $segment->readRaw('plain', 0, 100);
         (new Segment())->version('text');
     };
-    for ($i = 0; $i < 2000; $i++) {
-        $operation();
-    }
-    [$before, $descriptors] = [resident(), count(scandir('/proc/self/fd'))];
-    for ($i = 0; $i < 25000; $i++) {
-        $operation();
-    }
-    $grown = resident() - $before;
-    if ($grown > 100000 * 40 || count(scandir('/proc/self/fd')) !== $descriptors) {
-        fwrite(STDERR, "it grew by $grown bytes\n");
-        exit(1);
-    }
+    repeat($operation, 25000);
     echo "figure: bindings.php.shmop_leak_operations 100000 operations\n";
 }
 

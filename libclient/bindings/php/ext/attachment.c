@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The attachments of this process, which outlive the request that made them: who asks for the same
+ * worker of the same segment gets what is there.  A child of a fork has none of its parent's, and
+ * an attachment that came to nothing (the segment was destroyed, the lease revoked) is left by the
+ * next that asks.
+ */
+#include "php_shmclient.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <shm-manager/layout.h>
+
+#define TEXT_BYTES 512
+
+ZEND_TLS struct attachment *attachments;
+
+/* The environment decides where options don't, and a script may change it. */
+static char *alike(const struct shmc_options *options) {
+    const char *key = options->key == 0 ? getenv("SHMC_KEY") : NULL;
+    const char *dir = options->runtime_dir;
+    char *ret = NULL;
+    if (dir == NULL)
+        dir = getenv("SHMC_RUNTIME_DIR");
+    if (asprintf(&ret, "%x %s\n%s\n%x %s", options->key, key != NULL ? key : "",
+                 dir != NULL ? dir : "", options->flags,
+                 options->worker != NULL ? options->worker : "") < 0)
+        return NULL;
+    return ret;
+}
+
+static void forget(struct attachment *attachment) {
+    for (struct attachment **at = &attachments; *at != NULL; at = &(*at)->next)
+        if (*at == attachment) {
+            *at = attachment->next;
+            break;
+        }
+    attachment->kept = false;
+}
+
+static void free_unused(struct attachment *attachment) {
+    if (attachment->uses > 0 || attachment->kept)
+        return;
+    shmc_detach(attachment->segment);
+    free(attachment);
+}
+
+void attachment_release(struct attachment *attachment) {
+    attachment->uses--;
+    free_unused(attachment);
+}
+
+void attachment_detach(struct attachment *attachment) {
+    forget(attachment);
+    shmc_detach(attachment->segment);
+    attachment->segment = NULL;
+}
+
+static bool of_use(const struct attachment *attachment) {
+    struct shmc_segment_info info;
+    if (attachment->revoked)
+        return false;
+    int r = shmc_segment(attachment->segment, &info);
+    return r == 0 ? info.state != SHM_STATE_REPLACED : r != -EIDRM;
+}
+
+static struct attachment *find(const char *text) {
+    struct attachment *next;
+    for (struct attachment *at = attachments; at != NULL; at = next) {
+        next = at->next;
+        if (at->pid != getpid()) { /* a parent's: its objects may be there still */
+            forget(at);
+            free_unused(at);
+        } else if (strcmp(at->alike, text) == 0) {
+            if (of_use(at))
+                return at;
+            at->uses++;
+            attachment_detach(at);
+            attachment_release(at);
+        }
+    }
+    return NULL;
+}
+
+static struct attachment *attach(const struct shmc_options *wanted, const char *text) {
+    char error[TEXT_BYTES] = "";
+    pid_t holder = 0;
+    struct shmc_options options = *wanted;
+    options.error = error;
+    options.error_bytes = sizeof error;
+    options.holder = &holder;
+    struct attachment *attachment = calloc(1, sizeof *attachment + strlen(text) + 1);
+    int r = attachment == NULL ? -ENOMEM : shmc_attach(&attachment->segment, &options);
+    if (r < 0) {
+        free(attachment);
+        throw_text(r, error, holder);
+        return NULL;
+    }
+    strcpy(attachment->alike, text);
+    attachment->pid = getpid();
+    attachment->kept = true;
+    attachment->next = attachments;
+    attachments = attachment;
+    return attachment;
+}
+
+struct attachment *attachment_take(const struct shmc_options *options) {
+    char *text = alike(options);
+    if (text == NULL) {
+        throw_text(-ENOMEM, "", 0);
+        return NULL;
+    }
+    struct attachment *attachment = find(text);
+    if (attachment == NULL)
+        attachment = attach(options, text);
+    free(text);
+    if (attachment != NULL)
+        attachment->uses++;
+    return attachment;
+}
+
+void attachment_end_all(void) {
+    while (attachments != NULL) {
+        struct attachment *attachment = attachments;
+        forget(attachment);
+        free_unused(attachment);
+    }
+}
