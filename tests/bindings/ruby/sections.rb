@@ -5,12 +5,12 @@ require "shmclient"
 require_relative "harness"
 
 reader = ShmClient.attach(timeout: DEADLINE)
-worker = ShmClient.attach(worker: "temp-driver", timeout: DEADLINE)
-temps = worker["temps"]
-seen = reader["temps"]
+worker = ShmClient.attach(worker: "driver", timeout: DEADLINE)
+temps = worker["values"]
+seen = reader["values"]
 
 ok "a section without a value says so" do
-    raises(Errno::ENODATA, /section 'temps': nothing was published yet/) { seen.read }
+    raises(Errno::ENODATA, /section 'values': nothing was published yet/) { seen.read }
     same 0, seen.about.version
     same :alive, seen.about.writer
 end
@@ -31,7 +31,7 @@ ok "and an empty value, and the largest" do
     raises(Errno::EMSGSIZE, /a value of 10001 bytes/) { temps.publish("x" * 10_001) }
 end
 ok "next gives each once, follow all that are there" do
-    reader.open("temps") do |section|
+    reader.open("values") do |section|
         section.read
         same nil, section.next(timeout: 0, exception: false)
         same nil, section.next(timeout: 0.01, exception: false)
@@ -102,26 +102,26 @@ ok "a raw section is bytes at an offset" do
 end
 
 ok "readers publish nothing, and a second holder is told of the first" do
-    raises(Errno::EACCES, /belongs to worker 'temp-driver'/) { seen.publish("x") }
-    raises(Errno::EBUSY, /worker 'temp-driver' is held by process #{Process.pid}/) do
-        ShmClient.attach(worker: "temp-driver", timeout: 0.1)
+    raises(Errno::EACCES, /belongs to worker 'driver'/) { seen.publish("x") }
+    raises(Errno::EBUSY, /worker 'driver' is held by process #{Process.pid}/) do
+        ShmClient.attach(worker: "driver", timeout: 0.1)
     end
     raises(Errno::ENOENT, /no worker 'nobody'/) { ShmClient.attach(worker: "nobody") }
     raises(Errno::ENOENT, /no section 'none'/) { reader["none"] }
-    raises(Errno::EPROTOTYPE) { reader.open("temps", kind: :queue) }
-    raises(Errno::EPROTOTYPE) { reader.open("temps", min_size: 10_001) }
-    raises(Errno::EPROTOTYPE) { reader.open("temps", format: "other/1") }
-    same "temps", reader.open("temps", kind: :snapshot, format: "temps/1", min_size: 10_000).name
+    raises(Errno::EPROTOTYPE) { reader.open("values", kind: :queue) }
+    raises(Errno::EPROTOTYPE) { reader.open("values", min_size: 10_001) }
+    raises(Errno::EPROTOTYPE) { reader.open("values", format: "other/1") }
+    same "values", reader.open("values", kind: :snapshot, format: "values/1", min_size: 10_000).name
     raises(Errno::ENOENT) { ShmClient.attach(key: 0x7fff0001) }
 end
 ok "looking around" do
-    same %w[board jobs many plain temps], reader.sections.map(&:name)
-    same [:snapshot, "temp-driver", 10_000], reader.section("temps").to_h.values_at(:kind, :owner, :size)
-    same :alive, reader.worker("temp-driver").state
-    same Process.pid, reader.worker("temp-driver").pid
+    same %w[board jobs plain temps values], reader.sections.map(&:name)
+    same [:snapshot, "driver", 10_000], reader.section("values").to_h.values_at(:kind, :owner, :size)
+    same :alive, reader.worker("driver").state
+    same Process.pid, reader.worker("driver").pid
     true! reader.info.manager_alive?
     same Integer(ENV.fetch("SHMC_KEY")), reader.info.key
-    same "temps", temps.info.name
+    same "values", temps.info.name
     same true, temps.info.own?
     true! reader.attachments.is_a?(Array)
     true! ShmClient.manager("status").key?("manager")
@@ -175,7 +175,7 @@ ok "a signal's trap runs in it, and it goes on" do
     sender.join
 end
 ok "a trap that closes the section ends it" do
-    section = reader["temps"]
+    section = reader["values"]
     section.read
     main = Thread.current
     trap("USR1") { section.close }
@@ -202,12 +202,12 @@ ok "where interrupts are put off, the value comes first" do
 end
 ok "an attach waits for the worker to come free, and can be ended" do
     raises(Timeout::Error) do
-        Timeout.timeout(0.05) { ShmClient.attach(worker: "temp-driver", timeout: nil) }
+        Timeout.timeout(0.05) { ShmClient.attach(worker: "driver", timeout: nil) }
     end
-    thread = waiting { ShmClient.attach(worker: "temp-driver", timeout: DEADLINE) }
+    thread = waiting { ShmClient.attach(worker: "driver", timeout: DEADLINE) }
     worker.detach
     worker = thread.value
-    temps = worker["temps"]
+    temps = worker["values"]
     temps.publish("the next holder")
     same "the next holder", seen.read
 end
@@ -224,18 +224,18 @@ ok "select wakes, and next clears it" do
     same nil, IO.select([seen], nil, nil, 0)
 end
 ok "the IO ends with its section, and no other file" do
-    section = reader["temps"]
+    section = reader["values"]
     io = section.to_io
     io.close
     raises(IOError) { IO.select([section], nil, nil, 0) }
     section.close
-    other = reader["temps"]
+    other = reader["values"]
     io = other.to_io
     other.close
     true! io.closed?
 end
 ok "wait_any names the one that has news" do
-    plain = reader["temps"]
+    plain = reader["values"]
     plain.read
     seen.read
     same nil, ShmClient.wait_any(plain, seen, timeout: 0)

@@ -31,7 +31,7 @@ ok "it is told from a key by its arguments" do
     raises(RangeError) { jobs.send("x", 2**63) }
     raises(Errno::EMSGSIZE) { jobs.send("x" * 40_000) }
     raises(Errno::ENOENT, /no section 'none'/) { SysVMQ.new("none") }
-    raises(Errno::EPROTOTYPE) { SysVMQ.new("temps") }
+    raises(Errno::EPROTOTYPE) { SysVMQ.new("values") }
     raises(Errno::EINVAL) { jobs.send("x", 0) }
 end
 ok "stats and limits" do
@@ -77,7 +77,7 @@ ok "close gives the lease up, and it is taken again" do
 end
 ok "over a segment that is attached" do
     raises(ArgumentError) { SysVMQ.new("jobs", worker: "a", segment: ShmClient.attach) }
-    segment = ShmClient.attach(worker: "temp-driver", timeout: DEADLINE)
+    segment = ShmClient.attach(worker: "driver", timeout: DEADLINE)
     segment.create("mine", kind: :queue, size: 8192, count: 4)
     mine = SysVMQ.new("mine", segment: segment)
     same "over it", mine.send("over it") && mine.receive

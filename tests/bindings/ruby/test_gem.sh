@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The Ruby binding, from the tree to a gem that is installed, and what it does there.
-# shellcheck source=tests/interop/harness.sh
+# shellcheck source=tests/interop/harness.sh disable=SC2016 # Ruby's variables
 . "$(dirname "$0")/../../interop/harness.sh"
 here=$source_dir/tests/bindings/ruby
 ruby -r mkmf -e 'exit have_header("ruby.h")' >"$work/mkmf.log" 2>&1 ||
@@ -23,12 +23,12 @@ install_gem() {
 ok "and installed" install_gem
 make_segment() {
     start_manager && edit_table <<'SQL'
-INSERT INTO worker(name, may_create) VALUES('temp-driver', 1000000);
-INSERT INTO section(name, owner, size, format) VALUES('temps', 'temp-driver', 10000, 'temps/1');
-INSERT INTO section(name, owner, kind, size) VALUES('plain', 'temp-driver', 'raw', 5000);
-INSERT INTO section(name, owner, kind, size, count) VALUES('board', 'temp-driver', 'slots', 100, 8);
+INSERT INTO worker(name, may_create) VALUES('driver', 1000000);
+INSERT INTO section(name, owner, size, format) VALUES('values', 'driver', 10000, 'values/1');
+INSERT INTO section(name, owner, kind, size) VALUES('plain', 'driver', 'raw', 5000);
+INSERT INTO section(name, owner, kind, size, count) VALUES('board', 'driver', 'slots', 100, 8);
+INSERT INTO section(name, owner, size) VALUES('temps', 'temp-driver', 65536);
 INSERT INTO section(name, owner, kind, size, count) VALUES('jobs', 'job-runner', 'queue', 65536, 8);
-INSERT INTO section(name, owner, size) VALUES('many', 'counter', 64);
 SQL
 }
 make_segment
@@ -45,7 +45,8 @@ awk '/^```/ { file = "" } /^```ruby$/ { getline; file = $2; sub(/:$/, "", file) 
 ruby -w worker.rb &
 worker=$!
 children+=("$worker")
-timeout -k 5 100 ruby -w reader.rb >shown &
+echo '$stdout.sync = true' >sync.rb
+timeout -k 5 100 ruby -w -r ./sync reader.rb >shown &
 reader=$!
 children+=("$reader")
 ok "README's reader shows what its worker publishes" await 60 \
