@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Snapshot sections: the newest complete value."""
+
+from __future__ import annotations
+
+import errno
+from ctypes import byref, c_size_t, c_void_p, create_string_buffer
+from typing import Any, AsyncIterator, Callable, Iterator, Optional, Type
+from types import TracebackType
+
+from . import _arguments, _c
+from ._arguments import Deadline
+from ._c import lib
+from ._handles import Opened
+from .errors import error
+from .records import About, Kind, Reading, Value
+from .section import SLICE_MS, Section, let_others_in
+
+
+class View(About):
+    """The newest value where it is, in `data`; what was read there counts only if valid() says so
+    afterwards.  As a context manager it lets go of it at the end."""
+
+    def __init__(self, lender: Opened, data: memoryview, about: _c.shmc_value) -> None:
+        self._lender: Optional[Opened] = lender
+        self._about = about
+        self.data = data
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        try:
+            self.release()
+        except BufferError:  # an array has it still, and so has the memory
+            pass
+
+    def valid(self) -> bool:
+        """Was it the whole value until now?  False: the writer came round, read it again."""
+        if self._lender is None or self._lender.pointer is None:
+            raise ValueError("the view was released")
+        r = lib.shmc_valid(self._lender.pointer)
+        if r < 0:
+            raise self._lender.failed(r)
+        return bool(r)
+
+    def release(self) -> None:
+        """BufferError: an array or another view of `data` still has it."""
+        self.data.release()
+        self._lender = None
+
+
+class Begin:
+    """with section.begin(size) as data: fills the next value in place.  It is published at the end
+    of the block, or given up if that is left by an exception."""
+
+    def __init__(self, section: SnapshotSection, size: Optional[int]) -> None:
+        self._section = section
+        self._size = size
+        self._lender: Optional[Opened] = None
+        self._data: Optional[memoryview] = None
+
+    def __enter__(self) -> memoryview:
+        if self._lender is not None:
+            raise error(-errno.EBUSY, f"section '{self._section.name}': this value is begun "
+                                      "already")
+        lender, memory = self._section._lend(lib.shmc_begin, writable=True)
+        room = len(memory)
+        size = room if self._size is None else self._size
+        if size > room:
+            lib.shmc_abort(lender.pointer)
+            raise error(-errno.EMSGSIZE, f"section '{self._section.name}': a value of {size} "
+                                         f"bytes, and its size is {room}: raise it in the table")
+        self._lender, self._data, self._size = lender, memory[:size], size
+        return self._data
+
+    def __exit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
+                 traceback: Optional[TracebackType]) -> None:
+        lender, data = self._lender, self._data
+        self._lender = self._data = None
+        if lender is None or data is None:
+            return
+        with self._section._lock:
+            r = 0
+            if kind is None:
+                r = lib.shmc_commit(lender.pointer, self._size)
+            if kind is not None or r < 0:
+                failure = lender.failed(r) if r < 0 else None
+                lib.shmc_abort(lender.pointer)
+                if failure is not None:
+                    raise failure
+        try:
+            data.release()
+        except BufferError:  # an array has it still, and so has the memory
+            pass
+
+    def __del__(self, abort: Any = lib.shmc_abort) -> None:
+        lender = getattr(self, "_lender", None)
+        if lender is not None and lender.pointer is not None:
+            abort(lender.pointer)
+
+
+class Versions:
+    """What iterating over a section gives: each next value, as it comes, for ever.  An exception,
+    as Stale, ends a loop over it, but not the iterator."""
+
+    def __init__(self, section: SnapshotSection, take: Callable[..., int]) -> None:
+        self._section = section
+        self._take = take
+
+    def __iter__(self) -> Iterator[Value]:
+        return self
+
+    def __next__(self) -> Value:
+        return self._section._copy(self._take, None)
+
+    def __aiter__(self) -> AsyncIterator[Value]:
+        return self
+
+    async def __anext__(self) -> Value:
+        return await self._section._await(lambda: self._section._copy(self._take, 0))
+
+
+def _read(pointer: int, buffer: Any, size: int, _ms: int, about: Any) -> int:
+    return int(lib.shmc_read(pointer, buffer, size, about))
+
+
+class SnapshotSection(Section):
+    """The newest complete value, published by the section's owner, read by anybody."""
+
+    kind = Kind.SNAPSHOT
+    _buffer: Any = None
+
+    def publish(self, data: Any) -> None:
+        """Publishes bytes (or whatever has them contiguously, as an array) as the next version."""
+        pointer, size, _keep = _arguments.data(data)
+        with self._lock:
+            opened = self._live()
+            r = lib.shmc_publish(opened.pointer, pointer, size)
+            if r < 0:
+                raise opened.failed(r)
+
+    def begin(self, size: Optional[int] = None) -> Begin:
+        """For `with`: gives the writable memory of the next value, of `size` bytes or as many as
+        there may be, and publishes it when the block is left."""
+        return Begin(self, None if size is None else _arguments.size("size", size))
+
+    def read(self) -> Value:
+        """The newest value; NoData: there is none yet."""
+        return self._copy(_read, 0)
+
+    def read_into(self, buffer: Any) -> Reading:
+        """Copies the newest value into a writable buffer; its length is the answer's."""
+        pointer, size, _keep = _arguments.room(buffer)
+        about = _c.shmc_value()
+        self._call(lib.shmc_read, pointer, size, byref(about))
+        return Reading(about)
+
+    def view(self) -> View:
+        """The newest value in place, without a copy.  It isn't one that next() counts as
+        returned."""
+        about, data, size = _c.shmc_value(), c_void_p(), c_size_t()
+        with self._lock:
+            lender = self._spare()
+            r = lib.shmc_view(lender.pointer, byref(data), byref(size), byref(about))
+            if r < 0:
+                raise lender.failed(r)
+            about.missed = 0
+            return View(lender, lender.lend(data.value, size.value, False), about)
+
+    def next(self, timeout: Optional[float] = None) -> Value:
+        """Waits for a value newer than the last one that this object returned, and returns the
+        newest. TimedOut, or WouldBlock with a timeout of 0: there was none.  Stale: said once per
+        value."""
+        return self._copy(lib.shmc_next, timeout)
+
+    async def changed(self) -> Value:
+        """As next(), in an event loop, which isn't blocked."""
+        return await self._await(lambda: self._copy(lib.shmc_next, 0))
+
+    def follow(self) -> Versions:
+        """Iterates over the versions in order, as far as they are still there."""
+        return Versions(self, lib.shmc_follow)
+
+    def __iter__(self) -> Iterator[Value]:
+        """The newest value, whenever there is a newer one; `missed` says how many were between."""
+        return Versions(self, lib.shmc_next)
+
+    def __aiter__(self) -> AsyncIterator[Value]:
+        return Versions(self, lib.shmc_next)
+
+    def _copy(self, take: Callable[..., int], timeout: Optional[float]) -> Value:
+        deadline = Deadline(timeout)
+        about = _c.shmc_value()
+        while True:
+            with self._lock:
+                opened = self._live()
+                buffer, self._buffer = self._buffer, None  # a signal handler may read, too
+                if buffer is None:
+                    buffer = create_string_buffer(4096)
+                ms = deadline.slice_ms(SLICE_MS)
+                r = take(opened.pointer, buffer, len(buffer), ms, byref(about))
+                if r == -errno.EMSGSIZE and about.length > len(buffer):
+                    self._buffer = create_string_buffer(about.length)
+                    continue
+                self._buffer = buffer
+                if r >= 0:
+                    value = Value(memoryview(buffer)[:r])
+                    value._about = about
+                    return value
+                if r != -errno.ETIMEDOUT or deadline.over():
+                    raise opened.failed(r)
+            let_others_in()
