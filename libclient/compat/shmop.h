@@ -43,7 +43,8 @@ typedef struct shmop shmop;
  *     "n"  it is made, and must not be there; to read and write
  * `mode` (the lower 9 bits) and `size` are for "c" and "n" alone.  Where "c" finds a larger one,
  * the block is all of it.  Key 0 (IPC_PRIVATE) is a new one each time, with "c" or "n".  The key of
- * an shm-manager on its System V backend gives its whole segment, which is for looking at.
+ * an shm-manager on its System V backend gives its whole segment, which is for looking at; when it
+ * gets another size, that is another segment under the same key.
  *   EACCES  its mode doesn't allow that
  *   EEXIST  "n", and it is there
  *   EINVAL  flags is another text; size is 0, or beyond kernel.shmmax, or that of a segment that is
