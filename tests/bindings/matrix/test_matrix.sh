@@ -18,12 +18,47 @@ gcc -std=gnu17 -Wall -Wextra -Werror -o "$work/matrix" "$here/matrix.c" \
     $(pkg-config --cflags --libs shmclient)
 part c $all "$work/matrix WORKER"
 
+bindings=$source_dir/libclient/bindings
+have() { # LANGUAGE COMMAND...: is it here?
+    local language=$1
+    shift
+    "$@" >"$work/have.log" 2>&1 || { echo "no $language here"; return 1; }
+}
+
+# Without phpize, whose configure takes longer than all the rest; its own test goes that way.
+# shellcheck disable=SC2046 # flags are words
+php_extension() {
+    mkdir "$work/php" && cp "$bindings"/php/ext/*.[ch] "$bindings"/php/ext/*.php "$work/php" &&
+        cd "$work/php" && php -n arginfo.php shmclient.stub.php >shmclient_arginfo.h &&
+        gcc -shared -fPIC -DCOMPILE_DL_SHMCLIENT -o shmclient.so ./*.c $(php-config --includes) \
+            $(pkg-config --cflags --libs shmclient) && cd "$work"
+}
+if have "PHP with its headers" php-config --includes; then
+    ok "PHP's is built" php_extension
+    part php $all "php -d extension=$work/php/shmclient.so $here/matrix.php WORKER"
+fi
+
+have "Python" /usr/bin/python3 -c 'import ctypes' &&
+    part python $all "env PYTHONPATH=$bindings/python PYTHONDONTWRITEBYTECODE=1 \
+        /usr/bin/python3 $here/matrix_worker.py WORKER"
+
+ruby_extension() {
+    cp -r "$bindings/ruby" "$work/ruby" && cd "$work/ruby/ext/shmclient" &&
+        ruby extconf.rb --with-cflags=-O0 >"$work/ruby.log" &&
+        make -s install sitearchdir="$work/ruby/lib" >>"$work/ruby.log" && cd "$work"
+}
+if have "Ruby with its headers" ruby -r mkmf -e 'exit have_header("ruby.h")'; then
+    ok "Ruby's is built" ruby_extension
+    part ruby $all "ruby -I $work/ruby/lib $here/matrix.rb WORKER"
+fi
+
 if on_sysv; then
     as_worker="shmtool run --worker WORKER --"
-    perl -MIPC::SharedMem -e 1 && part perl raw,snapshot- "$as_worker perl $here/foreign.pl"
-    /usr/bin/python3 -c 'import sysv_ipc' &&
+    have "Perl's IPC::SharedMem" perl -MIPC::SharedMem -e 1 &&
+        part perl raw,snapshot- "$as_worker perl $here/foreign.pl"
+    have "Python's sysv_ipc" /usr/bin/python3 -c 'import sysv_ipc' &&
         part sysv-ipc raw,snapshot- "$as_worker /usr/bin/python3 $here/foreign.py"
-    php -r 'exit(extension_loaded("shmop") ? 0 : 1);' &&
+    have "PHP's shmop" php -r 'exit(extension_loaded("shmop") ? 0 : 1);' &&
         part php-shmop raw,snapshot- "$as_worker php $here/foreign.php"
 fi
 
