@@ -105,10 +105,11 @@ class WrongOrder(Case):
             lambda: jobs.look(0), jobs.stat, jobs.lanes, lambda: jobs.send_all([b"x"]), jobs.fileno,
         ]
 
-                def of_segment(self, segment): return [lambda: segment.open("temps"), segment.info,
-                segment.sections, segment.workers, segment.attachments, lambda:
-                segment.inspect("temps"), lambda: segment.drop("temps"), lambda: segment.create("x",
-                5), segment.lease_fd, segment.lease_env, lambda: segment.inspect_worker("py")]
+    def of_segment(self, segment):
+        return [lambda: segment.open("temps"), segment.info, segment.sections, segment.workers,
+                segment.attachments, lambda: segment.inspect("temps"),
+                lambda: segment.drop("temps"), lambda: segment.create("x", 5), segment.lease_fd,
+                segment.lease_env, lambda: segment.inspect_worker("py")]
 
     def test_use_after_close(self):
         sections, calls = self.calls(self.segment)

@@ -15,6 +15,10 @@ from shmclient import _c, records
 
 STRUCTS = [value for name, value in vars(_c).items()
            if name.startswith("shmc_") and isinstance(value, type)]
+RECORDS = [(records.SlotInfo, _c.shmc_slot), (records.SectionInfo, _c.shmc_section_info),
+           (records.WorkerInfo, _c.shmc_worker_info), (records.SegmentInfo, _c.shmc_segment_info),
+           (records.AttachmentInfo, _c.shmc_attachment_info),
+           (records.LaneStat, _c.shmc_lane_stat), (records.QueueStat, _c.shmc_queue_stat)]
 TYPES = {"int": ctypes.c_int, "pid_t": ctypes.c_int, "unsigned": ctypes.c_uint,
          "size_t": ctypes.c_size_t, "ssize_t": ctypes.c_ssize_t, "uint32_t": ctypes.c_uint32,
          "int64_t": ctypes.c_int64, "uint64_t": ctypes.c_uint64, "void": None,
@@ -57,26 +61,26 @@ def prototypes(header):
                                         if each.strip() != "void"]
 
 
-                   def compare(path): printed = dict(line.rstrip("\n").split("\t") for line in
-                   sys.stdin) wrong = [f"{expression} is {printed.get(expression)}, and here
-                   {value}" for expression, value in expected() if printed.get(expression) !=
-                   str(value)] with open(path) as header: declared = {name: (result, arguments) for
-                   name, result, arguments in prototypes(header.read())} for name, (result,
-                   *arguments) in _c.FUNCTIONS.items(): result = ctypes.c_void_p if result is
-                   ctypes.c_char_p else result if declared.get(name) != (result, arguments):
-                   wrong.append(f"{name}() is {declared.get(name)}, and here {(result, arguments)}")
-                   for record in (records.SlotInfo, records.SectionInfo, records.WorkerInfo,
-                   records.AttachmentInfo, records.SegmentInfo, records.LaneStat,
-                   records.QueueStat): struct = {records.SlotInfo: _c.shmc_slot, records.LaneStat:
-                   _c.shmc_lane_stat, records.QueueStat: _c.shmc_queue_stat}.get(record) if struct
-                   is None: struct = getattr(_c, "shmc_" + record.__name__.replace("Info",
-                   "_info").lower()) here = {field.name for field in fields(record)} there = {name
-                   for name, *_ in struct._fields_} - {"reserved", "reserved1", "base"} if here !=
-                   there: wrong.append(f"{record.__name__} differs from its struct in {sorted(here ^
-                   there)}") typing.get_type_hints(record) if len(printed) < 200 or wrong:
-                   sys.exit("\n".join(wrong) or f"the program printed {len(printed)} lines only")
-                   print(f"{len(printed)} sizes, offsets and constants, {len(_c.FUNCTIONS)}
-                   functions")
+def compare(path):
+    printed = dict(line.rstrip("\n").split("\t") for line in sys.stdin)
+    wrong = [f"{expression} is {printed.get(expression)}, and here {value}"
+             for expression, value in expected() if printed.get(expression) != str(value)]
+    with open(path) as header:
+        declared = {name: (result, arguments)
+                    for name, result, arguments in prototypes(header.read())}
+    for name, (result, *arguments) in _c.FUNCTIONS.items():
+        result = ctypes.c_void_p if result is ctypes.c_char_p else result
+        if declared.get(name) != (result, arguments):
+            wrong.append(f"{name}() is {declared.get(name)}, and here {(result, arguments)}")
+    for record, struct in RECORDS:
+        here = {field.name for field in fields(record)}
+        there = {name for name, *_ in struct._fields_} - {"reserved", "reserved1", "base"}
+        if here != there:
+            wrong.append(f"{record.__name__} differs from its struct in {sorted(here ^ there)}")
+        typing.get_type_hints(record)
+    if len(printed) < 200 or wrong:
+        sys.exit("\n".join(wrong) or f"the program printed {len(printed)} lines only")
+    print(f"{len(printed)} sizes, offsets and constants, {len(_c.FUNCTIONS)} functions")
 
 
 if sys.argv[1] == "program":
