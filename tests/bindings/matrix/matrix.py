@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every pair of programs as writer and reader of raw, snapshot and queue sections.
 
-    matrix.py DIRECTORY NAME:KIND[,KIND...]:COMMAND...
+    matrix.py DIRECTORY FIGURE NAME:KIND[,KIND...]:COMMAND...
 
 Each command runs twice, as the workers NAME and NAME-r, and takes lines (see matrix.c).  NAME
 writes the sections NAME.raw and NAME.snapshot, of 64 KiB, and sends to the queues NAME-r.queue.
-The kinds are what it writes, and reads; with a - behind it, only reads.
+The kinds are what it writes, and reads; with a - behind it, only reads.  FIGURE counts the pairs.
 """
 import os
 import random
@@ -90,7 +90,7 @@ def by_queue(writer, readers):
 
 def main():
     programs, pairs = [], 0
-    for argument in sys.argv[2:]:
+    for argument in sys.argv[3:]:
         name, kinds, command = argument.split(":", 2)
         programs.append((kinds.split(","), Program(command, name), Program(command, f"{name}-r")))
     for kind in "raw", "snapshot", "queue":
@@ -104,7 +104,7 @@ def main():
     for _, *both in programs:
         for program in both:
             program.end()
-    print(f"figure: interop.pairs {pairs} pairs")
+    print(f"figure: {sys.argv[2]} {pairs} pairs")
 
 
 main()

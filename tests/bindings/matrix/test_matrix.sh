@@ -52,20 +52,18 @@ if have "Ruby with its headers" ruby -r mkmf -e 'exit have_header("ruby.h")'; th
     part ruby $all "ruby -I $work/ruby/lib $here/matrix.rb WORKER"
 fi
 
-if on_sysv; then
-    as_worker="shmtool run --worker WORKER --"
-    have "Perl's IPC::SharedMem" perl -MIPC::SharedMem -e 1 &&
-        part perl raw,snapshot- "$as_worker perl $here/foreign.pl"
-    have "Python's sysv_ipc" /usr/bin/python3 -c 'import sysv_ipc' &&
-        part sysv-ipc raw,snapshot- "$as_worker /usr/bin/python3 $here/foreign.py"
-    have "PHP's shmop" php -r 'exit(extension_loaded("shmop") ? 0 : 1);' &&
-        part php-shmop raw,snapshot- "$as_worker php $here/foreign.php"
-fi
+languages=("${programs[@]}")
+as_worker="shmtool run --worker WORKER --"
+have "Perl's IPC::SharedMem" perl -MIPC::SharedMem -e 1 &&
+    part perl raw,snapshot- "$as_worker perl $here/foreign.pl"
+have "Python's sysv_ipc" /usr/bin/python3 -c 'import sysv_ipc' &&
+    part sysv-ipc raw,snapshot- "$as_worker /usr/bin/python3 $here/foreign.py"
+have "PHP's shmop" php -r 'exit(extension_loaded("shmop") ? 0 : 1);' &&
+    part php-shmop raw,snapshot- "$as_worker php $here/foreign.php"
 
-start_manager
 rows() {
     local program name
-    for program in "${programs[@]}"; do
+    for program; do
         name=${program%%:*}
         echo "INSERT INTO section(name, owner, kind, size) VALUES('$name.raw', '$name', 'raw', 65536);
             INSERT INTO section(name, owner, size) VALUES('$name.snapshot', '$name', 65536);
@@ -73,5 +71,16 @@ rows() {
                 VALUES('$name-r.queue', '$name-r', 'queue', 262144, 6);"
     done
 }
-rows | edit_table
-ok "every pair" /usr/bin/python3 "$here/matrix.py" "$work" "${programs[@]}"
+every_pair() { # BACKEND FIGURE PROGRAM...
+    local SHM_TEST_BACKEND=$1 figure=$2
+    shift 2
+    start_manager
+    rows "$@" | edit_table
+    ok "every pair on $SHM_TEST_BACKEND" /usr/bin/python3 "$here/matrix.py" "$work" "$figure" "$@"
+    shmtool destroy --yes >/dev/null
+    wait "$manager"
+    manager=''
+    rm -r "$work/state"/*
+}
+every_pair sysv interop.pairs "${programs[@]}"
+every_pair memfd interop.pairs_memfd "${languages[@]}"
