@@ -29,6 +29,17 @@ function expect(string $what, string $expected, callable $do): void
     }
 }
 
+/** Looks again and again, for at most a minute: it is so, or comes to be so. */
+function await(string $what, callable $true): void
+{
+    for ($end = time() + 60; !$true(); usleep(5000)) {
+        if (time() > $end) {
+            fwrite(STDERR, "$what: it never was\n");
+            exit(1);
+        }
+    }
+}
+
 function resident(): int
 {
     return (int)explode(' ', file_get_contents('/proc/self/statm'))[1] * 4096;

@@ -30,9 +30,15 @@ function child(callable $do): int
     return pcntl_wifexited($status) ? pcntl_wexitstatus($status) : -pcntl_wtermsig($status);
 }
 
+/** As a worker, which the process of the case before may have been until now. */
+function worker(string $name): Segment
+{
+    return Segment::attach($name, timeout: 30000);
+}
+
 function values(): void
 {
-    $author = Segment::attach('author')->snapshot('text');
+    $author = worker('author')->snapshot('text');
     $reader = Segment::attach();
     $text = $reader->open('text', format: 'text/1', minSize: 100);
     same('class', Snapshot::class, $text::class);
@@ -69,10 +75,10 @@ function values(): void
     same('the key of it', 'text', Snapshot::waitAny(['none' => $reader->snapshot('never'), 'text' => $text]));
     expect('too long', 'EMSGSIZE section \'text\'', fn() => $author->publish(str_repeat('x', 10001)));
     expect('not a worker', 'EACCES', fn() => $text->publish('x'));
-    expect('another worker\'s', 'EACCES', fn() => Segment::attach('author')->snapshot('never')->publish('x'));
-    $brief = Segment::attach('author')->snapshot('brief');
+    expect('another worker\'s', 'EACCES', fn() => worker('author')->snapshot('never')->publish('x'));
+    $brief = worker('author')->snapshot('brief');
     $brief->publish('soon stale');
-    same('not yet', false, $brief->next()->stale);
+    same('is read', 'soon stale', $brief->next()->data);
     try {
         $brief->next(30000);
         same('stale', 'an exception', 'none');
@@ -84,7 +90,7 @@ function values(): void
 
 function bytes(): void
 {
-    $writer = Segment::attach('php');
+    $writer = worker('php');
     $raw = $writer->raw('plain');
     same('its bytes', 5000, strlen($raw->read()));
     $raw->write('0123456789', 4990);
@@ -103,7 +109,8 @@ function bytes(): void
 function slots(): void
 {
     $board = Segment::attach(anonymous: true)->slots('board');
-    same('sizes', [4, 4, 64], [$board->numSlots(), $board->numFree(), $board->slotSize()]);
+    same('sizes', [4, 64], [$board->numSlots(), $board->slotSize()]);
+    await('all are free', fn() => $board->numFree() === 4);
     same('the lowest', 0, $board->grab());
     expect('empty', 'ENODATA', fn() => $board->get(0));
     $board->put(0, "a\0b");
@@ -123,7 +130,7 @@ function slots(): void
         }
         return 2;
     }));
-    same('free when that child ended', 2, $board->numFree());
+    await('free when that child ended', fn() => $board->numFree() === 2);
     $ticket = $board->offer(0);
     same('handed on', 7, child(function () use ($ticket): int {
         $mine = Segment::attach(anonymous: true)->slots('board');
@@ -139,7 +146,8 @@ function slots(): void
     expect('no such slot', 'ValueError', fn() => $board->get(4));
     expect('no such slot', 'ValueError', fn() => $board->fgrab(-1));
     expect('not shared', 'EPROTOTYPE', fn() => $board->peek(1));
-    array_map(fn() => $board->grab(), array_fill(0, $board->numFree(), 0));
+    await('all are free', fn() => $board->numFree() === 4);
+    array_map(fn() => $board->grab(), range(0, 3));
     expect('all in use', 'ENOSPC', fn() => $board->grab());
     array_map($board->release(...), array_keys($board->each(true)));
     $pool = Segment::attach(anonymous: true)->slots('pool');
@@ -152,7 +160,7 @@ function slots(): void
 
 function queues(): void
 {
-    $jobs = Segment::attach('php')->queue('jobs');
+    $jobs = worker('php')->queue('jobs');
     $out = Segment::attach(anonymous: true)->queue('jobs');
     same('none', null, $jobs->receive(timeout: 0));
     same('none in a while', null, $jobs->receive(0, 10));
@@ -177,7 +185,7 @@ function queues(): void
     $jobs->abandon();
     same('once more', true, $jobs->peek()->redelivered);
     unset($jobs); // gives it back
-    $jobs = Segment::attach('php')->queue('jobs');
+    $jobs = worker('php')->queue('jobs');
     same('and once more', '', $jobs->peek()->data);
     $jobs->ack();
     expect('nothing', 'EINVAL', fn() => $jobs->ack());
@@ -201,7 +209,7 @@ function queues(): void
 
 function made(): void
 {
-    $maker = Segment::attach('maker');
+    $maker = worker('maker');
     $maker->create('mine', 100, format: 'mine/1', staleMs: 1000, transient: true);
     $maker->snapshot('mine')->publish('made');
     same('is there', 'made', Segment::attach()->snapshot('mine', 'mine/1')->read()->data);
@@ -227,7 +235,7 @@ function made(): void
 
 function lists(): void
 {
-    $segment = Segment::attach('php');
+    $segment = worker('php');
     foreach (['sections' => 'list', 'workers' => 'workers'] as $method => $verb) {
         $told = json_decode(shell_exec("shmtool $verb --json"), true)[$method];
         same($method, array_column($told, 'name'), array_keys($segment->$method()));
@@ -238,7 +246,7 @@ function lists(): void
     same('of its own', ['plain', true], [$segment->raw('plain')->info()['name'], $sections['plain']['own']]);
     same('a worker', [getmypid(), true], [$segment->inspectWorker('php')['pid'], $segment->workers()['php']['alive']]);
     Segment::attach(anonymous: true);
-    same('without a name', [getmypid()], array_column($segment->attachments(), 'pid'));
+    await('without a name', fn() => array_column($segment->attachments(), 'pid') === [getmypid()]);
     same('the segment', [intval(getenv('SHMC_KEY'), 0), true, count($sections)], [$segment->info()['key'],
         $segment->info()['manager_alive'], $segment->info()['sections']]);
     same('the manager', 'array', gettype(json_decode(Shm\manager('status'), true)));
@@ -251,7 +259,7 @@ function lists(): void
 /** Each call with what it isn't for; what matters most is that this process goes on. */
 function misuse(): void
 {
-    $segment = Segment::attach('php');
+    $segment = worker('php');
     foreach (['hello' => TypeError::class, 0 => ValueError::class, -1 => ValueError::class,
         1 << 32 => ValueError::class] as $key => $error) {
         expect("key $key", $error, fn() => Segment::attach(key: $key));
@@ -310,7 +318,7 @@ function misuse(): void
     }
     expect('read-only', 'Error', function () use ($segment): void {
         $segment->raw('plain')->write('x');
-        Segment::attach('author')->snapshot('text')->publish('x');
+        worker('author')->snapshot('text')->publish('x');
         Segment::attach()->snapshot('text')->read()->data = 'y';
     });
     $raw = $segment->raw('plain');
@@ -323,8 +331,8 @@ function misuse(): void
 /** An attachment is the process's. */
 function persistence(): void
 {
-    $first = Segment::attach('php');
-    $second = Segment::attach('php');
+    $first = worker('php');
+    $second = worker('php');
     $second->raw('plain')->write('second');
     same('the same', $first->inspectWorker('php')['epoch'], $second->inspectWorker('php')['epoch']);
     $epoch = $first->inspectWorker('php')['epoch'];
@@ -341,7 +349,7 @@ function persistence(): void
         }
         return 2;
     }));
-    $third = Segment::attach('php');
+    $third = worker('php');
     $raw = $third->raw('plain');
     Segment::attach('php')->detach();
     expect('detached', 'EBADF', fn() => $third->info());
@@ -349,15 +357,15 @@ function persistence(): void
     $third->detach();
     $raw->close();
     same('given up', 7, child(function (): int {
-        Segment::attach('php', timeout: 30000)->raw('plain')->write('child');
+        worker('php')->raw('plain')->write('child');
         return 7;
     }));
-    same('and taken again', 'child', Segment::attach('php', timeout: 30000)->raw('plain')->read(0, 5));
+    same('and taken again', 'child', worker('php')->raw('plain')->read(0, 5));
 }
 
 function forks(): void
 {
-    $segment = Segment::attach('php');
+    $segment = worker('php');
     $raw = $segment->raw('plain');
     $text = Segment::attach()->snapshot('text');
     $jobs = $segment->queue('jobs');
@@ -377,7 +385,7 @@ function forks(): void
         unset($segment, $raw, $text);
         $jobs->close();
         gc_collect_cycles();
-        $raw = Segment::attach('author', timeout: 30000); // the parent isn't it in this case
+        $raw = worker('author'); // the parent isn't it in this case
         $raw->snapshot('text')->publish('of the child');
         return $own->snapshot('text')->read()->data === 'of the child' ? 7 : 3;
     }));
@@ -394,7 +402,7 @@ function forks(): void
 /** Objects that go at any moment, in any order, also in cycles and with exceptions on their way. */
 function garbage(): void
 {
-    Segment::attach('author')->snapshot('text')->publish('a value');
+    worker('author')->snapshot('text')->publish('a value');
     for ($i = 0; $i < 2000; $i++) {
         $bag = new stdClass();
         $bag->section = Segment::attach()->snapshot('text');
@@ -405,7 +413,7 @@ function garbage(): void
     }
     gc_collect_cycles();
     $text = Segment::attach()->snapshot('text');
-    $segment = Segment::attach('maker');
+    $segment = worker('maker');
     $section = (function () use ($segment): Snapshot {
         $segment->create('passing', 64, transient: true);
         return $segment->snapshot('passing');
@@ -454,8 +462,8 @@ function signals(): void
         $came++;
     });
     $waits = [fn() => Segment::attach()->snapshot('never')->next(),
-        fn() => Segment::attach('php')->queue('jobs')->receive(),
-        fn() => Segment::attach('php')->queue('jobs')->peek(),
+        fn() => worker('php')->queue('jobs')->receive(),
+        fn() => worker('php')->queue('jobs')->peek(),
         fn() => Snapshot::waitAny([Segment::attach()->snapshot('never')])];
     foreach ($waits as $wait) {
         $came = 0;
@@ -476,19 +484,19 @@ function signals(): void
         }
     });
     expect('what it throws', 'of the handler',
-        fn() => interrupted(fn() => Segment::attach('php')->queue('jobs')->receive()));
+        fn() => interrupted(fn() => worker('php')->queue('jobs')->receive()));
 }
 
 function leaks(): void
 {
-    $author = Segment::attach('author');
+    $author = worker('author');
     $text = $author->snapshot('text');
     $reader = Segment::attach();
     $seen = $reader->snapshot('text');
-    $raw = Segment::attach('php')->raw('plain');
+    $raw = worker('php')->raw('plain');
     $board = Segment::attach(anonymous: true)->slots('board');
     $out = Segment::attach(anonymous: true)->queue('jobs');
-    $jobs = Segment::attach('php')->queue('jobs');
+    $jobs = worker('php')->queue('jobs');
     $n = 0;
     $pieces = [
         fn() => $text->publish("value $n"),
@@ -510,7 +518,7 @@ function leaks(): void
         fn() => told(fn() => $seen->publish('x')),
         fn() => told(fn() => Segment::attach('nobody-at-all')),
         fn() => $reader->snapshot('text')->info(),
-        fn() => Segment::attach('php')->inspect('plain'),
+        fn() => worker('php')->inspect('plain'),
     ];
     repeat(function () use ($pieces, &$n): void {
         $n++;
@@ -519,7 +527,7 @@ function leaks(): void
         }
     }, 5000);
     echo "figure: bindings.php.leak_operations 100000 operations\n";
-    repeat(fn() => Segment::attach('maker', timeout: 30000)->detach(), 20);
+    repeat(fn() => worker('maker')->detach(), 20);
 }
 
 /** A process that another one asks. */
@@ -529,7 +537,7 @@ function talk(string $worker): void
     while (($line = fgets(STDIN)) !== false) {
         [$verb, $name, $more] = explode(' ', trim($line)) + [1 => '', 2 => ''];
         echo explode(' ', told(function () use (&$segment, $worker, $verb, $name, $more) {
-            $segment = $verb === 'attach' ? Segment::attach($worker ?: null) : $segment;
+            $segment = $verb === 'attach' ? worker($worker) : $segment;
             return match ($verb) {
                 'attach' => 'attached',
                 'other' => Segment::attach($name)->inspectWorker($name)['name'],

@@ -4,7 +4,7 @@
 // Shm\Shmop\Segment where things are not as they should be; the class is found as Composer would.
 //
 //     shmop.php damage     a copy of the segment under another key, in which one field is wrong
-//     shmop.php misuse     wrong types, ranges, kinds and keys; a fork
+//     shmop.php misuse     wrong types, ranges, kinds, keys and owners; a fork
 //     shmop.php leaks      100,000 reads
 //     shmop.php talk       answers lines such as "read text" until there are no more
 declare(strict_types=1);
@@ -26,6 +26,23 @@ foreach (json_decode(file_get_contents("$home/composer.json"), true)['autoload']
 function crc(string $bytes): string
 {
     return pack('V', hexdec(hash('crc32c', $bytes)));
+}
+
+/** What somebody else made under a key, as far as root can play him. */
+function stranger(): void
+{
+    if (posix_geteuid() !== 0) {
+        return;
+    }
+    $key = intval(getenv('SHMC_KEY'), 0) ^ 0x88000000;
+    $child = pcntl_fork();
+    if ($child === 0) {
+        posix_setuid(65534);
+        exit(shmop_open($key, 'n', 0666, 4096) === false ? 1 : 0);
+    }
+    pcntl_waitpid($child, $status);
+    expect('a stranger\'s', 'EPERM shared memory', fn() => new Segment($key));
+    shmop_delete(shmop_open($key, 'w', 0, 0));
 }
 
 /** A copy that the reader takes for a segment of that key. */
@@ -95,6 +112,7 @@ function damage(): void
 
 function misuse(): void
 {
+    stranger();
     $segment = new Segment();
     expect('no key', 'ENOENT key', fn() => new Segment(intval(getenv('SHMC_KEY'), 0) ^ 0x20000000));
     foreach (['hello', 0, -1, 1 << 32, ''] as $key) {

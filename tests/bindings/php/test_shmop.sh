@@ -5,7 +5,7 @@
 # replaced, one that is destroyed, and leaks.  That it finds what is there is tests/interop/test_php.sh.
 . "$(dirname "$0")/../../interop/harness.sh"
 here=$source_dir/tests/bindings/php
-php -r 'exit(extension_loaded("shmop") && extension_loaded("pcntl") ? 0 : 1);' 2>/dev/null ||
+php -r 'exit(extension_loaded("shmop") && extension_loaded("pcntl") && extension_loaded("posix") ? 0 : 1);' 2>/dev/null ||
     { echo "no PHP with shmop here"; exit 77; }
 on_sysv || { echo "shmop reaches System V's memory alone"; exit 77; }
 try() { timeout -k 1 120 php "$here/shmop.php" "$@"; }

@@ -76,10 +76,31 @@ final class Segment
                 . ' or none that you may attach; start shm-manager (on its backend memfd nothing'
                 . ' can be read without its library)', $this->key));
         }
+        $this->trust();
         $this->memory = $memory;
         $this->bytes = shmop_size($memory);
         $this->generation = -1;
         $this->id = $this->ownHeader()['segment_id'];
+    }
+
+    /** Whoever makes a key first owns it: that is to be root, this user, or the manager's, as far as
+     *  this process may look. */
+    private function trust(): void
+    {
+        $directory = getenv('SHMC_RUNTIME_DIR') ?: '/run/shm-manager';
+        foreach (@file('/proc/sysvipc/shm') ?: [] as $line) {
+            [$key, $id, , , , , , , , $creator] = preg_split('/\s+/', trim($line));
+            if (((int)$key & 0xffffffff) !== $this->key || $creator === '0') {
+                continue;
+            }
+            preg_match('/^Uid:\s+\d+\s+(\d+)/m', @file_get_contents('/proc/self/status'), $self);
+            if ($creator !== ($self[1] ?? '') && (int)$creator !== @fileowner($directory)) {
+                throw new SegmentException(SegmentException::EPERM, sprintf('shared memory 0x%08x'
+                    . ' (shmid %d) was made by uid %d, who is neither root nor the owner of %s: set'
+                    . ' SHMC_RUNTIME_DIR to the manager\'s --runtime-dir; if it is, the memory is'
+                    . ' somebody else\'s: use another key', $this->key, $id, $creator, $directory));
+            }
+        }
     }
 
     /** The header, checked. */

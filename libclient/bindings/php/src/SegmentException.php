@@ -9,6 +9,7 @@ namespace Shm\Shmop;
 
 final class SegmentException extends \RuntimeException
 {
+    public const EPERM = 1;
     public const ENOENT = 2;
     public const EAGAIN = 11;
     public const EACCES = 13;
