@@ -121,22 +121,26 @@ class Versions:
         return await self._section._await(lambda: self._section._copy(self._take, 0))
 
 
-def _read(pointer: int, buffer: Any, size: int, _ms: int, about: Any) -> int:
-    return int(lib.shmc_read(pointer, buffer, size, about))
+_PUBLISH = lib.shmc_publish
+_READ = lib.shmc_read  # which has no milliseconds to wait
 
 
 class SnapshotSection(Section):
     """The newest complete value, published by the section's owner, read by anybody."""
 
     kind = Kind.SNAPSHOT
-    _buffer: Any = None
+    _memory: Optional[memoryview] = None
 
     def publish(self, data: Any) -> None:
         """Publishes bytes (or whatever has them contiguously, as an array) as the next version."""
-        pointer, size, _keep = _arguments.data(data)
+        pointer, size = data, 0
+        if type(data) is bytes:
+            size = len(data)
+        else:
+            pointer, size, _keep = _arguments.data(data)
         with self._lock:
             opened = self._live()
-            r = lib.shmc_publish(opened.pointer, pointer, size)
+            r = _PUBLISH(opened.pointer, pointer, size)
             if r < 0:
                 raise opened.failed(r)
 
@@ -147,7 +151,7 @@ class SnapshotSection(Section):
 
     def read(self) -> Value:
         """The newest value; NoData: there is none yet."""
-        return self._copy(_read, 0)
+        return self._copy(_READ, 0)
 
     def read_into(self, buffer: Any) -> Reading:
         """Copies the newest value into a writable buffer; its length is the answer's."""
@@ -190,24 +194,25 @@ class SnapshotSection(Section):
         return Versions(self, lib.shmc_next)
 
     def _copy(self, take: Callable[..., int], timeout: Optional[float]) -> Value:
-        deadline = Deadline(timeout)
+        deadline = None if timeout == 0 else Deadline(timeout)
         about = _c.shmc_value()
         while True:
+            ms = 0 if deadline is None else deadline.slice_ms(SLICE_MS)
+            wait = () if take is _READ else (ms,)
             with self._lock:
                 opened = self._live()
-                buffer, self._buffer = self._buffer, None  # a signal handler may read, too
-                if buffer is None:
-                    buffer = create_string_buffer(4096)
-                ms = deadline.slice_ms(SLICE_MS)
-                r = take(opened.pointer, buffer, len(buffer), ms, byref(about))
-                if r == -errno.EMSGSIZE and about.length > len(buffer):
-                    self._buffer = create_string_buffer(about.length)
+                memory, self._memory = self._memory, None  # a signal handler may read, too
+                if memory is None:
+                    memory = memoryview(create_string_buffer(4096))
+                r = take(opened.pointer, memory.obj, len(memory), *wait, byref(about))
+                if r == -errno.EMSGSIZE and about.length > len(memory):
+                    self._memory = memoryview(create_string_buffer(about.length))
                     continue
-                self._buffer = buffer
+                self._memory = memory
                 if r >= 0:
-                    value = Value(memoryview(buffer)[:r])
+                    value = Value(memory[:r])
                     value._about = about
                     return value
-                if r != -errno.ETIMEDOUT or deadline.over():
+                if r != -errno.ETIMEDOUT or deadline is None or deadline.over():
                     raise opened.failed(r)
             let_others_in()
