@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The Node binding, installed as a package by npm and used by programs of a user's.
+. "$(dirname "$0")/../../interop/harness.sh"
+here=$source_dir/tests/bindings/node
+recent() { node -e 'process.exitCode = parseInt(process.versions.node) < 18 ? 1 : 0' 2>/dev/null; }
+if ! recent || ! command -v npm >/dev/null; then
+    echo "no Node.js 18 with npm here"
+    exit 77
+fi
+install_tree
+
+# Its headers come from npm's registry, or where that can't be reached from Node.js itself.
+install_package() {
+    mkdir "$work/app"
+    cd "$work/app"
+    echo '{"private": true}' >package.json
+    CFLAGS=-Werror npm_config_fetch_retries=1 npm_config_fetch_timeout=20000 \
+        npm install --install-links --no-package-lock --no-audit --no-fund \
+        "$source_dir/libclient/bindings/node" >"$work/npm.log" 2>&1 || { cat "$work/npm.log"; return 1; }
+}
+ok "npm installs it from the tree" install_package
+[ -e node_modules/shmclient/build/shmclient.node ] || # an npm that runs no scripts of packages
+    ok "it is built by hand" node node_modules/shmclient/install.js
+cp "$here"/*.mjs "$here"/*.cjs .
+
+start_manager
+export MANAGER=$manager
+edit_table <<'SQL'
+INSERT INTO worker(name, may_create) VALUES('driver', 1048576);
+INSERT INTO section(name, owner, size, count, format) VALUES('states', 'driver', 65536, 8, 'states/1');
+INSERT INTO section(name, owner, size, stale_ms) VALUES('aging', 'driver', 64, 100);
+INSERT INTO section(name, owner, size) VALUES('quiet', 'driver', 64);
+INSERT INTO section(name, owner, size) VALUES('never', 'driver', 64);
+INSERT INTO section(name, owner, kind, size) VALUES('plain', 'driver', 'raw', 10000);
+INSERT INTO section(name, owner, kind, size, count) VALUES('board', 'driver', 'slots', 100, 4);
+INSERT INTO section(name, owner, kind, size, count) VALUES('jobs', 'driver', 'queue', 4096, 8);
+SQL
+
+# What a part prints is shown where it fails.
+run() {
+    timeout -k 1 200 node --expose-gc "$@" >"$work/node.log" 2>&1 || { cat "$work/node.log"; return 1; }
+    grep '^figure: ' "$work/node.log" || :
+}
+for part in calls waiting views abuse processes; do
+    ok "$part" run "$part.test.mjs"
+done
+ok "CommonJS and ES modules are one" run modules.cjs
+
+end_manager KILL # which they did
+start_manager
+# A young generation that stays small, and one arena, so that what grows is what leaks.
+leaks() { MALLOC_ARENA_MAX=1 run --max-semi-space-size=1 leaks.test.mjs; }
+ok "nothing leaks" leaks
+
+# README's programs, as they stand there: each begins with a line that names its file.
+edit_table <<'SQL'
+INSERT INTO section(name, owner, size) VALUES('temps', 'temp-driver', 64);
+INSERT INTO section(name, owner, kind, size) VALUES('work', 'work-runner', 'queue', 4096);
+SQL
+awk '/^```/ { file = "" }
+    /^```(js|ts)$/ { getline; file = $2; sub(/:$/, "", file) }
+    file != "" { print > file }' node_modules/shmclient/README.md
+readme() {
+    timeout 60 node publisher.mjs >publisher.log 2>&1 &
+    local publisher=$! status=0
+    children+=("$publisher")
+    timeout 60 node reader.mjs >reader.log 2>&1 || status=$?
+    kill "$publisher" 2>/dev/null || :
+    if [ "$status" -ne 0 ] || ! grep -q '^version [0-9]*: 2[0-9]' reader.log; then
+        cat ./*.log
+        return 1
+    fi
+}
+ok "README's publisher and reader" readme
+queue() {
+    timeout 60 node jobs.mjs >jobs.log 2>&1
+    grep -qx 'did sweep, of 2' jobs.log || { cat jobs.log; return 1; }
+}
+ok "README's queue" queue
