@@ -25,6 +25,15 @@ have() { # LANGUAGE COMMAND...: is it here?
     "$@" >"$work/have.log" 2>&1 || { echo "no $language here"; return 1; }
 }
 
+node_package() {
+    mkdir "$work/node_modules" && cp -r "$bindings/node" "$work/node_modules/shmclient" &&
+        CFLAGS=-O0 node "$work/node_modules/shmclient/install.js"
+}
+if have "Node.js 18" node -e 'process.exitCode = parseInt(process.versions.node) < 18 ? 1 : 0'; then
+    ok "Node's binding is built" node_package
+    part node $all "env NODE_PATH=$work/node_modules node $here/matrix.mjs WORKER"
+fi
+
 # Without phpize, whose configure takes longer than all the rest; its own test goes that way.
 # shellcheck disable=SC2046 # flags are words
 php_extension() {
