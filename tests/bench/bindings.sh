@@ -19,17 +19,8 @@ case ${2-} in
 *) echo "usage: bindings.sh BUILD-DIRECTORY [--smoke | --quick]" >&2; exit 2 ;;
 esac
 
-# The library as it was built: nothing else needs to be there to be installed.
-mkdir "$work/pkgconfig"
-cat >"$work/pkgconfig/shmclient.pc" <<EOF
-libdir=$build/libclient
-Name: shmclient
-Description: as it was built
-Version: 0.1.0
-Cflags: -I$source_dir/include
-Libs: -L$build/libclient -lshmclient
-EOF
-export PKG_CONFIG_PATH=$work/pkgconfig LD_LIBRARY_PATH=$build/libclient CFLAGS=$flags
+# The library as it was built: nothing needs to be installed.
+export PKG_CONFIG_PATH=$build/libclient LD_LIBRARY_PATH=$build/libclient CFLAGS=$flags
 
 quietly() {
     "$@" >"$work/build.log" 2>&1 || { tail -n 30 "$work/build.log"; return 1; }
