@@ -116,7 +116,8 @@ ok "readers publish nothing, and a second holder is told of the first" do
 end
 ok "looking around" do
     same %w[board jobs plain temps values], reader.sections.map(&:name)
-    same [:snapshot, "driver", 10_000], reader.section("values").to_h.values_at(:kind, :owner, :size)
+    same [:snapshot, "driver", 10_000],
+         reader.section("values").to_h.values_at(:kind, :owner, :size)
     same :alive, reader.worker("driver").state
     same Process.pid, reader.worker("driver").pid
     true! reader.info.manager_alive?

@@ -117,6 +117,22 @@ ok "and in range" do
     raises(ArgumentError) { SysVMQ.new(KEY, 10, CREATE, worker: "x") }
 end
 
+# The usage that the gem's README shows, statement by statement.
+def usage(key)
+    mq = SysVMQ.new(key, 1024, SysVMQ::IPC_CREAT | 0o666)
+    mq.send "Gr\u00fc\u00dfe!"
+    same 1, mq.stats[:count]
+    same "Gr\u00fc\u00dfe!", mq.receive.force_encoding("UTF-8")
+    mq.receive(0, SysVMQ::IPC_NOWAIT)
+ensure
+    mq.destroy
+end
+
+ok "its README's usage" do
+    raises(Errno::ENOMSG) { usage(KEY + 3) }
+    raises(Errno::ENOENT) { SysVMQ.new(KEY + 3, 1024, 0) }
+end
+
 # ---- waits
 
 ok "Timeout, Thread#kill and Thread#raise end a wait; other threads run meanwhile" do

@@ -37,6 +37,8 @@ ok "sections and slots" run sections
 ok "queues" run queues
 ok "SysVMQ over the kernel" run sysvmq
 ok "SysVMQ over a section" run sysvmq_section
+ok "whatever is done to it" run robust
+ok "nothing leaks" run leaks
 
 # ---- README, and sysvmq's
 
@@ -57,3 +59,15 @@ ok "and says so" grep -q "newer than version .* in 3000 ms; does its owner run? 
 sed -i "s/0xDEADC0DE/$SHMC_KEY ^ 0x77/" queue.rb
 ok "README's queue" says 0 '^"sweep"$' timeout -k 5 60 ruby -w queue.rb
 ok "README's section" says 0 '^"wash"$' timeout -k 5 60 ruby -w section.rb
+
+coproc talk { exec timeout -k 5 200 ruby -w "$here/manager.rb"; }
+children+=("$!")
+ok "under a manager all is served" answers serve ok
+end_manager KILL
+ok "when it is killed, its clients go on" answers without ok
+start_manager
+ok "and with the next one" answers again ok
+shmtool destroy --yes >destroyed.log
+wait "$manager" || :
+manager=''
+ok "and are told when the segment is destroyed" answers destroyed ok

@@ -42,6 +42,11 @@ bool nothing_came(ssize_t r) {
     return r == -EAGAIN || r == -ETIMEDOUT;
 }
 
+VALUE no_copy(VALUE self, VALUE of) {
+    (void)of;
+    rb_raise(rb_eTypeError, "can't copy %" PRIsVALUE, rb_obj_class(self));
+}
+
 /* ---- arguments */
 
 const char *text_or_null(VALUE *text) {

@@ -52,6 +52,7 @@ NORETURN(void fail_section(const struct section *section, int r));
 
 const char *text_or_null(VALUE *text); /* a C string, or NULL of nil; freezes a copy in *text */
 int64_t timeout_ms_of(VALUE seconds);  /* -1 of nil */
+VALUE no_copy(VALUE self, VALUE of);   /* #initialize_copy of what can't be */
 size_t size_of(VALUE number);          /* not below 0 */
 
 /* ---- waiting */

@@ -5,8 +5,8 @@ require "mkmf"
 
 found = pkg_config("shmclient")
 unless found && have_header("shmclient.h")
-    abort "shmclient: pkg-config finds no libshmclient: install it, or set PKG_CONFIG_PATH to the " \
-          "folder of its shmclient.pc"
+    abort "shmclient: pkg-config finds no libshmclient: install it, or set PKG_CONFIG_PATH to " \
+          "the folder of its shmclient.pc"
 end
 # A library beneath somebody's home is found again at run time without LD_LIBRARY_PATH.
 libdir = pkg_config("shmclient", "variable=libdir").to_s

@@ -98,6 +98,11 @@ static VALUE section_close(VALUE self) {
     shmc_section *handle = section->handle;
     section->handle = NULL;
     shmc_close(handle);
+    if (section->calls == 0) { /* of no thread of the parent's */
+        xfree(section->buffer);
+        section->buffer = NULL;
+        section->room = 0;
+    }
     return Qnil;
 }
 

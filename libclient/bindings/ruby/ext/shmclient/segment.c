@@ -268,7 +268,7 @@ void init_segment(void) {
     shm_segment = rb_define_class_under(shm_module, "Segment", rb_cObject);
     rb_gc_register_mark_object(shm_segment);
     rb_define_alloc_func(shm_segment, segment_allocate);
-    rb_undef_method(shm_segment, "initialize_copy");
+    rb_define_private_method(shm_segment, "initialize_copy", no_copy, 1);
     rb_define_private_method(shm_segment, "_attach", segment_attach, 5);
     rb_define_private_method(shm_segment, "_open", segment_open, 4);
     rb_define_private_method(shm_segment, "_create", segment_create, -1);

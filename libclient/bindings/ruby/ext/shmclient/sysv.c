@@ -221,7 +221,7 @@ static VALUE sysv_remove(VALUE self) {
 void init_sysv(void) {
     VALUE sysv = rb_define_class_under(shm_module, "SysVQueue", rb_cObject);
     rb_define_alloc_func(sysv, sysv_allocate);
-    rb_undef_method(sysv, "initialize_copy");
+    rb_define_private_method(sysv, "initialize_copy", no_copy, 1);
     rb_define_const(sysv, "CREATE", UINT2NUM(SHMC_SYSV_CREATE));
     rb_define_const(sysv, "EXCLUSIVE", UINT2NUM(SHMC_SYSV_EXCLUSIVE));
     rb_define_const(sysv, "TRUNCATE", UINT2NUM(SHMC_TRUNCATE));
