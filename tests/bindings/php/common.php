@@ -29,6 +29,25 @@ function expect(string $what, string $expected, callable $do): void
     }
 }
 
+function same(string $what, mixed $expected, mixed $found): void
+{
+    if ($found !== $expected) {
+        fwrite(STDERR, "$what: " . json_encode($found) . ', and not ' . json_encode($expected) . "\n");
+        exit(1);
+    }
+}
+
+/** What a child gives that runs $do, in its exit status. */
+function child(callable $do): int
+{
+    $pid = pcntl_fork();
+    if ($pid === 0) {
+        exit($do());
+    }
+    pcntl_waitpid($pid, $status);
+    return pcntl_wifexited($status) ? pcntl_wexitstatus($status) : -pcntl_wtermsig($status);
+}
+
 /** Looks again and again, for at most a minute: it is so, or comes to be so. */
 function await(string $what, callable $true): void
 {

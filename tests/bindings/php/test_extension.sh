@@ -25,6 +25,8 @@ build_extension() {
 }
 ok "it is built as README says, without a warning" build_extension
 cd "$work"
+gcc -std=gnu17 -I"$source_dir/include" -o worker "$source_dir/tests/interop/worker.c" \
+    -L"$libdir" -lshmclient
 extension=$(find "$work/php" -name shmclient.so)
 php() { timeout -k 1 120 "$(php-config --php-binary)" -n -d extension=posix "$@"; }
 try() { php -d "extension=$extension" "$@"; }
@@ -110,6 +112,11 @@ one_works() { # the others are told by whom
 
 begin sysv
 cases values bytes slots queues made lists misuse persistence forks garbage signals leaks
+"$work/worker" publish counter numbers 0 10240 &
+writer=$!
+children+=("$writer")
+cases whole
+end_child "$writer"
 lives
 freed() { grep -q "^$1  *free" <(shmtool workers); }
 ok "the names are free" await 60 freed author

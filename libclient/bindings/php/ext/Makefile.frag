@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 $(builddir)/shmclient.lo: $(builddir)/shmclient_arginfo.h
 
 $(builddir)/shmclient_arginfo.h: $(srcdir)/shmclient.stub.php $(srcdir)/arginfo.php
