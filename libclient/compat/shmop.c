@@ -53,7 +53,7 @@ static int attach(shmop *block) {
     void *at = (void *)-1;
     if (shmctl(block->id, IPC_STAT, &found) == 0)
         at = shmat(block->id, NULL, block->writable ? 0 : SHM_RDONLY);
-    if (at == (void *)-1) { /* NOLINT(performance-no-int-to-ptr) */
+    if (at == (void *)-1) {
         const int error = errno;
         return shmop_fail(error, "segment 0x%08x (shmid %d) can't be attached to %s: %s",
                           block->key, block->id, block->writable ? "write" : "read",
