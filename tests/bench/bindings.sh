@@ -38,6 +38,21 @@ absent() { # LANGUAGE WHY
     echo "left out: $1 ($2)"
 }
 
+in_node() {
+    if ! node -e 'process.exitCode = parseInt(process.versions.node) < 18 ? 1 : 0' 2>/dev/null ||
+        ! command -v npm >/dev/null; then
+        absent node "no Node.js 18 with npm here"
+        return
+    fi
+    mkdir "$work/node"
+    cp "$here/bench.mjs" "$work/node"
+    npm_config_fetch_retries=1 npm_config_fetch_timeout=20000 quietly npm --prefix "$work/node" install \
+        --install-links --no-package-lock --no-audit --no-fund "$bindings/node"
+    [ -e "$work/node/node_modules/shmclient/build/shmclient.node" ] || # an npm that runs no scripts
+        quietly node "$work/node/node_modules/shmclient/install.js"
+    measure node node "$work/node/bench.mjs" "$rounds" "$operations"
+}
+
 in_python() {
     [ -x /usr/bin/python3 ] || { absent python "no /usr/bin/python3 here"; return; }
     PYTHONPATH=$bindings/python PYTHONDONTWRITEBYTECODE=1 \
@@ -81,7 +96,7 @@ for size in 64 10240 65536; do
 done | edit_table
 touch "$work/lines"
 for language in node php python ruby; do
-    ! declare -F "in_$language" >/dev/null || "in_$language"
+    "in_$language"
 done
 
 [ -s "$work/lines" ] || { echo "bench: there is none of the languages here"; exit 77; }
