@@ -28,7 +28,8 @@ def pester(object, methods, random, rounds)
             options = [{}, {timeout: 0}, {timeout: 0, type: JUNK.sample(random: random)},
                        {JUNK.grep(Symbol).first => 1}].sample(random: random)
             begin
-                Timeout.timeout(0.05) { object.__send__(method, *arguments, **options) {} }
+                made = Timeout.timeout(0.05) { object.__send__(method, *arguments, **options) {} }
+                made.destroy if made.is_a?(SysVMQ)
             rescue StandardError, NoMemoryError, NotImplementedError
                 refused += 1
             end
@@ -41,8 +42,8 @@ ok "arguments of all sorts" do
     random = Random.new(7)
     refused = 0
     objects = [reader, reader["values"], worker["values"], reader["plain"], worker["plain"],
-               reader["board"], worker["board"], reader["jobs"], runner["jobs"], KERNEL,
-               SysVMQ.new("jobs")]
+               reader["board"], worker["board"], reader["jobs"], runner["jobs"],
+               SysVMQ.new(0, 100, 0o600), SysVMQ.new("jobs")]
     objects.each do |object|
         methods = object.class.instance_methods(false) - NOT_THESE
         methods.concat(object.class.superclass.instance_methods(false) - NOT_THESE) if
@@ -51,13 +52,15 @@ ok "arguments of all sorts" do
     end
     # and behind what takes keywords apart
     [[reader, %i[_open]], [reader["values"], %i[_next]], [worker["board"], %i[_grab _fgrab _each]],
-     [ShmClient::SysVQueue.new(0, 0, 0), %i[send receive set]]].each do |object, methods|
+     [ShmClient::SysVQueue.new(0, 0, 0), %i[send receive set remove]]].each do |object, methods|
         refused += pester(object, methods, random, 40)
     end
     refused += pester(ShmClient, %i[_wait_any], random, 40)
     refused += pester(ShmClient::Segment, %i[new], random, 40)
     refused += pester(SysVMQ, %i[new], random, 40)
     refused += pester(ShmClient::Segment.allocate, %i[_attach _open _create info], random, 40)
+    objects[-2].destroy rescue nil # which IPC_RMID may have done
+    worker["board"].each(in_use: true) { |slot| worker["board"].release(slot.index) }
     true! refused > 1000, "that #{refused} are many"
     true! reader["values"].next(timeout: 0), "the rest going on"
 end
@@ -199,6 +202,11 @@ ok "a wait keeps what it waits with" do
     10.times { GC.start && GC.compact }
     worker["values"].publish("still there")
     same "still there", thread.value
+end
+ok "a view keeps its section, where its block is never left" do
+    view = ShmClient.attach(timeout: DEADLINE)["values"].enum_for(:view).next
+    5.times { GC.start }
+    same "still there", view.to_s
 end
 ok "an IO keeps its section" do
     io = ShmClient.attach(timeout: DEADLINE)["values"].tap(&:read).to_io

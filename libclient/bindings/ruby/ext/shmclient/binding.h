@@ -26,7 +26,6 @@ struct section {
     VALUE io; /* on its descriptor; nil: not asked for */
     pid_t pid;
     unsigned calls; /* also a view: nobody else may use it */
-    unsigned walks; /* of its slots: it must not be closed */
     char *buffer;   /* that values are copied to first */
     size_t room;
     enum about { ABOUT_NOTHING, ABOUT_VALUE, ABOUT_MESSAGE } about; /* which of these is known */

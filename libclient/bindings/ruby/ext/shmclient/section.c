@@ -88,9 +88,9 @@ VALUE section_string(const struct section *section, ssize_t bytes) {
 
 static VALUE section_close(VALUE self) {
     struct section *section = rb_check_typeddata(self, &section_type);
-    if (pinned(section, section->calls) || pinned(section, section->walks))
-        fail(-EBUSY, "this section is in use: leave the block of its view or each, or end the "
-                     "thread that waits in it, first");
+    if (pinned(section, section->calls))
+        fail(-EBUSY, "this section is in use: leave the block of its view, or end the thread that "
+                     "waits in it, first");
     VALUE io = section->io;
     section->io = Qnil;
     if (!NIL_P(io) && !RTEST(rb_funcall(io, is_closed, 0)))

@@ -62,6 +62,16 @@ static bool may_pass(int r) {
     return r == -ENOENT || r == -EAGAIN || r == -EBADMSG || r == -EBUSY || r == -ENOTCONN;
 }
 
+static VALUE keep(VALUE self, struct segment *segment, shmc *handle) {
+    if (segment->handle != NULL) { /* another thread was faster */
+        shmc_detach(handle);
+        rb_raise(rb_eArgError, "this segment is attached already; make another one");
+    }
+    segment->handle = handle;
+    segment->pid = getpid();
+    return self;
+}
+
 /* _attach(worker, key, flags, runtime_dir, timeout) asks again and again for as long as that is, so
  * that Thread#kill, Timeout and signals come through between. */
 static VALUE segment_attach(VALUE self, VALUE worker, VALUE key, VALUE flags, VALUE runtime_dir,
@@ -85,10 +95,8 @@ static VALUE segment_attach(VALUE self, VALUE worker, VALUE key, VALUE flags, VA
     clock_gettime(CLOCK_MONOTONIC, &start);
     for (;;) {
         call_unlocked(attach, Qnil, &attaching);
-        if (attaching.result == 0) {
-            segment->handle = attaching.handle;
-            return self;
-        }
+        if (attaching.result == 0)
+            return keep(self, segment, attaching.handle);
         clock_gettime(CLOCK_MONOTONIC, &now);
         const int64_t gone =
             (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;

@@ -82,35 +82,40 @@ static VALUE slots_slot(VALUE self, VALUE slot) {
     return record_new(RECORD_SLOT, &about);
 }
 
-/* ---- each: what the block raises must not leap over the library */
+/* ---- each: it is looked at first and yielded then, as a block may leave in many ways, or, in a
+ * Fiber, not come back at all, and the library isn't to be left in the midst of a call */
 
-static VALUE yield(VALUE slot) {
-    return rb_yield(slot);
-}
+struct walk {
+    struct shmc_slot *slots;
+    size_t n, room;
+};
 
-static int each_slot(shmc_section *handle, const struct shmc_slot *slot, void *argument) {
-    int *state = argument;
+static int note_slot(shmc_section *handle, const struct shmc_slot *slot, void *argument) {
+    struct walk *walk = argument;
     (void)handle;
-    rb_protect(yield, record_new(RECORD_SLOT, slot), state);
-    return *state;
+    if (walk->n == walk->room)
+        return -EAGAIN; /* more than there were */
+    walk->slots[walk->n++] = *slot;
+    return 0;
 }
 
+/* _each(flags): an Array */
 static VALUE slots_each(VALUE self, VALUE flags) {
-    rb_need_block();
     const unsigned asked = NUM2UINT(flags);
     struct section *section = section_get(self);
-    struct segment *segment = segment_get(section->segment);
-    int state = 0;
-    section->walks++;
-    segment->calls++;
-    int r = shmc_slot_each(section->handle, asked, each_slot, &state);
-    segment->calls--;
-    section->walks--;
-    if (state != 0)
-        rb_jump_tag(state);
+    int r = shmc_num_slots(section->handle);
     if (r < 0)
         fail_section(section, r);
-    return self;
+    VALUE memory, list = rb_ary_new();
+    struct walk walk = {.room = (size_t)r};
+    walk.slots = ALLOCV_N(struct shmc_slot, memory, walk.room + 1);
+    r = shmc_slot_each(section->handle, asked, note_slot, &walk);
+    if (r < 0 && r != -EAGAIN)
+        fail_section(section, r);
+    for (size_t i = 0; i < walk.n; i++)
+        rb_ary_push(list, record_new(RECORD_SLOT, &walk.slots[i]));
+    ALLOCV_END(memory);
+    return list;
 }
 
 static VALUE slots_count(VALUE self) {

@@ -159,13 +159,17 @@ static VALUE shm_wait_any(VALUE self, VALUE list, VALUE timeout) {
 
 /* ---- views */
 
-/* A child that was forked in the block may close the section in it. */
+/* It may outlive its block, where that is in a Fiber that nobody resumes; and a child that is
+ * forked in the block may close the section. */
 struct view {
     const char *data; /* NULL: the block ended */
     size_t bytes;
-    const struct section *section; /* these live as long as the block */
-    const struct segment *segment;
+    VALUE section;
 };
+
+static void view_mark(void *data) {
+    rb_gc_mark(((const struct view *)data)->section);
+}
 
 static size_t view_memsize(const void *data) {
     return data == NULL ? 0 : sizeof(struct view);
@@ -173,13 +177,19 @@ static size_t view_memsize(const void *data) {
 
 static const rb_data_type_t view_type = {
     .wrap_struct_name = "ShmClient::View",
-    .function = {.dfree = RUBY_DEFAULT_FREE, .dsize = view_memsize},
+    .function = {.dmark = view_mark, .dfree = RUBY_DEFAULT_FREE, .dsize = view_memsize},
     .flags = RUBY_TYPED_FREE_IMMEDIATELY,
 };
 
+static bool is_open(VALUE self) {
+    const struct section *section = rb_check_typeddata(self, &section_type);
+    const struct segment *segment = rb_check_typeddata(section->segment, &segment_type);
+    return section->handle != NULL && segment->handle != NULL;
+}
+
 static const struct view *view_get(VALUE self) {
     const struct view *view = rb_check_typeddata(self, &view_type);
-    if (view->data == NULL || view->section->handle == NULL || view->segment->handle == NULL)
+    if (view->data == NULL || !is_open(view->section))
         fail(-EBADF, "this view ended with its block; copy there what is needed behind it");
     return view;
 }
@@ -243,8 +253,7 @@ static VALUE snapshot_view(VALUE self) {
         if (r < 0)
             fail_section(section, r);
         section->about = ABOUT_VALUE;
-        *viewing.view = (struct view){
-            .data = data, .bytes = bytes, .section = section, .segment = viewing.segment};
+        *viewing.view = (struct view){.data = data, .bytes = bytes, .section = self};
         section->calls++;
         viewing.segment->calls++;
         VALUE result = rb_ensure(viewing_yield, (VALUE)&viewing, viewing_end, (VALUE)&viewing);

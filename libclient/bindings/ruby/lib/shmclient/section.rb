@@ -32,11 +32,12 @@ module ShmClient
 
         def fgrab(slot, stays: false) = _fgrab(slot, stays ? STAYS : 0)
 
-        # Yields what is known of each slot.
+        # Yields what was known of each slot when it began.
         def each(in_use: false, &block)
             return enum_for(:each, in_use: in_use) unless block
 
-            _each(in_use ? IN_USE : 0, &block)
+            _each(in_use ? IN_USE : 0).each(&block)
+            self
         end
 
         def [](slot) = get(slot)
