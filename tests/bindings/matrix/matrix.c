@@ -2,7 +2,8 @@
  *
  * The matrix's part in C: a worker that is told by lines "write KIND SECTION FILE" what to write,
  * and "read KIND SECTION FILE" what to read, and answers "ok" or what went wrong.  Raw: from the
- * section's first byte on, and all of it.  Queue: one message, of type 1.
+ * section's first byte on, and all of it.  Queue: one message, of type 1.  This one also knows
+ * "storm snapshot SECTION FILE": it publishes, each time 10000 + N bytes N, until there is FILE.
  *
  *     matrix WORKER
  */
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define BYTES      (1 << 20)
 #define TIMEOUT_MS 60000
@@ -44,6 +46,17 @@ static ssize_t read_section(shmc_section *section, const char *kind, const char 
     return n;
 }
 
+static int storm(shmc_section *section, const char *file) {
+    for (unsigned i = 0; i % 64 != 0 || access(file, F_OK) < 0; i++) {
+        const unsigned n = i % 256;
+        memset(buffer, (int)n, 10000 + n);
+        const int r = shmc_publish(section, buffer, 10000 + n);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 int main(int argc, char **argv) {
     char verb[8], kind[16], name[SHMC_NAME_BYTES], file[512], error[512];
     struct shmc_options options = {.size = sizeof options,
@@ -60,8 +73,9 @@ int main(int argc, char **argv) {
     while (scanf("%7s %15s %63s %511s", verb, kind, name, file) == 4) {
         ssize_t r = shmc_open(&section, segment, name, NULL);
         if (r == 0) {
-            r = verb[0] == 'w' ? write_section(section, kind, file)
-                               : read_section(section, kind, file);
+            r = verb[0] == 's'   ? storm(section, file)
+                : verb[0] == 'w' ? write_section(section, kind, file)
+                                 : read_section(section, kind, file);
             puts(r < 0 ? shmc_last_error(segment) : "ok");
             shmc_close(section);
         } else

@@ -28,6 +28,9 @@ class Program:
 
     def tell(self, line):
         self.process.stdin.write(line.encode() + b"\n")
+        self.hear(line)
+
+    def hear(self, line):
         if not select.select([self.process.stdout], [], [], PATIENCE_S)[0]:
             sys.exit(f"{self.worker} doesn't answer to: {line}")
         answer = self.process.stdout.readline().decode(errors="replace").strip()
@@ -88,6 +91,24 @@ def by_queue(writer, readers):
             passes(writer, reader, "queue", section, value)
 
 
+def in_a_storm(writer, readers):
+    """A snapshot that C publishes without a pause: what is read is whole, whoever reads."""
+    section, end = f"{writer.worker}.storm", f"{directory}/end"
+    line = f"storm snapshot {section} {end}"
+    writer.write("snapshot", section, bytes(10000))
+    writer.process.stdin.write(line.encode() + b"\n")
+    for reader in readers:
+        seen = set()
+        while len(seen) < 20:
+            value = reader.read("snapshot", section)
+            if value != value[:1] * (10000 + value[0]):
+                sys.exit(f"{section}: {reader.worker} reads {len(value)} bytes of more than one value")
+            seen.add(value[0])
+    open(end, "wb").close()
+    writer.hear(line)
+    os.unlink(end)
+
+
 def main():
     programs, pairs = [], 0
     for argument in sys.argv[3:]:
@@ -101,6 +122,10 @@ def main():
         pairs += len(writers) * len(readers)
         print(f"ok {kind}: {', '.join(p.worker for p in writers)} write, "
               f"{', '.join(p.worker.removesuffix('-r') for p in readers)} read")
+    foreign = [reader for kinds, _, reader in programs if "snapshot-" in kinds]
+    if foreign:
+        in_a_storm(programs[0][1], foreign)
+        print("ok what foreign programs read beside a writer at full speed is whole")
     for _, *both in programs:
         for program in both:
             program.end()
