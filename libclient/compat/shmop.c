@@ -98,6 +98,15 @@ ssize_t shmop_size(shmop *block) {
     return block->at == NULL ? shmop_section_size(block) : (ssize_t)block->size;
 }
 
+int shmop_id(const shmop *block) {
+    if (block == NULL)
+        return not_open();
+    if (block->at == NULL)
+        return shmop_fail(EPROTOTYPE, "a section has no System V identifier; its segment may have: "
+                                      "shmc_segment()");
+    return block->id;
+}
+
 ssize_t shmop_read(shmop *block, size_t offset, size_t count, void *buffer, size_t room) {
     const ssize_t size = shmop_size(block);
     if (size < 0)

@@ -70,6 +70,10 @@ shmop *shmop_open_section_in(shmc *segment, const char *name, const char *flags)
 /* Bytes of the block; a section's may change by an edit of the table. */
 ssize_t shmop_size(shmop *block);
 
+/* The System V identifier of the block's segment, as ipcs(1) shows it; 0 is one.
+ *   EPROTOTYPE  the block is a section */
+int shmop_id(const shmop *block);
+
 /* Copies `count` bytes, 0 for all the rest, from `offset` on to `buffer`, which has room for
  * `room`, and returns how many.  At offset = size the rest is 0 bytes.
  *   EINVAL    offset, or offset + count, is beyond the block

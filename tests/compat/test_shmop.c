@@ -67,6 +67,8 @@ START_TEST(flags) {
     ck_assert_int_eq(shmop_size(second), 100);
     ck_assert_int_eq(shmop_size(third), 100);
     ck_assert_int_eq(shmop_size(fourth), 100);
+    ck_assert_int_eq(shmop_id(first), shmget((key_t)key, 0, 0));
+    ck_assert_int_eq(shmop_id(fourth), shmop_id(first));
     struct shmid_ds found;
     ck_assert_int_eq(shmctl(shmget((key_t)key, 0, 0), IPC_STAT, &found), 0);
     ck_assert_uint_eq(found.shm_perm.mode & 0777, 0600);
@@ -136,6 +138,7 @@ END_TEST
 START_TEST(not_open) {
     char byte;
     fails(shmop_size(NULL), EBADF);
+    fails(shmop_id(NULL), EBADF);
     fails(shmop_read(NULL, 0, 0, &byte, 1), EBADF);
     fails(shmop_write(NULL, "x", 1, 0), EBADF);
     fails(shmop_delete(NULL), EBADF);
@@ -164,8 +167,8 @@ START_TEST(id_0) {
             _exit(1);
         char byte = 0;
         _exit(shmop_write(block, "z", 1, 3) == 1 && shmop_read(block, 3, 1, &byte, 1) == 1 &&
-                      byte == 'z' && shmop_size(shmop_open(1, "a", 0, 0)) == 10 &&
-                      shmop_delete(block) == 0
+                      byte == 'z' && shmop_id(block) == 0 &&
+                      shmop_size(shmop_open(1, "a", 0, 0)) == 10 && shmop_delete(block) == 0
                   ? 0
                   : 2);
     }
