@@ -32,7 +32,7 @@ function headers() {
 
 const words = (text) => text.split(/\s+/).filter((word) => word !== '');
 const flags = words(
-    run('the library', 'pkg-config', ['--cflags', '--libs', 'shmclient >= 0.1'],
+    run('the library', 'pkg-config', ['--cflags', '--libs', 'shmclient >= 0.1', 'shmcompat >= 0.1'],
         'install pkg-config and libshmclient, and if its prefix is none of the system\'s, set ' +
         'PKG_CONFIG_PATH to its lib/pkgconfig'));
 const sources = path.join(__dirname, 'src');

@@ -2,6 +2,7 @@
 //
 // Wrong types, wrong order, what was closed, and collection at bad moments: an exception each, and
 // never a crash.
+import { createRequire } from 'node:module';
 import test from 'node:test';
 import { assert, attachBoth, code, pause, program, shm, until } from './common.mjs';
 
@@ -65,6 +66,29 @@ test('wrong types', async () => {
     assert.throws(() => driver.open('plain').read(-1), { name: 'RangeError', code: 'ERR_OUT_OF_RANGE' });
     assert.throws(() => shm.Snapshot.prototype.read.call({}), TypeError);
     assert.throws(() => shm.Queue.prototype.trySend.call(driver.open('states'), 'x'), TypeError);
+});
+
+test('the addon itself', async () => {
+    const addon = createRequire(import.meta.url)('./node_modules/shmclient/build/shmclient.node');
+    assert.throws(() => addon.start(() => {}, addon), /started already/);
+    const goes = setInterval(() => {}, 1000), pending = []; // a promise of its own keeps nothing
+    const numbers = [...nonsense, 0, 1, 2, 3, 4, 5, 6, 7, 2 ** 32 - 1, Buffer.alloc(10)];
+    for (const [name, call] of Object.entries(addon)) {
+        if (['start', 'hold', 'close', 'detach', 'attach'].includes(name)) continue;
+        for (const first of numbers) {
+            for (const second of numbers)
+                pending.push(attempt(() => call(first, second, {}, Buffer.alloc(5))));
+            await Promise.all(pending.splice(0));
+        }
+    }
+    clearInterval(goes);
+    const fresh = program(`import { createRequire } from 'node:module';
+        const addon = createRequire(process.cwd() + '/')('./node_modules/shmclient/build/shmclient.node');
+        console.log(Object.keys(addon).join());
+        try { addon.start(7) } catch (error) { console.log(error.name) }
+        process.disconnect();`);
+    assert.equal(await fresh.out, 'start\nError\n');
+    assert.equal(await fresh.status, 0);
 });
 
 test('the wrong kind', () => {

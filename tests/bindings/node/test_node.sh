@@ -1,29 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# The Node binding, installed as a package by npm and used by programs of a user's.
-. "$(dirname "$0")/../../interop/harness.sh"
-here=$source_dir/tests/bindings/node
-recent() { node -e 'process.exitCode = parseInt(process.versions.node) < 18 ? 1 : 0' 2>/dev/null; }
-if ! recent || ! command -v npm >/dev/null; then
-    echo "no Node.js 18 with npm here"
-    exit 77
-fi
-install_tree
-
-# Its headers come from npm's registry, or where that can't be reached from Node.js itself.
-install_package() {
-    mkdir "$work/app"
-    cd "$work/app"
-    echo '{"private": true}' >package.json
-    CFLAGS=-Werror npm_config_fetch_retries=1 npm_config_fetch_timeout=20000 \
-        npm install --install-links --no-package-lock --no-audit --no-fund \
-        "$source_dir/libclient/bindings/node" >"$work/npm.log" 2>&1 || { cat "$work/npm.log"; return 1; }
-}
-ok "npm installs it from the tree" install_package
-[ -e node_modules/shmclient/build/shmclient.node ] || # an npm that runs no scripts of packages
-    ok "it is built by hand" node node_modules/shmclient/install.js
-cp "$here"/*.mjs "$here"/*.cjs .
+# The Node binding: what it does, what it survives, and that it leaves nothing behind.
+. "$(dirname "$0")/node.sh"
 
 start_manager
 export MANAGER=$manager
@@ -38,11 +17,6 @@ INSERT INTO section(name, owner, kind, size, count) VALUES('board', 'driver', 's
 INSERT INTO section(name, owner, kind, size, count) VALUES('jobs', 'driver', 'queue', 4096, 8);
 SQL
 
-# What a part prints is shown where it fails.
-run() {
-    timeout -k 1 200 node --expose-gc "$@" >"$work/node.log" 2>&1 || { cat "$work/node.log"; return 1; }
-    grep '^figure: ' "$work/node.log" || :
-}
 for part in calls waiting views abuse processes; do
     ok "$part" run "$part.test.mjs"
 done

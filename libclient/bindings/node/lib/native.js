@@ -15,7 +15,7 @@ try {
 
 // Who waits, by the number of the section object that is watched for him.
 const waiting = new Map();
-const answer = native.start((id) => waiting.get(id)?.woken());
+const answer = native.start((id) => waiting.get(id)?.woken(), native);
 const words = new Float64Array(answer, 0, 16);
 const longs = new BigUint64Array(answer, 16 * 8, 8);
 const name = Buffer.from(answer, 24 * 8, 64);

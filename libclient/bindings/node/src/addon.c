@@ -167,6 +167,8 @@ static void clean_up(void *argument) {
     for (uint32_t i = 1; i < instance->handles_n; i++) {
         if (instance->handles[i].kind == HANDLE_SEGMENT)
             segment_unpin(instance->handles[i].segment);
+        else if (instance->handles[i].kind == HANDLE_BLOCK)
+            block_close(instance->handles[i].block);
         instance->handles[i].kind = HANDLE_FREE;
     }
     instance_put(instance);
@@ -187,7 +189,7 @@ static bool export(napi_env env, napi_value exports, const struct function *func
 static bool export_all(napi_env env, napi_value exports, struct instance *instance) {
     static const struct function *const modules[] = {
         own_functions,  segment_functions, section_functions, value_functions,
-        slot_functions, queue_functions,   view_functions,
+        slot_functions, queue_functions,   view_functions,    shmop_functions,
     };
     for (size_t i = 0; i < sizeof modules / sizeof *modules; i++)
         if (!export(env, exports, modules[i], instance))
@@ -211,8 +213,8 @@ static struct instance *instance_new(napi_env env) {
     return instance;
 }
 
-/* start(woken) gives the ArrayBuffer in which calls answer (struct answer), once; woken(id) is
- * called for a section that was watched, and is called with 0 for nothing. */
+/* start(woken, exports), once: adds the calls to `exports`, and gives the ArrayBuffer in which they
+ * answer (struct answer).  woken(id) is called for a section that was watched. */
 static napi_value start(napi_env env, napi_callback_info info) {
     struct call call;
     napi_value buffer;
@@ -225,7 +227,8 @@ static napi_value start(napi_env env, napi_callback_info info) {
     }
     if (napi_create_arraybuffer(env, sizeof(struct answer), &memory, &buffer) != napi_ok ||
         napi_create_reference(env, buffer, 1, &instance->answer_ref) != napi_ok ||
-        (instance->hub = hub_new(instance, call.arguments[0])) == NULL) {
+        (instance->hub = hub_new(instance, call.arguments[0])) == NULL ||
+        !export_all(env, call.arguments[1], instance)) {
         napi_throw_error(env, "ENOMEM", "no memory or descriptors for the shmclient addon");
         return NULL;
     }
@@ -237,8 +240,7 @@ static napi_value start(napi_env env, napi_callback_info info) {
 NAPI_MODULE_INIT() {
     static const struct function first[] = {{"start", start}, {NULL, NULL}};
     struct instance *instance = instance_new(env);
-    if (instance == NULL || !export(env, exports, first, instance) ||
-        !export_all(env, exports, instance)) {
+    if (instance == NULL || !export(env, exports, first, instance)) {
         napi_throw_error(env, "ENOMEM", "no memory for the shmclient addon");
         return NULL;
     }

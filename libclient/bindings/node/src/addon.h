@@ -52,7 +52,14 @@ struct lender {
     struct shmc_section_info lent;
 };
 
-enum handle_kind { HANDLE_FREE, HANDLE_SEGMENT, HANDLE_SECTION, HANDLE_LENDER, HANDLE_REQUEST };
+enum handle_kind {
+    HANDLE_FREE,
+    HANDLE_SEGMENT,
+    HANDLE_SECTION,
+    HANDLE_LENDER,
+    HANDLE_REQUEST,
+    HANDLE_BLOCK
+};
 
 struct handle {
     enum handle_kind kind;
@@ -61,6 +68,7 @@ struct handle {
         struct section *section;
         struct lender *lender;
         struct request *request;
+        void *block;   /* of shmop.h */
         uint32_t next; /* HANDLE_FREE */
     };
 };
@@ -177,7 +185,7 @@ struct function {
     napi_callback call;
 };
 extern const struct function segment_functions[], section_functions[], value_functions[],
-    slot_functions[], queue_functions[], view_functions[];
+    slot_functions[], queue_functions[], view_functions[], shmop_functions[];
 
 /* segment.c */
 void segment_pin(struct segment *segment);
@@ -190,6 +198,9 @@ struct section *section_argument(const struct call *call, unsigned i);
 
 /* view.c */
 void lender_give_back(struct lender *lender);
+
+/* shmop.c */
+void block_close(void *block);
 
 /* values.c */
 void value_answer(struct instance *instance, const struct shmc_value *value);
