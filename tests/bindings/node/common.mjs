@@ -33,6 +33,7 @@ export async function attachBoth() {
 export function program(text, ...args) {
     const child = spawn(process.execPath, ['--expose-gc', '--input-type=module', '-e', text, '--', ...args],
         { stdio: ['pipe', 'pipe', 'inherit', 'ipc'] });
+    process.once('exit', () => child.kill('SIGKILL'));
     const out = child.stdout.toArray().then((chunks) => Buffer.concat(chunks).toString());
     const status = once(child, 'close').then(([status, signal]) => signal ?? status);
     return { child, out, status };

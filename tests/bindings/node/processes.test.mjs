@@ -19,9 +19,10 @@ test('a child process is another one', async () => {
         process.disconnect();`);
     writer.publish('inherited by nobody');
     const child = fork('./child.mjs', { execArgv: [] });
+    const exit = once(child, 'exit');
     const [answer] = await once(child, 'message');
     assert.deepEqual(answer, ['EBUSY', process.pid, 'inherited by nobody']);
-    const [status] = await once(child, 'exit');
+    const [status] = await exit;
     assert.equal(status, 0);
     writer.publish('still ours');
 });
@@ -31,7 +32,7 @@ test('a lease goes with its process, however it ends', async () => {
     const held = program(`import * as shm from 'shmclient';
         const segment = await shm.attach({ worker: 'driver', timeout: ${LONG} });
         segment.open('states').publish('from the other');
-        setInterval(() => {}, 1e6);
+        process.on('disconnect', () => process.exit()); // until then it stays
         process.send('held');`);
     await once(held.child, 'message');
     await assert.rejects(shm.attach({ worker: 'driver' }), (error) => {
@@ -64,6 +65,7 @@ test('threads attach for themselves', async () => {
     const owner = await shm.attach({ worker: 'driver', timeout: LONG });
     const jobs = owner.open('jobs'), temps = owner.open('states');
     const threads = [0, 1, 2].map((workerData) => new Worker(busy, { eval: true, workerData }));
+    const ends = threads.map((thread) => once(thread, 'exit'));
     await Promise.all(threads.map((thread) => once(thread, 'message')));
     const last = [0, -1, -1, -1];
     for (let i = 0; i < 400; i++) {
@@ -72,7 +74,7 @@ test('threads attach for themselves', async () => {
         last[from] = n;
     }
     temps.publish('end');
-    await Promise.all(threads.map((thread) => once(thread, 'exit')));
+    await Promise.all(ends);
     owner.detach();
 });
 
