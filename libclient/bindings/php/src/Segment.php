@@ -54,6 +54,8 @@ final class Segment
     /** @var array<string, array<string, mixed>> sections by name, of $generation */
     private array $sections = [];
     private int $generation = -1;
+    /** @var array<int, array<string, mixed>> control lines by offset, of $generation as well */
+    private array $controls = [];
 
     /** Attaches.  A key may be a text as "0x53484d31"; without one it is $SHMC_KEY, or "SHM1". */
     public function __construct(int|string|null $key = null, private bool $writable = false)
@@ -106,7 +108,7 @@ final class Segment
     /** The header, checked. */
     public function header(): array
     {
-        $this->follow();
+        $this->generation(); // follows
         return $this->ownHeader();
     }
 
@@ -133,20 +135,14 @@ final class Segment
         return $header;
     }
 
-    /** The number that changes whenever the directory does. */
+    /** The number that changes whenever the directory does; of the successor, if this segment was
+     *  replaced, to which this attaches then: it is under the same key. */
     public function generation(): int
     {
-        $this->follow();
-        return unpack('P', $this->copy(128, 8))[1];
-    }
-
-    /** Attaches to the successor, if this segment was replaced: it is under the same key. */
-    private function follow(): void
-    {
         for ($end = null; ; usleep(2000)) {
-            $state = unpack('Vstate/a36/Psuccessor', $this->copy(136, 48));
+            $state = unpack('Pgeneration/Vstate/a36/Psuccessor', $this->copy(128, 56));
             if ($state['state'] !== self::REPLACED) {
-                return;
+                return $state['generation'];
             }
             if ($state['successor'] === 0) {
                 throw new SegmentException(SegmentException::EIDRM, sprintf(
@@ -317,11 +313,11 @@ final class Segment
         throw $this->lapped("section '$name': lapped again and again; raise its count");
     }
 
-    /** Steps 1 and 2 of reading a snapshot. */
-    private function head(array $section): array
+    /** Step 1 of reading a snapshot. */
+    private function control(array $section): array
     {
         $at = $section['ctl_off'];
-        $raw = $this->copy($at, 72);
+        $raw = $this->copy($at, 64);
         $control = unpack(self::CONTROL, $raw);
         $this->need($control['magic'] === 'SNAP', 'control.magic');
         $this->need($control['crc'] === self::crc(substr($raw, 0, 60)), 'control.crc');
@@ -330,8 +326,15 @@ final class Segment
         $this->need($control['stride'] > 64 && $control['buf_off'] > 0, 'control.stride');
         $end = $at + $control['buf_off'] + $control['count'] * $control['stride'];
         $this->need($end <= $section['offset'] + $section['bytes'], 'control.count');
+        return $control;
+    }
 
-        $head = unpack('P', $raw, 64)[1];
+    /** Step 2. */
+    private function head(array $section): array
+    {
+        $at = $section['ctl_off'];
+        $control = $this->controls[$at] ??= $this->control($section);
+        $head = unpack('P', $this->copy($at + 64, 8))[1];
         $version = ($head >> 1) & ((1 << 55) - 1);
         $buffer = ($head >> 56) & 0xff;
         $this->need($version === 0 || $buffer < $control['count'], 'head.buffer');
@@ -362,6 +365,7 @@ final class Segment
 
     private function walk(): void
     {
+        $this->controls = [];
         [$this->generation, $this->sections] = $this->directory(
             function (array $directory, int $at, int $generation): array {
                 $raw = $this->copy($at + $directory['index_off'], 4 * $directory['index_count']);
