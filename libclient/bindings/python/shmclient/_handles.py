@@ -11,7 +11,7 @@ import os
 import pickle
 import threading
 import weakref
-from ctypes import addressof, c_ubyte, sizeof
+from ctypes import addressof, byref, c_ubyte, sizeof
 from typing import Any, Dict, Optional
 
 from . import _c
@@ -58,6 +58,13 @@ class Opened:
             return error(code, "this attachment is the parent process's; a child attaches for "
                                "itself")
         return self.attached.failed(code)
+
+    def info(self) -> _c.shmc_section_info:
+        struct = _c.shmc_section_info()
+        r = lib.shmc_section_info(self.pointer, byref(struct))
+        if r < 0:
+            raise self.failed(r)
+        return struct
 
     def loan(self) -> Optional[Any]:
         """What it lent and somebody still has."""

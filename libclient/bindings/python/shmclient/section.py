@@ -73,9 +73,8 @@ class Section:
 
     def info(self) -> SectionInfo:
         """What is known about the section now: shmc_section_info()."""
-        struct = _c.shmc_section_info()
-        self._call(lib.shmc_section_info, byref(struct))
-        return record(SectionInfo, struct)
+        with self._lock:
+            return record(SectionInfo, self._live().info())
 
     def fileno(self) -> int:
         """shmc_fd(): readable while there may be something new, for select, selectors and loops. 
@@ -131,7 +130,7 @@ class Section:
     def _spare(self) -> Opened:
         """A section object to lend by: what one lent is only safe until it lends again."""
         if self._lender is None or self._lender.loan() is not None:
-            self._lender = self.segment._open_again(self.name, self._live())
+            self._lender = self.segment._open_again(self._live())
         return self._lender
 
     def _lend(self, function: Callable[..., int], *more: Any,

@@ -17,7 +17,7 @@ from . import _arguments, _c
 from ._arguments import Deadline
 from ._c import lib
 from ._handles import Attached, Opened, locked
-from .errors import Error, error
+from .errors import Error, NotFound, error
 from .queue import QueueSection
 from .records import (
     AttachmentInfo, Kind, Notify, SectionInfo, SegmentInfo, Stamp, WorkerInfo, decode, record,
@@ -106,11 +106,7 @@ class Segment:
             expect.kind = _arguments.choice("kind", kind, Kind)
         with self._lock:
             opened = self._open(_arguments.text("name", name), expect, self._live())
-            info = _c.shmc_section_info()
-            r = lib.shmc_section_info(opened.pointer, byref(info))
-            if r < 0:
-                raise opened.failed(r)
-            section = _KINDS[info.kind](self, name, opened)
+            section = _KINDS[opened.info().kind](self, name, opened)
             self._sections.add(section)
         return section
 
@@ -139,10 +135,17 @@ class Segment:
             raise attached.failed(r)
         return Opened(pointer.value, attached)
 
-    def _open_again(self, name: str, opened: Opened) -> Opened:
-        another = self._open(name.encode(), None, opened.attached)
-        self._lenders.add(another)
-        return another
+    def _open_again(self, opened: Opened) -> Opened:
+        """The very section that this is, which may have got another name, that a new one has now."""
+        while True:
+            info = opened.info()
+            try:
+                another = self._open(info.name, None, opened.attached)
+            except NotFound:  # in this moment
+                continue
+            if another.info().section_id == info.section_id:
+                self._lenders.add(another)
+                return another
 
     # ---- sections at run time
 
