@@ -4,6 +4,14 @@
 # The Node binding: what it does, what it survives, and that it leaves nothing behind.
 . "$(dirname "$0")/node.sh"
 
+install=node_modules/shmclient/install.js
+ok "without the library it says so" says 1 "the library: pkg-config failed: install pkg-config and libsh" \
+    env PKG_CONFIG_LIBDIR=/nonexistent PKG_CONFIG_PATH= node $install
+ok "and without a compiler" says 1 "the addon: nocc can't be run .ENOENT.: install a C compiler" \
+    env CC=nocc node $install
+ok "and where it wasn't built" says 1 "the addon can't be loaded .*: 'node .*/install.js' makes it" \
+    node -e 'require("fs").cpSync("node_modules/shmclient/lib", "moved", { recursive: true });
+        require("./moved/native.js")'
 start_manager
 export MANAGER=$manager
 edit_table <<'SQL'

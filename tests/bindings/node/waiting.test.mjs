@@ -55,6 +55,23 @@ test('iteration sees all newer values, and ends', async () => {
     assert.deepEqual(got, Array.from({ length: 200 }, (_, i) => i));
 });
 
+test('a writer who is faster than the loop leaves the event loop its turns', async () => {
+    const temps = reader.open('states'), jobs = driver.open('jobs');
+    let stop = false;
+    setTimeout(() => { stop = true; }, 10);
+    writer.publish('one');
+    for await (const { version } of temps) {
+        if (stop) break;
+        writer.publish(`behind ${version}`);
+    }
+    stop = false;
+    setTimeout(() => { stop = true; }, 10);
+    while (!stop) {
+        await jobs.send('job');
+        await jobs.receive();
+    }
+});
+
 test('close, detach and return end an iteration; abort and errors throw', async () => {
     const other = await shm.attach();
     const ends = [

@@ -5,9 +5,8 @@
 // thing in each.
 'use strict';
 const { native, words, longs, nameThere } = require('./native.js');
-const { errno, bytes, integer, options, room, signal, timeout } = require('./errors.js');
-const { ShmError } = require('./errors.js');
-const { Channel, Iteration } = require('./channel.js');
+const { ShmError, errno, bytes, integer, options, room, signal, timeout } = require('./errors.js');
+const { Channel, Iteration, paced } = require('./channel.js');
 const { Section } = require('./section.js');
 
 const TRUNCATE = 1, EXCEPT = 2;
@@ -67,7 +66,7 @@ class Queue extends Section {
         if (wait.signal?.aborted) throw wait.signal.reason;
         if (key !== 'peek' && !this.#channels.get(key)?.busy) {
             const found = attempt(this.id);
-            if (found !== undefined) return found;
+            if (found !== undefined) return paced(found);
         }
         const channel = this.#channel(key);
         return channel.wait(() => attempt(channel.id), wait);
