@@ -20,7 +20,8 @@ case ${2-} in
 esac
 
 # The library as it was built: nothing needs to be installed.
-export PKG_CONFIG_PATH=$build/libclient LD_LIBRARY_PATH=$build/libclient CFLAGS=$flags
+export LD_LIBRARY_PATH=$build/libclient:$build/libclient/compat
+export PKG_CONFIG_PATH=$build/libclient CFLAGS=$flags
 
 quietly() {
     "$@" >"$work/build.log" 2>&1 || { tail -n 30 "$work/build.log"; return 1; }
