@@ -161,8 +161,8 @@ class RawSection(Section):
         total = len(self)
         size = max(total - offset, 0) if size is None else _arguments.size("size", size)
         if size > total:  # before memory is asked for
-            raise error(-errno.EINVAL, f"section '{self.name}': {size} bytes at {offset} are beyond "
-                                       f"its size of {total}")
+            raise error(-errno.EINVAL, f"section '{self.name}': {size} bytes at {offset} are "
+                                       f"beyond its size of {total}")
         buffer = bytearray(size)
         self.read_into(buffer, offset)
         return bytes(buffer)

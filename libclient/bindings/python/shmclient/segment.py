@@ -136,7 +136,7 @@ class Segment:
         return Opened(pointer.value, attached)
 
     def _open_again(self, opened: Opened) -> Opened:
-        """The very section that this is, which may have got another name, that a new one has now."""
+        """The very section that this is; it may have got another name, and a new one have its."""
         while True:
             info = opened.info()
             try:

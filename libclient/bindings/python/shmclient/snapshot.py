@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 from ctypes import byref, c_size_t, c_void_p, create_string_buffer
-from typing import Any, AsyncIterator, Callable, Iterator, Optional, Type
+from typing import Any, AsyncIterator, Callable, Iterator, Optional, Tuple, Type
 from types import TracebackType
 
 from . import _arguments, _c
@@ -121,15 +121,21 @@ class Versions:
         return await self._section._await(lambda: self._section._copy(self._take, 0))
 
 
+_ABOUT = _c.shmc_value
 _PUBLISH = lib.shmc_publish
 _READ = lib.shmc_read  # which has no milliseconds to wait
+
+
+def _room(size: int) -> Tuple[Any, memoryview, int]:
+    buffer = create_string_buffer(size)
+    return buffer, memoryview(buffer), size
 
 
 class SnapshotSection(Section):
     """The newest complete value, published by the section's owner, read by anybody."""
 
     kind = Kind.SNAPSHOT
-    _memory: Optional[memoryview] = None
+    _room: Optional[Tuple[Any, memoryview, int]] = None  # to read into
 
     def publish(self, data: Any) -> None:
         """Publishes bytes (or whatever has them contiguously, as an array) as the next version."""
@@ -195,20 +201,23 @@ class SnapshotSection(Section):
 
     def _copy(self, take: Callable[..., int], timeout: Optional[float]) -> Value:
         deadline = None if timeout == 0 else Deadline(timeout)
-        about = _c.shmc_value()
+        about = _ABOUT()
         while True:
             ms = 0 if deadline is None else deadline.slice_ms(SLICE_MS)
-            wait = () if take is _READ else (ms,)
             with self._lock:
                 opened = self._live()
-                memory, self._memory = self._memory, None  # a signal handler may read, too
-                if memory is None:
-                    memory = memoryview(create_string_buffer(4096))
-                r = take(opened.pointer, memory.obj, len(memory), *wait, byref(about))
-                if r == -errno.EMSGSIZE and about.length > len(memory):
-                    self._memory = memoryview(create_string_buffer(about.length))
+                room, self._room = self._room, None  # a signal handler may read, too
+                if room is None:
+                    room = _room(4096)
+                buffer, memory, size = room
+                if take is _READ:
+                    r = _READ(opened.pointer, buffer, size, byref(about))
+                else:
+                    r = take(opened.pointer, buffer, size, ms, byref(about))
+                if r == -errno.EMSGSIZE and about.length > size:
+                    self._room = _room(about.length)
                     continue
-                self._memory = memory
+                self._room = room
                 if r >= 0:
                     value = Value(memory[:r])
                     value._about = about
