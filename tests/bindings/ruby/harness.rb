@@ -46,6 +46,15 @@ def await(what)
     end
 end
 
+# The block finds nothing, and clears the descriptor by that; which the library's helper may have
+# raised once more, as it says that there may be something.
+def quiet(io)
+    await("nothing to select") do
+        yield
+        IO.select([io], nil, nil, 0).nil?
+    end
+end
+
 # A thread that is in the block's wait: asleep, as Ruby sees it.
 def waiting
     thread = Thread.new do

@@ -19,6 +19,12 @@ STEPS = {
         jobs.send("job") && jobs.receive
         thread = waiting { seen.next(timeout: DEADLINE) }
     end,
+    "grown" => lambda do
+        out.publish("g" * 50_000)
+        same "g" * 50_000, thread.value
+        same "g" * 50_000, seen.view(&:to_s)
+        thread = waiting { seen.next(timeout: DEADLINE) }
+    end,
     "without" => lambda do
         out.publish("without it")
         same "without it", thread.value
@@ -40,10 +46,14 @@ STEPS = {
         same "again", seen.next(timeout: DEADLINE)
         thread = waiting { seen.next(timeout: DEADLINE) }
     end,
+    "revoked" => lambda do
+        raises(Errno::EKEYREVOKED) { out.publish("to nobody") }
+        same "again", reader["values"].read
+    end,
     "destroyed" => lambda do
         raises(Errno::EIDRM) { thread.value }
         raises(Errno::EIDRM) { seen.read }
-        raises(Errno::EIDRM) { out.publish("to nobody") }
+        raises(SystemCallError) { out.publish("to nobody") }
         raises(Errno::EIDRM) { jobs.send("to nobody") }
         raises(SystemCallError) { ShmClient.attach }
         seen.close

@@ -24,6 +24,7 @@ make_segment() {
     start_manager && edit_table <<'SQL'
 INSERT INTO worker(name, may_create) VALUES('driver', 1000000);
 INSERT INTO section(name, owner, size, format) VALUES('values', 'driver', 10000, 'values/1');
+INSERT INTO section(name, owner, size, stale_ms) VALUES('aging', 'driver', 100, 20);
 INSERT INTO section(name, owner, kind, size) VALUES('plain', 'driver', 'raw', 5000);
 INSERT INTO section(name, owner, kind, size, count) VALUES('board', 'driver', 'slots', 100, 8);
 INSERT INTO section(name, owner, size) VALUES('temps', 'temp-driver', 65536);
@@ -62,10 +63,14 @@ ok "README's section" says 0 '^"wash"$' timeout -k 5 60 ruby -w section.rb
 coproc talk { exec timeout -k 5 200 ruby -w "$here/manager.rb"; }
 children+=("$!")
 ok "under a manager all is served" answers serve ok
+edit_table <<<"UPDATE section SET size = 50000 WHERE name = 'values'"
+ok "a section that grows is followed" answers grown ok
 end_manager KILL
 ok "when it is killed, its clients go on" answers without ok
 start_manager
 ok "and with the next one" answers again ok
+shmtool revoke driver >revoked.log
+ok "a lease that is taken back is said to be" answers revoked ok
 shmtool destroy --yes >destroyed.log
 wait "$manager" || :
 manager=''
