@@ -23,6 +23,9 @@ export const code = (name) => (error) => {
     return true;
 };
 
+// Of an attach with little time: on a machine that stalls the manager may not have answered by then.
+export const busyOrSlow = (error) => code(error.code === 'ETIMEDOUT' ? 'ETIMEDOUT' : 'EBUSY')(error);
+
 // Once for each process: the worker that owns all sections, and somebody who reads.
 export async function attachBoth() {
     const driver = await shm.attach({ worker: 'driver', timeout: LONG });

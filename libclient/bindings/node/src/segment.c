@@ -133,7 +133,8 @@ static bool worth_waiting(int r) {
 /* In slices, between which it can be given up. */
 static void run_attach(struct job *job) {
     struct request *request = (struct request *)job;
-    int left_ms = request->options.timeout_ms;
+    int left_ms = request->options.timeout_ms, before = 0;
+    char reason[TEXT_BYTES];
     request->options.worker = request->name;
     request->options.runtime_dir = request->runtime_dir;
     request->options.holder = &request->holder;
@@ -143,11 +144,17 @@ static void run_attach(struct job *job) {
         int slice_ms = left_ms < 0 || left_ms > SLICE_MS ? SLICE_MS : left_ms;
         request->options.timeout_ms = slice_ms;
         request->result = shmc_attach(&request->shmc, &request->options);
+        if (request->result == -ETIMEDOUT && before < 0) { /* what was waited for says more */
+            request->result = before;
+            memcpy(request->text, reason, sizeof reason);
+        }
         if (left_ms > 0)
             left_ms -= slice_ms;
         if (left_ms == 0 || !worth_waiting(request->result) || hub_closed(job->hub) ||
             __atomic_load_n(&request->cancelled, __ATOMIC_RELAXED))
             return;
+        before = request->result;
+        memcpy(reason, request->text, sizeof reason);
     }
 }
 
