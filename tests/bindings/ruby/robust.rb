@@ -63,6 +63,8 @@ ok "arguments of all sorts" do
     bare.remove
     objects[-2].destroy rescue nil # which IPC_RMID may have done
     worker["board"].each(in_use: true) { |slot| worker["board"].release(slot.index) }
+    jobs = runner["jobs"]
+    nil while jobs.receive(timeout: 0, exception: false)
     true! refused > 1000, "that #{refused} are many"
     true! reader["values"].next(timeout: 0), "the rest going on"
 end
