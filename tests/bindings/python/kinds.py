@@ -379,6 +379,10 @@ class Segment(Case):
         self.fails(shmclient.Exists, self.segment.create, "mine", 200)
         with mine.begin(1):
             self.assertRaises(BufferError, self.segment.drop, "mine")
+        first, second = mine.view(), mine.view()
+        del second
+        self.assertRaises(BufferError, self.segment.drop, "mine")
+        first.release()
         self.segment.drop("mine")
         self.fails(shmclient.Removed, mine.publish, b"gone")
         self.fails(shmclient.NotFound, self.segment.drop, "mine")

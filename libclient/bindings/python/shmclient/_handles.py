@@ -39,13 +39,14 @@ class Attached:
 
 
 class Opened:
-    """A `shmc_section`, and the memory that it lent last."""
+    """A `shmc_section`, the name that it was opened by, and the memory that it lent last."""
 
-    __slots__ = ("pointer", "attached", "_loan", "_array", "__weakref__")
+    __slots__ = ("pointer", "attached", "name", "_loan", "_array", "__weakref__")
 
-    def __init__(self, pointer: Optional[int], attached: Attached) -> None:
+    def __init__(self, pointer: Optional[int], attached: Attached, name: bytes) -> None:
         self.pointer = pointer
         self.attached = attached
+        self.name = name
         self._loan: Any = None
         self._array: Any = c_ubyte * 0
 

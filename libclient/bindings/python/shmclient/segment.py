@@ -133,7 +133,7 @@ class Segment:
         r = lib.shmc_open(byref(pointer), attached.pointer, name, expect and byref(expect))
         if r < 0:
             raise attached.failed(r)
-        return Opened(pointer.value, attached)
+        return Opened(pointer.value, attached, name)
 
     def _open_again(self, opened: Opened) -> Opened:
         """The very section that this is; it may have got another name, and a new one have its."""
@@ -144,7 +144,8 @@ class Segment:
             except NotFound:  # in this moment
                 continue
             if another.info().section_id == info.section_id:
-                self._lenders.add(another)
+                with self._lock:
+                    self._lenders.add(another)
                 return another
 
     # ---- sections at run time
@@ -179,9 +180,8 @@ class Segment:
         """Removes a section that this worker made.  BufferError: its memory is in use here."""
         wanted = _arguments.text("name", name)
         with self._lock:
-            for section in list(self._sections):
-                lender = section._lender
-                if section.name == name and lender is not None and lender.loan() is not None:
+            for lender in list(self._lenders):  # what we wrote there would soon be another's
+                if lender.name == wanted and lender.loan() is not None:
                     raise BufferError(f"section '{name}' has memory in use: del the arrays and "
                                       "memoryviews made of it first")
             self._call(lib.shmc_drop, wanted)

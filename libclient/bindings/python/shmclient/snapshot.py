@@ -65,34 +65,35 @@ class Begin:
             raise error(-errno.EBUSY, f"section '{self._section.name}': this value is begun "
                                       "already")
         lender, memory = self._section._lend(lib.shmc_begin, writable=True)
+        self._lender = lender  # from here on __del__ gives up
         room = len(memory)
         size = room if self._size is None else self._size
         if size > room:
+            self._lender = None
             lib.shmc_abort(lender.pointer)
             raise error(-errno.EMSGSIZE, f"section '{self._section.name}': a value of {size} "
                                          f"bytes, and its size is {room}: raise it in the table")
-        self._lender, self._data, self._size = lender, memory[:size], size
+        self._size = size
+        self._data = memory[:size]
         return self._data
 
     def __exit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
                  traceback: Optional[TracebackType]) -> None:
         lender, data = self._lender, self._data
-        self._lender = self._data = None
         if lender is None or data is None:
             return
         with self._section._lock:
-            r = 0
-            if kind is None:
-                r = lib.shmc_commit(lender.pointer, self._size)
-            if kind is not None or r < 0:
-                failure = lender.failed(r) if r < 0 else None
+            r = lib.shmc_commit(lender.pointer, self._size) if kind is None else 0
+            failure = lender.failed(r) if r < 0 else None
+            if kind is not None or failure is not None:
                 lib.shmc_abort(lender.pointer)
-                if failure is not None:
-                    raise failure
+            self._lender = self._data = None  # until here, an interrupt leaves it to __del__
         try:
             data.release()
         except BufferError:  # an array has it still, and so has the memory
             pass
+        if failure is not None:
+            raise failure
 
     def __del__(self, abort: Any = lib.shmc_abort) -> None:
         lender = getattr(self, "_lender", None)
