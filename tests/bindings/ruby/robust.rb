@@ -283,6 +283,7 @@ end
 
 # ---- Ractors
 
+runner.detach # which one of them shall be
 ok "Ractors attach for themselves" do
     Warning[:experimental] = false
     same [%w[in\ view in\ view], ["sent", nil]], [
@@ -293,7 +294,14 @@ ok "Ractors attach for themselves" do
             [queue.receive, queue.destroy]
         end.take
     ]
+    same ["of all kinds", true, "status"], (Ractor.new do
+        jobs = SysVMQ.new("jobs", worker: "job-runner", timeout: 60)
+        jobs.send("of all kinds")
+        seen = ShmClient.attach["values"]
+        [jobs.receive, ShmClient.wait_any(seen, timeout: 60).equal?(seen),
+         ShmClient.manager("status") && "status"].tap { jobs.close }
+    end.take)
     raises(TypeError) { Ractor.new { Ractor.receive }.send(reader) }
     raises(Ractor::Error) { Ractor.make_shareable(reader) }
 end
-[worker, runner, reader].each(&:detach)
+[worker, reader].each(&:detach)

@@ -7,6 +7,7 @@
 #     end
 #
 # The extension does the work; this takes keywords apart.  README.md beside it tells the rest.
+require "json"
 require "shmclient/native"
 require "shmclient/segment"
 require "shmclient/section"
@@ -33,7 +34,6 @@ module ShmClient
 
         # Asks the manager: "status", "table", "plan", "history", "reload", "destroy".
         def manager(request, key: nil, runtime_dir: nil, timeout: 5)
-            require "json"
             seconds = Float(timeout)
             raise ArgumentError, "timeout: #{timeout} is no time in seconds" unless
                 seconds.between?(0, 86_400)
