@@ -187,6 +187,21 @@ function garbage(): void
     same('many', 1000, count($values));
 }
 
+/** Ends the script in the midst of a call; what it attached is of use in what it does at its end. */
+function exhausted(): void
+{
+    $text = worker('author')->snapshot('text');
+    $text->publish(str_repeat('x', 10000));
+    ini_set('memory_limit', '8M');
+    register_shutdown_function(function () use ($text): void {
+        ini_set('memory_limit', '64M');
+        echo strlen($text->read()->data), " at the end\n";
+    });
+    for ($values = [];;) {
+        $values[] = $text->read();
+    }
+}
+
 /** Waits under signals that come again and again, so that none comes too early. */
 function interrupted(callable $wait): mixed
 {

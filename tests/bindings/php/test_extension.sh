@@ -112,6 +112,7 @@ one_works() { # the others are told by whom
 
 begin sysv
 cases values bytes slots queues made lists misuse persistence forks garbage signals leaks
+ok "a script uses its memory up" says 255 '^10000 at the end' try "$here/extension.php" exhausted
 "$work/worker" publish counter numbers 0 10240 &
 writer=$!
 children+=("$writer")

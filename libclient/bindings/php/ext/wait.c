@@ -22,8 +22,9 @@ bool wait_begin(struct wait *wait, zend_long timeout, int most, uint32_t n) {
     int checked;
     if (!int_within(timeout, -1, INT_MAX, n, &checked))
         return false;
-    *wait = (struct wait){.most = most,
-                          .endless = checked<0, .end_ms = checked> 0 ? now_ms() + checked : 0};
+    *wait = (struct wait){.most = most, .endless = checked == -1};
+    if (!wait->endless)
+        wait->end_ms = now_ms() + checked;
     next_slice(wait);
     return true;
 }
