@@ -351,7 +351,7 @@ class Threads(Case):
             thread = threading.Thread(target=wait)
             thread.start()
             started.wait(common.PATIENCE)
-            time.sleep(0.01)
+            time.sleep(0.01)  # it waits by now, most often; what comes of it is the same
             (there if close == "section" else reader).close()
             thread.join(common.PATIENCE)
             self.assertEqual([type(failure) for failure in failures], [shmclient.Closed])
