@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Threads, processes, and the manager's death.
-import { fork } from 'node:child_process';
+import { execFileSync, fork } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import test from 'node:test';
@@ -84,6 +84,54 @@ test('threads that are ended in the midst of it', async () => {
         if (i % 2 === 0) await once(thread, 'message');
         await thread.terminate();
     }
+});
+
+// An edit of the table; resolves when it is in force.
+async function edit(sql) {
+    execFileSync('sqlite3', [process.env.TABLE, sql]);
+    await shm.manager('reload', { timeout: LONG });
+}
+
+test('sections and segments get another size', async () => {
+    let owner = await shm.attach({ worker: 'driver', timeout: LONG });
+    const large = Buffer.alloc(50000, 1);
+    let out = owner.open('states');
+    const temps = reader.open('states'), plain = reader.open('plain');
+    out.publish(large);
+    owner.open('plain').write('plain', 0);
+    const moved = temps.view();
+    const next = temps.next({ timeout: LONG });
+    await edit("UPDATE section SET size = 131072, count = 6 WHERE name = 'states'");
+    out.publish(Buffer.alloc(100000, 2));
+    assert.equal((await next).data.length, 100000);
+    assert.equal(moved.data[49999], 1);
+
+    owner.detach();
+    const raw = plain.view(), view = temps.view();
+    assert(raw.valid() && view.valid() && !raw.copied && !view.copied);
+    const after = temps.next({ timeout: LONG });
+    await edit("UPDATE segment SET size = 96 * 1048576");
+    await until(() => reader.info().bytes === 96 * 1048576, 'the larger segment');
+    assert(temps.read().data.equals(Buffer.alloc(100000, 2)));
+    assert(!view.valid() && !raw.valid());
+    assert.equal(view.data[99999], 2); // it is there all the same
+    assert.equal(raw.data.toString('latin1', 0, 5), 'plain');
+    owner = await shm.attach({ worker: 'driver', timeout: LONG });
+    out = owner.open('states');
+    out.publish('there');
+    assert.equal((await after).data.toString(), 'there');
+    assert(plain.view().valid());
+    owner.detach();
+});
+
+test('a lease is taken back', async () => {
+    const owner = await shm.attach({ worker: 'driver', timeout: LONG });
+    const out = owner.open('states');
+    out.publish('ours');
+    execFileSync('shmtool', ['revoke', 'driver']);
+    assert.throws(() => out.publish('reaches nobody'), code('EKEYREVOKED'));
+    assert.equal(reader.open('states').read().data.toString(), 'ours');
+    owner.detach();
 });
 
 test('the manager dies, and comes back', async () => {

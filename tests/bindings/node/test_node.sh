@@ -13,7 +13,7 @@ ok "and where it wasn't built" says 1 "the addon can't be loaded .*: 'node .*/in
     node -e 'require("fs").cpSync("node_modules/shmclient/lib", "moved", { recursive: true });
         require("./moved/native.js")'
 start_manager
-export MANAGER=$manager
+export MANAGER=$manager TABLE=$work/state/sections.db
 edit_table <<'SQL'
 INSERT INTO worker(name, may_create) VALUES('driver', 1048576);
 INSERT INTO section(name, owner, size, count, format) VALUES('states', 'driver', 65536, 8, 'states/1');
