@@ -58,6 +58,10 @@ class WrongTypes(Case):
             self.assertRaises(TypeError, shmclient.attach, timeout=timeout)
         for timeout in (-1, float("nan"), -0.001):
             self.assertRaises(ValueError, self.segment.open("temps").next, timeout)
+        self.segment.open("temps").publish(b"there")
+        for timeout in (2**40, 1e308, float("inf")):
+            self.assertEqual(self.reader.open("temps").next(timeout), b"there")
+            self.assertIsInstance(shmclient.manager("status", timeout=timeout), dict)
 
     def test_names(self):
         for name in (5, None, b"temps", [], object()):
@@ -212,6 +216,19 @@ class Collected(Case):
         del segment, section
         gc.collect()
         shmclient.attach("py", timeout=common.PATIENCE).close()
+
+    def test_a_name_is_free_though_an_exception_was_kept(self):
+        segment = shmclient.attach("somebody", timeout=common.PATIENCE)
+        other = segment.open("other")
+        kept = []
+        for call in (lambda: other.publish(b"x" * 100), lambda: segment.open("absent")):
+            try:  # assertRaises() would empty the traceback's frames
+                call()
+            except shmclient.Error as failure:
+                kept.append(failure)
+        segment.close()
+        shmclient.attach("somebody").close()
+        self.assertEqual([type(each) for each in kept], [shmclient.TooLarge, shmclient.NotFound])
 
     def test_a_circle_with_memory_in_it(self):
         seen = []

@@ -56,7 +56,7 @@ def choice(what: str, given: Union[E, str], of: Type[E]) -> E:
 
 
 def seconds(given: Union[SupportsInt, float, None]) -> Optional[float]:
-    """A timeout; None is for ever."""
+    """A timeout; None is for ever, and so is what nobody will see the end of."""
     if given is None:
         return None
     if isinstance(given, bool) or not hasattr(given, "__float__"):
@@ -64,7 +64,7 @@ def seconds(given: Union[SupportsInt, float, None]) -> Optional[float]:
     value = float(given)  # type: ignore[arg-type]
     if math.isnan(value) or value < 0:
         raise ValueError(f"timeout is {value} s; it takes 0 and more, or None for ever")
-    return value
+    return value if value < 1e9 else None
 
 
 class Deadline:
@@ -74,7 +74,7 @@ class Deadline:
     def __init__(self, timeout: Union[SupportsInt, float, None]) -> None:
         given = seconds(timeout)
         self.patient = given is None or given > 0
-        self.at = None if given is None or math.isinf(given) else time.monotonic() + given
+        self.at = None if given is None else time.monotonic() + given
 
     def over(self) -> bool:
         return self.at is not None and time.monotonic() >= self.at

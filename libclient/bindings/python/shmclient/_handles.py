@@ -29,9 +29,13 @@ class Attached:
     def __init__(self, pointer: Optional[int]) -> None:
         self.pointer = pointer
 
-    def __del__(self, detach: Any = lib.shmc_detach) -> None:
+    def end(self, detach: Any = lib.shmc_detach) -> None:
+        """Of which nobody is in a call.  An exception that somebody keeps has the frames in its
+        traceback that knew this, and a lease isn't to wait for him."""
         pointer, self.pointer = self.pointer, None
         detach(pointer)
+
+    __del__ = end
 
     def failed(self, code: int) -> Error:
         line = b"" if self.pointer is None else lib.shmc_last_error(self.pointer)

@@ -86,12 +86,16 @@ class Segment:
             sections = list(self._sections)
         for section in sections:
             section._opened = None
+        unused = True
         for section in sections:
             # Who is in a call comes out of it within a slice of a wait.
             if section._lock.acquire(timeout=5):
                 section._lock.release()
+            else:
+                unused = False
             section.close()
-        del attached
+        if unused:
+            attached.end()
 
     # ---- sections
 
@@ -332,11 +336,12 @@ def manager(request: str, *, key: Optional[int] = None,
     """Asks the manager ("status", "table", "plan", "history 3", "reload", "destroy"), and returns
     its answer, read from JSON; an Error has what it answered, if anything, as `reply`."""
     options = _options(key, runtime_dir)
-    given = _arguments.seconds(timeout)
-    if given is None:
+    if timeout is None:
         raise TypeError("timeout is seconds here, not None")
+    given = _arguments.seconds(timeout)
     text = ctypes.create_string_buffer(_ERROR_BYTES)
-    options.timeout_ms = min(int(given * 1000), _arguments.INT_MAX)
+    longest = _arguments.INT_MAX
+    options.timeout_ms = longest if given is None else min(int(given * 1000), longest)
     options.error = ctypes.addressof(text)
     options.error_bytes = len(text)
     reply = c_void_p()

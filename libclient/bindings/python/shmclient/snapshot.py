@@ -37,7 +37,7 @@ class View(About):
 
     def valid(self) -> bool:
         """Was it the whole value until now?  False: the writer came round, read it again."""
-        if self._lender is None or self._lender.pointer is None:
+        if self._lender is None or self._lender.loan() is None:
             raise ValueError("the view was released")
         r = lib.shmc_valid(self._lender.pointer)
         if r < 0:
