@@ -159,6 +159,76 @@ class Loop(Case):
 
         run(main())
 
+    def test_several_types(self):
+        jobs, out = self.segment.open("jobs"), self.segment.open("jobs")
+
+        async def main():
+            tasks = [asyncio.ensure_future(jobs.areceive(*what, other=other)) for what, other in (
+                ((5,), False), ((5,), False), ((3,), False), ((-2,), False), ((9,), True))]
+            tasks.append(asyncio.ensure_future(jobs.apeek(9)))
+            await asyncio.sleep(0)
+            tasks[4].cancel()
+            for task, number in zip((0, 2, 1, 3, 5), (5, 3, 5, 2, 9)):
+                out.send(b"%d" % task, number)
+                got = await tasks[task]
+                if task == 5:
+                    with got as message:
+                        self.assertEqual(message, b"5")
+                else:
+                    self.assertEqual(got, b"%d" % task)
+            self.fails(shmclient.WouldBlock, jobs.receive, timeout=0)
+
+        run(main())
+        self.assertEqual(run(self.later(out.send, b"in another loop", jobs.areceive(5), 5)),
+                         b"in another loop")
+
+    async def later(self, call, data, awaited, *more):
+        task = asyncio.ensure_future(awaited)
+        await asyncio.sleep(0)
+        call(data, *more)
+        return await task
+
+    def test_room_for_long_and_short(self):
+        jobs, out = self.segment.open("jobs"), self.segment.open("jobs")
+        sent = []
+
+        async def send(number, size):
+            await out.asend(b"x" * size, number)
+            sent.append(number)
+
+        async def main():
+            with self.assertRaises(shmclient.WouldBlock):
+                while True:
+                    out.send(b"x" * 5000, timeout=0)
+            sizes = [30000, 100, 30000, 10]
+            tasks = [asyncio.ensure_future(send(100 + i, size)) for i, size in enumerate(sizes)]
+            await asyncio.sleep(0)
+            while len(sent) < len(sizes):
+                message = await jobs.areceive()
+                with self.assertRaises(shmclient.Error):  # what else is sent takes nothing from it
+                    out.send(b"x" * 40000, timeout=0)
+            await asyncio.gather(*tasks)
+            self.assertEqual(sent, [100, 101, 102, 103])
+            while message.type != 103:
+                message = await jobs.areceive()
+
+        run(main())
+
+    def test_a_queue_is_closed_meanwhile(self):
+        async def main(close):
+            jobs = self.segment.open("jobs")
+            tasks = [asyncio.ensure_future(jobs.areceive(5)), asyncio.ensure_future(jobs.apeek(6))]
+            await asyncio.sleep(0)
+            close(jobs)
+            for task in tasks:
+                with self.assertRaises(shmclient.Closed):
+                    await task
+            with self.assertRaises(shmclient.Closed):
+                await jobs.areceive(5)
+
+        run(main(lambda jobs: jobs.close()))
+        run(main(lambda jobs: self.segment.close()))
+
     def test_select(self):
         with selectors.DefaultSelector() as selector:
             selector.register(self.there, selectors.EVENT_READ)

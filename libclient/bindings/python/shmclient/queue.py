@@ -3,20 +3,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from ctypes import byref, c_size_t, c_void_p, create_string_buffer, string_at
 from types import TracebackType
-from typing import Any, AsyncIterator, Iterable, Iterator, List, Optional, Tuple, Type
+from typing import (
+    Any, AsyncIterator, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Type, TypeVar,
+)
 
 from . import _arguments, _c
 from ._c import lib
-from .errors import error
+from .errors import WouldBlock, error
 from .records import Kind, LaneStat, Message, QueueStat, record
 from .section import Section
+
+T = TypeVar("T")
 
 # Each slice of a wait for room that ends without any counts as a send that was refused.
 SEND_SLICE_MS = 1000
 RECEIVE_SLICE_MS = 100
+AWAITED_KEPT = 4
 
 
 class Peeked:
@@ -80,11 +86,33 @@ class Received:
         return await self._section.areceive()
 
 
+class Awaited:
+    """One thing that is awaited in an event loop: a message of some type, or room.  It has a section
+    object of its own, as the library looks for one thing in each, for what was asked there last; and
+    those who await the same take turns."""
+
+    def __init__(self, section: QueueSection) -> None:
+        self.section = section
+        self.turn = asyncio.Lock()
+        self.tasks = 0
+
+
 class QueueSection(Section):
     """Whoever may write it sends; its owner receives, in the order in which messages were sent."""
 
     kind = Kind.QUEUE
     _buffer: Any = None
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._awaited: Dict[Any, Awaited] = {}  # by loop, and by what it is
+
+    def close(self) -> None:
+        super().close()
+        with self._lock:
+            awaited, self._awaited = self._awaited, {}
+        for each in awaited.values():
+            each.section.close()
 
     def send(self, data: Any, type: int = 1, *, timeout: Optional[float] = None) -> None:
         """Sends a message; waits for room.  TimedOut, or WouldBlock with a timeout of 0: none
@@ -105,8 +133,8 @@ class QueueSection(Section):
             section, array, len(array), _c.INTERRUPTIBLE, ms)), SEND_SLICE_MS)
 
     async def asend(self, data: Any, type: int = 1) -> None:
-        """As send(), in an event loop, which isn't blocked."""
-        await self._await(lambda: self.send(data, type, timeout=0))
+        """As send(), in an event loop, which isn't blocked, and behind those who await room."""
+        await self._soon("send", lambda section: section.send(data, type, timeout=0))
 
     def receive(self, type: int = 0, *, timeout: Optional[float] = None, other: bool = False,
                 limit: Optional[int] = None) -> Message:
@@ -141,7 +169,8 @@ class QueueSection(Section):
 
     async def areceive(self, type: int = 0, *, other: bool = False) -> Message:
         """As receive(), in an event loop, which isn't blocked."""
-        return await self._await(lambda: self.receive(type, timeout=0, other=other))
+        return await self._soon(("receive", *self._which(type, other)),
+                                lambda section: section.receive(type, timeout=0, other=other))
 
     def peek(self, type: int = 0, *, timeout: Optional[float] = None,
              other: bool = False) -> Peeked:
@@ -165,7 +194,8 @@ class QueueSection(Section):
 
     async def apeek(self, type: int = 0, *, other: bool = False) -> Peeked:
         """As peek(), in an event loop, which isn't blocked."""
-        return await self._await(lambda: self.peek(type, timeout=0, other=other))
+        return await self._turn(("peek", *self._which(type, other)),
+                                lambda section: section.peek(type, timeout=0, other=other))
 
     def look(self, index: int) -> Message:
         """A copy of the message that would be received as number `index`, from 0; takes nothing,
@@ -209,6 +239,38 @@ class QueueSection(Section):
 
     def __aiter__(self) -> AsyncIterator[Message]:
         return Received(self)
+
+    # ---- in an event loop
+
+    async def _soon(self, what: Any, attempt: Callable[[QueueSection], T]) -> T:
+        """At once, unless others await the same; else in turn."""
+        awaited = self._awaited.get((asyncio.get_running_loop(), what))
+        if awaited is None or awaited.tasks == 0:
+            try:
+                return attempt(self)
+            except WouldBlock:
+                pass
+        return await self._turn(what, attempt)
+
+    async def _turn(self, what: Any, attempt: Callable[[QueueSection], T]) -> T:
+        with self._lock:
+            awaited = self._join(asyncio.get_running_loop(), what)
+        try:
+            async with awaited.turn:
+                return await awaited.section._await(lambda: attempt(awaited.section))
+        finally:
+            awaited.tasks -= 1
+
+    def _join(self, loop: asyncio.AbstractEventLoop, what: Any) -> Awaited:
+        opened = self._live()
+        awaited = self._awaited.get((loop, what))
+        if awaited is None:
+            for idle in [key for key, each in self._awaited.items() if each.tasks == 0]:
+                if len(self._awaited) >= AWAITED_KEPT:
+                    del self._awaited[idle]
+            awaited = self._awaited[loop, what] = Awaited(self.segment._another(self, opened))
+        awaited.tasks += 1
+        return awaited
 
     @staticmethod
     def _which(type: int, other: bool) -> Tuple[int, int]:

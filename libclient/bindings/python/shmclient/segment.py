@@ -152,6 +152,14 @@ class Segment:
                     self._lenders.add(another)
                 return another
 
+    def _another(self, section: S, opened: Opened) -> S:
+        """A section object of the same section."""
+        with self._lock:
+            self._live()
+            another = type(section)(self, section.name, self._open_again(opened))
+            self._sections.add(another)
+        return another
+
     # ---- sections at run time
 
     def create(self, name: str, size: int, *, kind: Union[Kind, str] = Kind.SNAPSHOT,
