@@ -90,6 +90,10 @@ in_ruby() {
     measure ruby ruby -I "$work/ruby/lib" "$here/bench.rb" "$rounds" "$operations"
 }
 
+at_end() { # where PHP was ended in the midst of it
+    [ -z "${BENCH_KEY-}" ] || ipcrm -M "0x$BENCH_KEY" 2>/dev/null || :
+}
+
 start_manager
 for size in 64 10240 65536; do
     echo "INSERT INTO section(name, owner, size) VALUES('v$size', 'bench', $size);
