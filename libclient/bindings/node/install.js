@@ -16,7 +16,7 @@ function fail(message) {
 function run(what, command, args, remedy) {
     const { error, status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' });
     if (error) fail(`${what}: ${command} can't be run (${error.code}): ${remedy}`);
-    if (status !== 0) fail(`${what}: ${command} failed: ${remedy}\n${stdout}${stderr}`);
+    if (status !== 0) fail(`${what}: ${command} failed: ${remedy}; it says:\n${stdout}${stderr}`);
     return stdout;
 }
 
@@ -33,7 +33,7 @@ function headers() {
 const words = (text) => text.split(/\s+/).filter((word) => word !== '');
 const flags = words(
     run('the library', 'pkg-config', ['--cflags', '--libs', 'shmclient >= 0.1', 'shmcompat >= 0.1'],
-        'install pkg-config and libshmclient, and if its prefix is none of the system\'s, set ' +
+        'install pkg-config and shm-manager, and if its prefix is none of the system\'s, set ' +
         'PKG_CONFIG_PATH to its lib/pkgconfig'));
 const sources = path.join(__dirname, 'src');
 const build = path.join(__dirname, 'build');
@@ -46,5 +46,6 @@ run('the addon', process.env.CC || 'cc',
         ...fs.readdirSync(sources).filter((name) => name.endsWith('.c'))
             .map((name) => path.join(sources, name)),
         '-o', made, ...flags],
-    'install a C compiler (gcc and libc6-dev), or name it by CC');
+    'a C compiler with its headers (gcc and libc6-dev), by the name of cc or $CC, makes it of ' +
+    'the headers of Node-API and libshmclient');
 fs.renameSync(made, path.join(build, 'shmclient.node'));

@@ -5,9 +5,9 @@
 . "$(dirname "$0")/node.sh"
 
 install=node_modules/shmclient/install.js
-ok "without the library it says so" says 1 "the library: pkg-config failed: install pkg-config and libsh" \
+ok "without the library it says so" says 1 "the library: pkg-config failed: install pkg-config and shm-manager" \
     env PKG_CONFIG_LIBDIR=/nonexistent PKG_CONFIG_PATH= node $install
-ok "and without a compiler" says 1 "the addon: nocc can't be run .ENOENT.: install a C compiler" \
+ok "and without a compiler" says 1 "the addon: nocc can't be run .ENOENT.: a C compiler" \
     env CC=nocc node $install
 ok "and where it wasn't built" says 1 "the addon can't be loaded .*: 'node .*/install.js' makes it" \
     node -e 'require("fs").cpSync("node_modules/shmclient/lib", "moved", { recursive: true });
@@ -28,7 +28,7 @@ SQL
 for part in calls waiting views abuse processes; do
     ok "$part" run "$part.test.mjs"
 done
-ok "CommonJS and ES modules are one" run modules.cjs
+ok "CommonJS, ES modules and types are one" run modules.cjs
 
 end_manager KILL # which they did
 start_manager
