@@ -149,6 +149,41 @@ function forks(): void
     same('and has its lease', getmypid(), $segment->inspectWorker('php')['pid']);
 }
 
+/** For event loops: readable when there is something, and no more when it was taken. */
+function streams(): void
+{
+    $author = worker('author')->snapshot('text');
+    $text = Segment::attach()->snapshot('text');
+    $jobs = worker('php')->queue('jobs');
+    $out = Segment::attach(anonymous: true)->queue('jobs');
+    while ($text->next(0) !== null || $jobs->receive(timeout: 0) !== null);
+    $ready = function (int $seconds) use ($text, $jobs): array {
+        static $streams;
+        $streams ??= ['text' => $text->stream(), 'jobs' => $jobs->stream()];
+        $read = $streams;
+        $none = null;
+        stream_select($read, $none, $none, $seconds);
+        return array_keys($read);
+    };
+    await('nothing', fn() => $text->next(0) === null && $jobs->receive(timeout: 0) === null && $ready(0) === []);
+    $author->publish('new');
+    same('a value', ['text'], $ready(60));
+    same('it', 'new', $text->next(0)->data);
+    await('nothing more', fn() => $text->next(0) === null && $ready(0) === []);
+    $out->send('new');
+    same('a message', ['jobs'], $ready(60));
+    same('it', 'new', $jobs->receive(timeout: 0)->data);
+    await('nothing more', fn() => $jobs->receive(timeout: 0) === null && $ready(0) === []);
+    expect('raw', 'EPROTOTYPE', fn() => worker('php')->raw('plain')->stream());
+    repeat(function (): void {
+        $text = Segment::attach()->snapshot('text');
+        $stream = $text->stream();
+        $text->close();
+        fclose($stream);
+        expect('closed', 'EBADF', fn() => $text->stream());
+    }, 1000);
+}
+
 /** Objects that go at any moment, in any order, also in cycles and with exceptions on their way. */
 function garbage(): void
 {

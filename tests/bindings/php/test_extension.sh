@@ -111,7 +111,7 @@ one_works() { # the others are told by whom
 }
 
 begin sysv
-cases values bytes slots queues made lists misuse persistence forks garbage signals leaks
+cases values bytes slots queues made lists misuse persistence forks streams garbage signals leaks
 ok "a script uses its memory up" says 255 '^10000 at the end' try "$here/extension.php" exhausted
 "$work/worker" publish counter numbers 0 10240 &
 writer=$!
@@ -148,5 +148,5 @@ end_child "$pool"
 end
 
 begin memfd
-cases values bytes slots queues made persistence forks
+cases values bytes slots queues made persistence forks streams
 lives

@@ -4,7 +4,9 @@
  */
 #include "php_shmclient.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 static zend_object_handlers handlers;
 
@@ -128,6 +130,28 @@ PHP_METHOD(Shm_Section, info) {
         throw_error(object->attachment, r);
     else
         describe_section(return_value, &info);
+}
+
+/* A copy of the descriptor, which the stream's end closes. */
+PHP_METHOD(Shm_Section, stream) {
+    ZEND_PARSE_PARAMETERS_NONE();
+    struct section_object *object = section_of(ZEND_THIS);
+    if (object == NULL)
+        RETURN_THROWS();
+    int r = shmc_fd(object->section);
+    if (r < 0) {
+        throw_error(object->attachment, r);
+        RETURN_THROWS();
+    }
+    const int copy = fcntl(r, F_DUPFD_CLOEXEC, 0);
+    php_stream *stream = copy < 0 ? NULL : php_stream_fopen_from_fd(copy, "r", NULL);
+    if (stream == NULL) {
+        throw_text(copy < 0 ? -errno : -ENOMEM, "", 0);
+        if (copy >= 0)
+            close(copy);
+        RETURN_THROWS();
+    }
+    php_stream_to_zval(stream, return_value);
 }
 
 PHP_METHOD(Shm_Section, setSpin) {

@@ -163,6 +163,14 @@ abstract class Section
 
     public function info(): array {}
 
+    /**
+     * For stream_select() and event loops, of a snapshot section or a queue: readable while there may be something
+     * new, or room again.  Then call next(), follow(), receive() or send() with timeout 0 until it gives null (send():
+     * EAGAIN); don't read the stream.
+     * @return resource
+     */
+    public function stream() {}
+
     /** Waits of this object look for so long before they sleep. */
     public function setSpin(int $microseconds): void {}
 
