@@ -39,18 +39,21 @@ else
 fi
 
 install() { # offline: what pip needs to build is Debian's
-    cp -r "$source_dir/libclient/bindings/python" package
-    python -m pip --disable-pip-version-check install -q --no-index --no-build-isolation --no-deps \
-        --no-compile --root-user-action=ignore --target installed ./package >pip.log 2>&1 || {
+    mkdir -p tree/libclient/bindings
+    cp -r "$source_dir/libclient/bindings/python" tree/libclient/bindings
+    sed -n '/^```sh$/,/^```$/{/^```/!p}' tree/libclient/bindings/python/README.md |
+        sed 's/-m venv/& --without-pip/; s/^python3/\/usr\/bin\/&/' >tree/install.sh # pip is Debian's
+    (cd tree && PIP_NO_INDEX=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1 PYTHONPATH='' \
+        timeout 200 sh -e install.sh) >pip.log 2>&1 || {
         cat pip.log
         return 1
     }
-    [ -e installed/shmclient/py.typed ] &&
-        PYTHONPATH=$work/installed python -c 'import shmclient; shmclient.attach().info()'
+    (cd tree && [ -n "$(find env -path '*/shmclient/py.typed')" ] &&
+        PYTHONPATH='' timeout 60 env/bin/python -c 'import shmclient; shmclient.attach().info()')
 }
 python() { timeout -k 1 200 /usr/bin/python3 "$@"; }
 if python -c 'import setuptools, wheel, pip' 2>/dev/null; then
-    ok "pip installs it" install
+    ok "pip installs it, as README says" install
 else
     echo "skipped: pip installs it (python3-pip, python3-setuptools or python3-wheel isn't here)"
 fi
