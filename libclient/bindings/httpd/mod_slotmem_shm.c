@@ -158,7 +158,7 @@ static apr_status_t slotmem_create(ap_slotmem_instance_t **ret, const char *name
     }
     begin_generation();
     ap_slotmem_instance_t *slotmem = new_slotmem(generation_pool, name, size, num, type);
-    const apr_status_t status = segment_make(slotmem, generation_pool);
+    const apr_status_t status = segment_make(slotmem);
     if (status != APR_SUCCESS)
         return status;
     if (slotmem->persist != NULL)

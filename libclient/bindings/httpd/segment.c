@@ -48,6 +48,7 @@ struct generation {
     struct place *places; /* private ones */
     char (*names)[SHMC_NAME_BYTES];
     unsigned names_n;
+    bool alone; /* there is no manager for it */
     struct generation *next;
 };
 
@@ -407,21 +408,21 @@ static int in_private(ap_slotmem_instance_t *slotmem) {
 static int make(ap_slotmem_instance_t *slotmem) {
     const enum segment_kind wanted = slotmem_settings.segment;
     int r = begin();
-    if (r < 0 || wanted == SEGMENT_PRIVATE)
+    if (r < 0 || wanted == SEGMENT_PRIVATE || now->alone)
         return r < 0 ? r : in_private(slotmem);
     r = in_manager(slotmem);
     if (r == 0 || wanted == SEGMENT_MANAGER)
         return r;
+    now->alone = manager.segment == NULL; /* that may have taken its time, and won't again */
     ap_log_error(APLOG_MARK, APLOG_NOTICE, APR_FROM_OS_ERROR(-r), ap_server_conf,
                  "slotmem %s: in a private segment, as there is no manager's for it: %s",
                  slotmem->name, error);
     return in_private(slotmem);
 }
 
-apr_status_t segment_make(ap_slotmem_instance_t *slotmem, apr_pool_t *pool) {
-    (void)pool;
-    error[0] = '\0';
+apr_status_t segment_make(ap_slotmem_instance_t *slotmem) {
     pthread_mutex_lock(&lock);
+    error[0] = '\0';
     const int r = make(slotmem);
     pthread_mutex_unlock(&lock);
     if (r == 0)

@@ -55,8 +55,8 @@ struct slotmem_settings {
 extern struct slotmem_settings slotmem_settings;
 
 /* Makes the section of a slotmem whose name, size, num and type are set, all zeroes, and fills in
- * the rest of it.  `pool` lasts as long as the generation. */
-apr_status_t segment_make(ap_slotmem_instance_t *slotmem, apr_pool_t *pool);
+ * the rest of it. */
+apr_status_t segment_make(ap_slotmem_instance_t *slotmem);
 
 /* The section as this process may use it, with the lock that all calls of this file take; an error
  * is logged.  shmc_section objects are for one thread at a time. */
