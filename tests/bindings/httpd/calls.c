@@ -209,7 +209,7 @@ static void strict(void) {
 
 static void write_kept(ap_slotmem_type_t type) {
     ap_slotmem_instance_t *slotmem = NULL;
-    unsigned id;
+    unsigned id = 99;
     SAY(shm->create(&slotmem, "state", BYTES, SLOTS, type, pool));
     SAY(shm->grab(slotmem, &id));
     put_text(slotmem, id, "first");

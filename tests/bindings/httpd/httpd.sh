@@ -88,5 +88,13 @@ children_of() {
 
 # In the foreground: of one behind an &, kill would end the shell alone.
 web() {
-    python3 "$here/web.py" "$@"
+    python3 -IS "$here/web.py" "$@"
+}
+
+# A process of this shell's: servers by these names, whose ports are in $ports.
+start_servers() {
+    python3 -IS "$here/web.py" serve "$@" >"$work/served" &
+    children+=($!)
+    await 60 grep -q . "$work/served"
+    read -r -a ports <"$work/served"
 }

@@ -8,10 +8,8 @@
 build_module
 shopt -s extglob
 
-python3 "$here/web.py" serve one two three >"$work/ports" &
-children+=($!)
-await 60 test -s "$work/ports"
-read -r one two three <"$work/ports"
+start_servers one two three
+one=${ports[0]} two=${ports[1]} three=${ports[2]}
 member() { echo "http://127.0.0.1:$1"; }
 
 example() { # README's, with servers that there are
@@ -54,7 +52,7 @@ ok_if_managed() { ! managed || ok "$@"; }
 
 killed_under_load() {
     local loader i child good lost status=0
-    python3 "$here/web.py" load "$site/app" >"$work/load" &
+    python3 -IS "$here/web.py" load "$site/app" >"$work/load" &
     loader=$!
     children+=("$loader")
     await 60 grep -q begun "$work/load"

@@ -144,6 +144,11 @@ all_calls "a manager's segment"
 ok "a manager's segment: 100,000 operations leave nothing behind" no_leak
 none_left() { ! shmtool list | grep -q '^httpd'; }
 ok "httpd's end leaves no section" await 30 none_left
-end_manager KILL
 segment=auto
-ok "without a manager it goes on in a private one" as_stock
+edit_table <<<"UPDATE worker SET may_create = 8192"
+in_private() { # WHY
+    as_stock && grep -q "in a private segment.*$1" "$work/error.log"
+}
+ok "beyond what httpd may create it goes on in a private one" in_private 8192
+end_manager KILL
+ok "and without a manager" in_private "no manager"

@@ -8,10 +8,8 @@
 . "$(dirname "$0")/httpd.sh"
 [ -n "${SHM_TEST_APART-}" ] || { echo "no network namespace here (root, iproute2)"; exit 77; }
 build_module
-python3 "$here/web.py" serve one two >"$work/ports" &
-children+=($!)
-await 60 test -s "$work/ports"
-read -r one two <"$work/ports"
+start_servers one two
+one=${ports[0]} two=${ports[1]}
 port=$(free_port)
 group=239.255.0.1 group_port=$(free_port)
 

@@ -3,7 +3,8 @@
 #
 # Both ends of what goes over httpd, of few imports, as it is started often:
 #
-#     web.py serve NAME...             servers who say their name; prints their ports
+#     web.py serve NAME...             servers who say their name; prints their ports; a path that
+#                                      ends in /hold is answered behind one that ends in /release
 #     web.py names URL N               how often each name answers, of N requests
 #     web.py load URL                  requests until it is told to end; how many went wrong
 #     web.py manage URL KEY=VALUE...   balancer-manager: b=BALANCER and w=WORKER, then what to change
@@ -45,8 +46,15 @@ def serve(*names):
     import http.server
     import threading
 
+    released = threading.Event()
+
     class Named(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
+            if self.path.endswith("/release"):
+                released.set()
+            if self.path.endswith("/hold"):
+                print("held", flush=True)
+                released.wait(PATIENCE)
             answer = self.server.name.encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(answer)))
