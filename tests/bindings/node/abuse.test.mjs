@@ -39,7 +39,7 @@ async function play(object) {
     const pending = [];
     for (const name of methods(object))
         for (const first of nonsense)
-            for (const second of [undefined, {}, { timeout: 0 }, first, 2 ** 31])
+            for (const second of [undefined, { timeout: 0 }, first])
                 pending.push(attempt(() => {
                     const member = object[name];
                     return typeof member === 'function' && member.call(object, first, second);
@@ -159,7 +159,7 @@ test('collection in the midst of everything', async () => {
     const busy = program(`import * as shm from 'shmclient';
         process.disconnect();
         const segment = await shm.attach({ anonymous: true });
-        for (let i = 0; i < 400; i++) {
+        for (let i = 0; i < 200; i++) {
             const jobs = segment.open('jobs'), board = segment.open('board'), temps = segment.open('states');
             temps.view(); temps.read(); board.each(() => gc({ type: 'minor' }));
             temps.next({ timeout: 1 }).catch(() => {});

@@ -17,7 +17,7 @@ install_package() {
     mkdir "$work/app"
     cd "$work/app"
     echo '{"private": true}' >package.json
-    CFLAGS=-Werror npm_config_fetch_retries=1 npm_config_fetch_timeout=20000 \
+    CFLAGS="-Werror ${optimise-}" npm_config_fetch_retries=1 npm_config_fetch_timeout=20000 \
         npm install --install-links --no-package-lock --no-audit --no-fund \
         "$source_dir/libclient/bindings/node" >"$work/npm.log" 2>&1 || { cat "$work/npm.log"; return 1; }
 }

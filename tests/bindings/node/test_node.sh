@@ -12,9 +12,11 @@ ok "and without a compiler" says 1 "the addon: nocc can't be run .ENOENT.: a C c
 ok "and where it wasn't built" says 1 "the addon can't be loaded .*: 'node .*/install.js' makes it" \
     node -e 'require("fs").cpSync("node_modules/shmclient/lib", "moved", { recursive: true });
         require("./moved/native.js")'
-start_manager
-export MANAGER=$manager TABLE=$work/state/sections.db
-edit_table <<'SQL'
+
+serve() {
+    start_manager
+    export MANAGER=$manager TABLE=$work/state/sections.db
+    edit_table <<'SQL'
 INSERT INTO worker(name, may_create) VALUES('driver', 1048576);
 INSERT INTO section(name, owner, size, count, format) VALUES('states', 'driver', 65536, 8, 'states/1');
 INSERT INTO section(name, owner, size, stale_ms) VALUES('aging', 'driver', 64, 100);
@@ -24,13 +26,15 @@ INSERT INTO section(name, owner, kind, size) VALUES('plain', 'driver', 'raw', 10
 INSERT INTO section(name, owner, kind, size, count) VALUES('board', 'driver', 'slots', 100, 4);
 INSERT INTO section(name, owner, kind, size, count) VALUES('jobs', 'driver', 'queue', 4096, 8);
 SQL
+}
 
+serve
 for part in calls waiting views abuse processes; do
     ok "$part" run "$part.test.mjs"
 done
 ok "CommonJS, ES modules and types are one" run modules.cjs
 
-end_manager KILL # which they did
+{ wait "$manager"; } 2>/dev/null || : # they killed it
 start_manager
 # A young generation that stays small, and one arena, so that what grows is what leaks.
 leaks() { MALLOC_ARENA_MAX=1 run --max-semi-space-size=1 leaks.test.mjs; }
@@ -61,3 +65,13 @@ queue() {
     grep -qx 'did sweep, of 2' jobs.log || { cat jobs.log; return 1; }
 }
 ok "README's queue" queue
+
+on_sysv || exit 0
+shmtool destroy --yes >/dev/null
+wait "$manager"
+rm -r "$work/state"
+mkdir "$work/state"
+SHM_TEST_BACKEND=memfd serve
+for part in calls views; do
+    ok "$part on memfd" run "$part.test.mjs"
+done
