@@ -44,6 +44,7 @@ struct place {
 
 /* A generation, of which children may be left: their end of the pipe is the writing one. */
 struct generation {
+    pid_t parent;
     int children, parents;
     struct place *places; /* private ones */
     char (*names)[SHMC_NAME_BYTES];
@@ -184,6 +185,7 @@ static int begin(void) {
         free(generation);
         return generation == NULL ? -ENOMEM : -errno;
     }
+    generation->parent = getpid();
     generation->parents = ends[0];
     generation->children = ends[1];
     now = generation;
@@ -408,7 +410,7 @@ static int in_private(ap_slotmem_instance_t *slotmem) {
 static int make(ap_slotmem_instance_t *slotmem) {
     const enum segment_kind wanted = slotmem_settings.segment;
     int r = begin();
-    if (r < 0 || wanted == SEGMENT_PRIVATE || now->alone)
+    if (r < 0 || wanted == SEGMENT_PRIVATE || now->alone || now->parent != getpid())
         return r < 0 ? r : in_private(slotmem);
     r = in_manager(slotmem);
     if (r == 0 || wanted == SEGMENT_MANAGER)

@@ -183,6 +183,23 @@ static void script(void) {
 
 /* ---- strict */
 
+/* What is made in a child is that child's alone. */
+static void make_in_child(void) {
+    ap_slotmem_instance_t *slotmem = NULL;
+    unsigned num, id = 99;
+    apr_size_t size;
+    const pid_t child = fork();
+    if (child == 0) {
+        SAY(shm->create(&slotmem, "child's", BYTES, SLOTS, 0, pool));
+        SAY(shm->fgrab(slotmem, 0));
+        SAY(shm->grab(slotmem, &id));
+        say("grabbed", id);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    SAY(shm->attach(&slotmem, "child's", &size, &num, pool));
+}
+
 static void strict(void) {
     ap_slotmem_instance_t *slotmem = NULL, *other = NULL, *empty = NULL;
     unsigned char value[2 * BYTES] = {0};
@@ -203,6 +220,7 @@ static void strict(void) {
     SAY(shm->num_free_slots(empty));
     SAY(shm->grab(empty, &id));
     SAY(shm->doall(empty, visit, NULL, pool));
+    make_in_child();
 }
 
 /* ---- what is kept */

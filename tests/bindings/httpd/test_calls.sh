@@ -34,7 +34,7 @@ as_stock() {
     calls "$ours" script && diff -a "$work/stock" "$work/answers"
 }
 strictly() {
-    sed 's/^/shm->/; s/^shm->nothing/nothing/' <<EOF | answered "$ours" strict
+    sed '/^nothing\|^grabbed/!s/^/shm->/' <<EOF | answered "$ours" strict
 create(&slotmem, "strict", BYTES, SLOTS, 0, pool): 0
 put(slotmem, 0, value, BYTES + 1): 22
 get(slotmem, 0, value, BYTES + 1): 22
@@ -51,6 +51,11 @@ num_slots(empty): 0
 num_free_slots(empty): 0
 grab(empty, &id): 22
 doall(empty, visit, NULL, pool): 0
+create(&slotmem, "child's", BYTES, SLOTS, 0, pool): 0
+fgrab(slotmem, 0): 0
+grab(slotmem, &id): 0
+grabbed: 1
+attach(&slotmem, "child's", &size, &num, pool): 2
 EOF
 }
 killed() {
@@ -65,7 +70,7 @@ EOF
 }
 no_leak() {
     calls "$ours" leak
-    grep figure "$work/answers"
+    grep figure "$work/answers" | sed "s/httpd\./httpd.${segment}_/"
     diff - <(grep -e ^leaked -e left "$work/answers") <<<'leaked: 0
 descriptors left: 0
 threads left: 0'
@@ -152,3 +157,19 @@ in_private() { # WHY
 ok "beyond what httpd may create it goes on in a private one" in_private 8192
 end_manager KILL
 ok "and without a manager" in_private "no manager"
+segment=manager
+insists() {
+    calls "$ours" write && grep -q 'create.*: 107$' "$work/answers" && grep -q "no manager" "$work/error.log"
+}
+ok "but not where a manager's is asked for" insists
+
+# ---- directives
+refuses() { # DIRECTIVE REGEX
+    configure "$ours" event <<<"$1" && says 1 "$2" apache2 -f "$work/httpd.conf" -t
+}
+ok "a segment of no such kind is refused" refuses 'SlotmemShmSegment none' 'auto, manager or private'
+ok "and a key of 0" refuses 'SlotmemShmKey 0' 'a number from 1 to 0xffffffff'
+ok "and beyond 32 bits" refuses 'SlotmemShmKey 0x100000000' 'a number from 1 to 0xffffffff'
+ok "and in a virtual host" refuses '<VirtualHost *>
+SlotmemShmWorker web
+</VirtualHost>' 'cannot occur within <VirtualHost>'
