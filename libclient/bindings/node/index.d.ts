@@ -109,8 +109,6 @@ declare abstract class Section {
     readonly kind: Kind;
     readonly closed: boolean;
     info(): SectionInfo;
-    /** Waits look for so many microseconds before they sleep. */
-    setSpin(microseconds: number): void;
     /** Does what waits here keep the process running?  It does at first. */
     readonly referenced: boolean;
     ref(): this;

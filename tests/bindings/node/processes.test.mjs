@@ -124,6 +124,39 @@ test('sections and segments get another size', async () => {
     owner.detach();
 });
 
+test('a section gets another name, and a new one has its', async () => {
+    const make = `INSERT INTO section(name, owner, size) VALUES('first', 'mover', 8192);
+        INSERT INTO section(name, owner, kind, size, count) VALUES('line', 'mover', 'queue', 4096, 4)`;
+    const publish = async (byte) => {
+        const mover = await shm.attach({ worker: 'mover', timeout: LONG });
+        mover.open('first').publish(Buffer.alloc(5000, byte));
+        mover.detach();
+    };
+    await edit(make);
+    await publish(1);
+    const anybody = await shm.attach({ anonymous: true });
+    const temps = anybody.open('first'), line = anybody.open('line');
+    await edit("UPDATE section SET name = 'old' || name WHERE owner = 'mover'");
+    await edit(make);
+    await publish(2);
+    const view = temps.view();
+    assert.equal(view.copied, false);
+    assert.equal(view.data[0], 1);
+    assert.equal(temps.read().data[0], 1);
+    let sent = 1;
+    while (line.trySend(Buffer.alloc(500))) sent++;
+    const waits = line.send(Buffer.alloc(500)); // by another section object
+    const mover = await shm.attach({ worker: 'mover', timeout: LONG });
+    for (const old = mover.open('oldline'); sent > 0; sent--) await old.receive({ timeout: LONG });
+    await waits;
+    assert.equal(mover.open('line').tryReceive(), null);
+    mover.detach();
+    await edit("DELETE FROM section WHERE name = 'oldfirst'");
+    assert.throws(() => temps.view(), code('EIDRM'));
+    assert.equal(view.data[4999], 1);
+    anybody.detach();
+});
+
 test('a lease is taken back', async () => {
     const owner = await shm.attach({ worker: 'driver', timeout: LONG });
     const out = owner.open('states');

@@ -58,7 +58,7 @@ class Section {
 
     // Another section object of the same section, that goes with this one.
     another() {
-        const id = this.#segment.check(native.open(this.#segment.id, this.#name, 0, undefined, 0));
+        const id = this.#segment.check(native.again(this.id));
         this.#ids.add(id);
         return id;
     }
@@ -69,10 +69,6 @@ class Section {
 
     info() {
         return this.check(native.sectionInfo(this.id));
-    }
-
-    setSpin(microseconds) {
-        this.check(native.setSpin(this.id, microseconds));
     }
 
     // Does what waits here keep the process running?  It does by default.

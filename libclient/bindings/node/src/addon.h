@@ -38,7 +38,6 @@ struct section {
     shmc_section *shmc;
     struct segment *segment; /* NULL: it was detached */
     int fd;                  /* that the hub waits on; -1: none */
-    char name[SHMC_NAME_BYTES];
 };
 
 /* What one view is lent by: the library lends one place to a section object at a time. */
@@ -195,6 +194,7 @@ struct segment *segment_new(shmc *shmc, bool writes, uint32_t key, char *runtime
 /* section.c */
 void section_free(struct instance *instance, struct section *section);
 struct section *section_argument(const struct call *call, unsigned i);
+int section_again(const struct section *section, shmc *in, shmc_section **ret);
 
 /* view.c */
 void lender_give_back(struct lender *lender);

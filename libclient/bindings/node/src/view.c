@@ -65,7 +65,7 @@ static struct lender *lender_new(struct instance *instance, const struct section
     if (lender == NULL)
         return NULL;
     lender->id = handle_add(instance, HANDLE_LENDER, lender);
-    if (lender->id == 0 || shmc_open(&lender->shmc, viewer->shmc, section->name, NULL) < 0) {
+    if (lender->id == 0 || section_again(section, viewer->shmc, &lender->shmc) < 0) {
         if (lender->id != 0)
             handle_remove(instance, lender->id);
         free(lender);
@@ -248,11 +248,14 @@ static napi_value valid(napi_env env, napi_callback_info info) {
 /* release(lender, arrayBuffer): gives it back before it is collected; it has no bytes then. */
 static napi_value release(napi_env env, napi_callback_info info) {
     struct call call;
+    bool gone = true;
     call_begin(&call, env, info);
     struct lender *lender = handle_find(call.instance, argument_u32(&call, 0), HANDLE_LENDER);
     if (lender == NULL || lender->shmc == NULL)
         return answer_number(env, -EBADF);
-    if (napi_detach_arraybuffer(env, call.arguments[1]) != napi_ok)
+    /* One that was detached before lives on elsewhere, by transfer(): until it is collected. */
+    if (napi_is_detached_arraybuffer(env, call.arguments[1], &gone) != napi_ok || gone ||
+        napi_detach_arraybuffer(env, call.arguments[1]) != napi_ok)
         return answer_number(env, -EINVAL);
     lender_give_back(lender);
     return answer_number(env, 0);
