@@ -101,6 +101,7 @@ export class Segment {
     drop(name: string): Promise<void>;
     /** Gives the lease up; sections are of no more use, views are. */
     detach(): void;
+    [Symbol.dispose](): void;
 }
 
 declare abstract class Section {
@@ -114,6 +115,7 @@ declare abstract class Section {
     ref(): this;
     unref(): this;
     close(): void;
+    [Symbol.dispose](): void;
 }
 
 export interface About {
@@ -147,6 +149,7 @@ export interface View {
     /** To be asked behind reading: were these the bytes of that value? */
     valid(): boolean;
     release(): void;
+    [Symbol.dispose](): void;
 }
 
 export class Snapshot extends Section {
