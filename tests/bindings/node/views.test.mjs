@@ -4,7 +4,7 @@
 import { once } from 'node:events';
 import test from 'node:test';
 import { Worker } from 'node:worker_threads';
-import { assert, attachBoth, code, pause, shm, until } from './common.mjs';
+import { assert, attachBoth, code, pause, program, shm, until } from './common.mjs';
 
 const { driver } = await attachBoth();
 const writer = driver.open('states');
@@ -84,6 +84,16 @@ test('what is released has no bytes any more', async () => {
     assert.throws(() => view.valid(), code('EBADF'));
     view.release();
     reader.detach();
+});
+
+test('a store into one ends the program that made it, and changes nothing', async () => {
+    fill(9);
+    const stray = program(`import * as shm from 'shmclient';
+        const view = (await shm.attach()).open('states').view();
+        view.data[0] = 1;`);
+    assert.equal(await stray.status, 'SIGSEGV');
+    assert(driver.open('states').read().data.equals(Buffer.alloc(60000, 9)));
+    fill(6);
 });
 
 test('there are no more in place than a few dozen, the others are copies', async () => {
