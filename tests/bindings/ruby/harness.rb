@@ -65,6 +65,35 @@ def waiting
     thread
 end
 
+Cut = Class.new(StandardError)
+
+# Calls the block again and again for so long, while another thread raises Cut in it.
+def interrupted(seconds)
+    main = Thread.current
+    clock = -> { Process.clock_gettime(Process::CLOCK_MONOTONIC) }
+    Thread.handle_interrupt(Cut => :never) do
+        done = false
+        other = Thread.new { main.raise(Cut) || sleep(rand * 0.0004) until done }
+        deadline = clock.call + seconds
+        while clock.call < deadline
+            begin
+                Thread.handle_interrupt(Cut => :immediate) { yield }
+            rescue Cut
+                next
+            end
+        end
+        done = true
+        other.join
+        while Thread.pending_interrupt?
+            begin
+                Thread.handle_interrupt(Cut => :immediate) { Thread.pass }
+            rescue Cut
+                next
+            end
+        end
+    end
+end
+
 # What the block returns in a child of fork, as a String; its death by a signal is an error.
 def in_child
     reader, writer = IO.pipe

@@ -126,6 +126,24 @@ ok "each acknowledges, and gives back what failed" do
     same %w[b], [out.receive(timeout: 0)] # a break gives it back, too
     same %w[c], [out.receive(timeout: 0)]
 end
+ok "what an interruption ends leaves nothing peeked, and takes nothing from who is careful" do
+    sent = got = 0
+    done = false
+    feeder = Thread.new do
+        until done
+            sent += 1 if into.send("x", timeout: 0, exception: false)
+            sleep 0.0001
+        end
+    end
+    interrupted(0.4) do
+        Thread.handle_interrupt(Cut => :on_blocking) { out.receive(timeout: DEADLINE) && got += 1 }
+    end
+    interrupted(0.4) { out.each(timeout: DEADLINE) { |_| got += 1 } }
+    done = true
+    feeder.join
+    got += 1 while out.receive(timeout: 0, exception: false)
+    true! got >= sent, "that each of #{sent} came, in #{got}"
+end
 ok "looking and counting" do
     into << "x" << "yy"
     shown = ShmClient.attach["jobs"]

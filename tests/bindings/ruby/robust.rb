@@ -271,6 +271,25 @@ ok "a fork in a view" do
         end
     end)
 end
+ok "a child goes on behind the block in which it was forked, and in which it closed all" do
+    [["values", :view, :close], ["values", :view, :detach], ["board", :each, :close],
+     ["board", :each, :detach]].each do |name, method, ending|
+        segment = ShmClient.attach(timeout: DEADLINE)
+        section = segment[name]
+        child = nil
+        begin
+            section.__send__(method) do
+                child ||= fork
+                (ending == :close ? section : segment).__send__(ending) if child.nil?
+            end
+        rescue Errno::EBADF, Errno::ECHILD
+            exit! 3 if child
+        end
+        exit! 0 if child.nil?
+        same true, Process.wait2(child)[1].success?
+        segment.detach
+    end
+end
 ok "a process ends while its threads wait" do
     child = fork do
         segment = ShmClient.attach(timeout: DEADLINE)

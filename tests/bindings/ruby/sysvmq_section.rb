@@ -61,6 +61,17 @@ ok "a wait ends, and threads share the object" do
     (takers + senders).each { |each| true! each.join(DEADLINE), "its end" }
     same 300, Array.new(got.size) { got.pop }.uniq.size
 end
+ok "interruptions leave it whole" do
+    interrupted(0.6) do
+        jobs.send("x", blocking: false)
+        2.times { jobs.receive(blocking: false) } # one that an interruption left, too
+    rescue Errno::ENOMSG
+        next
+    end
+    jobs.receive while jobs.stats[:count] > 0
+    jobs.close
+    same "y", jobs.send("y") && jobs.receive
+end
 ok "a child attaches for itself, and sends by the same object" do
     same "sent", in_child { jobs.send("from the child") && "sent" }
     same "from the child", jobs.receive(timeout: DEADLINE)

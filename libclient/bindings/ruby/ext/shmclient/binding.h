@@ -101,6 +101,7 @@ VALUE record_new(enum record_kind kind, const void *data);
 /* ---- sections */
 
 VALUE section_new(VALUE segment, shmc_section *handle);
+VALUE section_about(VALUE self);
 
 /* Room for so many bytes. */
 void section_room(struct section *section, size_t bytes);

@@ -109,6 +109,40 @@ static VALUE queue_abandon(VALUE self) {
     return self;
 }
 
+/* ---- each: between a peek and the block nothing may come in, or nobody gives the message back */
+
+struct doing {
+    VALUE self, message;
+    bool done;
+};
+
+static VALUE doing_yield(VALUE argument) {
+    struct doing *doing = (struct doing *)argument;
+    rb_yield_values(2, doing->message, section_about(doing->self));
+    doing->done = true;
+    return Qnil;
+}
+
+static VALUE doing_end(VALUE argument) {
+    const struct doing *doing = (const struct doing *)argument;
+    const struct section *section = rb_check_typeddata(doing->self, &section_type);
+    if (section->handle == NULL)
+        return Qnil;
+    return doing->done ? queue_ack(doing->self) : queue_abandon(doing->self);
+}
+
+/* _each(type, flags, timeout) */
+static VALUE queue_each(VALUE self, VALUE type, VALUE flags, VALUE timeout) {
+    rb_need_block();
+    struct doing doing = {.self = self};
+    do {
+        doing.done = false;
+        doing.message = queue_peek(self, type, flags, timeout, Qtrue);
+        rb_ensure(doing_yield, (VALUE)&doing, doing_end, (VALUE)&doing);
+    } while (doing.done);
+    return self;
+}
+
 static VALUE queue_look(VALUE self, VALUE index) {
     const size_t at = size_of(index);
     struct section *section = section_get(self);
@@ -160,6 +194,7 @@ void init_queue(void) {
     rb_define_private_method(queue, "_send", queue_send, 4);
     rb_define_private_method(queue, "_receive", queue_receive, 4);
     rb_define_private_method(queue, "_peek", queue_peek, 4);
+    rb_define_private_method(queue, "_each", queue_each, 3);
     rb_define_method(queue, "ack", queue_ack, 0);
     rb_define_method(queue, "abandon", queue_abandon, 0);
     rb_define_method(queue, "look", queue_look, 1);

@@ -39,15 +39,15 @@ const rb_data_type_t section_type = {
     .flags = RUBY_TYPED_FREE_IMMEDIATELY,
 };
 
-static bool pinned(const struct section *section, unsigned count) {
-    return count > 0 && section->pid == getpid();
+static bool pinned(const struct section *section) {
+    return section->calls > 0 && section->pid == getpid();
 }
 
 struct section *section_get(VALUE self) {
     struct section *section = rb_check_typeddata(self, &section_type);
     if (section->handle == NULL)
         fail(-EBADF, "this section was closed; open it again");
-    if (pinned(section, section->calls))
+    if (pinned(section))
         fail(-EBUSY, "another thread is in a call of this section, or a view of it is open: open "
                      "it once more for this one");
     return section;
@@ -86,23 +86,31 @@ VALUE section_string(const struct section *section, ssize_t bytes) {
     return rb_str_new(section->buffer, (long)bytes);
 }
 
+/* It leaves the descriptor, which isn't its own. */
+static VALUE io_end(VALUE io) {
+    return RTEST(rb_funcall(io, is_closed, 0)) ? Qnil : rb_funcall(io, close_io, 0);
+}
+
 static VALUE section_close(VALUE self) {
     struct section *section = rb_check_typeddata(self, &section_type);
-    if (pinned(section, section->calls))
+    int state = 0;
+    if (pinned(section))
         fail(-EBUSY, "this section is in use: leave the block of its view, or end the thread that "
                      "waits in it, first");
     VALUE io = section->io;
-    section->io = Qnil;
-    if (!NIL_P(io) && !RTEST(rb_funcall(io, is_closed, 0)))
-        rb_funcall(io, close_io, 0); /* which leaves the descriptor, as it isn't its own */
     shmc_section *handle = section->handle;
-    section->handle = NULL;
+    section->io = Qnil;
+    section->handle = NULL; /* closing the IO lets other threads run */
+    if (!NIL_P(io))
+        rb_protect(io_end, io, &state);
     shmc_close(handle);
     if (section->calls == 0) { /* of no thread of the parent's */
         xfree(section->buffer);
         section->buffer = NULL;
         section->room = 0;
     }
+    if (state != 0)
+        rb_jump_tag(state);
     return Qnil;
 }
 
@@ -125,7 +133,7 @@ static VALUE section_info(VALUE self) {
     return record_new(RECORD_SECTION, &info);
 }
 
-static VALUE section_about(VALUE self) {
+VALUE section_about(VALUE self) {
     const struct section *section = rb_check_typeddata(self, &section_type);
     if (section->about == ABOUT_NOTHING)
         return Qnil;

@@ -257,6 +257,7 @@ static VALUE snapshot_view(VALUE self) {
         section->calls++;
         viewing.segment->calls++;
         VALUE result = rb_ensure(viewing_yield, (VALUE)&viewing, viewing_end, (VALUE)&viewing);
+        section = section_get(self); /* a child that was forked in the block may have closed it */
         r = shmc_valid(section->handle);
         if (r > 0)
             return result;

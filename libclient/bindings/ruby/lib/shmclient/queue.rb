@@ -26,22 +26,13 @@ module ShmClient
         end
 
         # Yields each message and what is known about it, and acknowledges it behind the block; one
-        # in which something is raised is given back.
-        def each(type: 0, except: false, timeout: nil)
-            unless block_given?
+        # in which something is raised, or that is left by break, is given back.
+        def each(type: 0, except: false, timeout: nil, &block)
+            unless block
                 return enum_for(:each, type: type, except: except, timeout: timeout)
             end
 
-            while true
-                message = peek(type: type, except: except, timeout: timeout)
-                done = false
-                begin
-                    yield message, about
-                    done = true
-                ensure
-                    done ? ack : abandon unless closed?
-                end
-            end
+            _each(type, except ? EXCEPT : 0, timeout, &block)
         end
     end
 end

@@ -13,30 +13,42 @@ class SysVMQ
                 @is_ours = is_ours
                 @first = segment.open(name, kind: :queue)
                 @all = [@first]
-                @idle = [@first]
+                @front = [@first]
+                @rest = []
             end
 
             attr_reader :segment
 
-            # The first is also the one that to_io is of, and is taken before others.
+            # The first is also the one that to_io is of, and is taken before others.  Timeout and
+            # Thread#raise come in where a method returns, or at a branch: so that none is lost then,
+            # taking is [] and shift, and giving back is <<, of a nil where there was none.
             def use
-                section = @idle.shift || another
+                section = nil
+                home = @front
                 begin
+                    section = home[0]
+                    home.shift
+                    until section
+                        home = @rest
+                        add if home.empty?
+                        section = home[0]
+                        home.shift
+                    end
                     yield section
                 ensure
-                    section.equal?(@first) ? @idle.unshift(section) : @idle.push(section)
+                    home << section
                 end
             end
 
-            def another
+            def add
                 section = @segment.open(@name, kind: :queue)
+                @rest << section
                 @all << section
-                section
             end
 
             def to_io = @first.to_io
 
-            def used? = @idle.size < @all.size
+            def used? = (@front + @rest).compact.size < @all.size
 
             def close
                 @all.each(&:close)
