@@ -42,6 +42,7 @@ answer() {
 }
 section() { shmtool list | grep -oE '^httpd\.[^ ]*_lb\.[^ ]*'; }
 slots() { shmtool slots "$(section)"; }
+# Not while the generation before is there as well.
 in_use() { slots | grep -qx "$1 of 4 in use"; }
 generations() { [ "$(section | wc -l)" -eq "$1" ]; }
 disabled() { web show "$site/manager" | grep -F "$(member "$1")" | grep -q Dis; }
@@ -49,6 +50,14 @@ faults() { grep -E 'exit signal (Seg|Bus|Abort)|slotmem.*:error|slotmem_shm:erro
 
 managed() { [ "$segment" = manager ]; }
 ok_if_managed() { ! managed || ok "$@"; }
+
+# Until the last child that was there before has gone: it might take the next request still.
+restart_wholly() { # SIGNAL
+    local child old
+    old=$(children_of "$httpd")
+    restart "$1" || return 1
+    for child in $old; do await 60 gone "$child" || return 1; done
+}
 
 killed_under_load() {
     local loader i child good lost status=0
@@ -75,18 +84,18 @@ gone() { ! kill -0 "$1"; }
 all_of_it() { # MPM
     balancer "$1"
     ok "$segment, $1: two servers are balanced" answer one two
-    ok_if_managed "and seen from outside" in_use 2
+    ok_if_managed "and seen from outside" await 60 in_use 2
     manage "w=$(member "$one")" w_status_D=1
     ok "one is disabled for all children" answer two
-    ok "and gracefully restarted" restart USR1
+    ok "and gracefully restarted" restart_wholly USR1
     ok "it still is" answer two
     ok "the manager's page says so" disabled "$one"
     manage "b_nwrkr=$(member "$three")" b_wyes=1
     manage "w=$(member "$three")" w_status_D=0
     ok "one more, by a child, is for all children" answer three two
-    ok_if_managed "and seen from outside" in_use 3
+    ok_if_managed "and seen from outside" await 60 in_use 3
     ok "children are killed under load" killed_under_load
-    ok "and restarted at once" restart HUP
+    ok "and restarted at once" restart_wholly HUP
     ok "all is as it was" answer three two
     ok_if_managed "with one generation" await 60 generations 1
     end_httpd
@@ -115,9 +124,9 @@ child=$(children_of "$httpd" | awk 'END { print $1 }')
 kill -KILL "$child"
 ok "also in new children" answer three
 start_manager
-ok "its successor finds it" in_use 2
+ok "its successor finds it" await 60 in_use 2
 none() { ! section; }
 { kill -KILL "$httpd" && wait "$httpd"; } 2>/dev/null || :
-ok "children without a parent keep its memory" in_use 2
+ok "children without a parent keep its memory" await 60 in_use 2
 kill -KILL -- "-$httpd" # its process group
 ok "and the last one takes it along" await 60 none

@@ -64,9 +64,14 @@ def serve(*names):
         def log_message(self, *_):
             pass
 
-    http.server.ThreadingHTTPServer.request_queue_size = 128
+    class Server(http.server.ThreadingHTTPServer):
+        request_queue_size = 128
+
+        def handle_error(self, *_):
+            pass  # a child that was killed asked
+
     for name in names:
-        server = http.server.ThreadingHTTPServer(("", 0), Named)
+        server = Server(("", 0), Named)
         server.name = name
         threading.Thread(target=server.serve_forever).start()
         print(server.server_port, end=" ")
