@@ -8,6 +8,7 @@ import os
 import shmclient
 
 OPERATIONS = 100_000
+BYTES = 2  # each, so that 100 bytes show that one step in fifty leaks
 
 
 def resident():
@@ -106,13 +107,17 @@ def main():
         return done
 
     rounds(2 * a_round)  # caches fill
-    before, memory = held(), resident()
-    done = rounds(OPERATIONS)
-    grown = resident() - memory
+    before = held()
+    for _ in range(4):  # what leaks does so each time; what an allocator or the kernel keeps, once
+        memory = resident()
+        done = rounds(OPERATIONS)
+        grown = resident() - memory
+        if grown <= BYTES * done:
+            break
     print(f"figure: bindings.python.leak_operations {done} operations")
     print(f"figure: bindings.python.leak_growth {max(grown, 0) / done:.2f} bytes/operation")
     assert held() == before, f"descriptors and threads: {before} before, {held()} after"
-    assert grown <= 20 * done, f"{grown} bytes more behind {done} operations"
+    assert grown <= BYTES * done, f"{grown} bytes more behind {done} operations"
 
 
 main()
