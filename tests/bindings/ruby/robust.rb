@@ -276,16 +276,19 @@ ok "a child goes on behind the block in which it was forked, and in which it clo
      ["board", :each, :detach]].each do |name, method, ending|
         segment = ShmClient.attach(timeout: DEADLINE)
         section = segment[name]
+        parent = Process.pid
         child = nil
         begin
             section.__send__(method) do
-                child ||= fork
-                (ending == :close ? section : segment).__send__(ending) if child.nil?
+                next if child || Process.pid != parent
+
+                child = fork
+                (ending == :close ? section : segment).__send__(ending) unless child
             end
         rescue Errno::EBADF, Errno::ECHILD
-            exit! 3 if child
+            raise if Process.pid == parent
         end
-        exit! 0 if child.nil?
+        exit! 0 if Process.pid != parent
         same true, Process.wait2(child)[1].success?
         segment.detach
     end
