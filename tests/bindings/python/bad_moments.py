@@ -230,6 +230,27 @@ class Collected(Case):
         shmclient.attach("somebody").close()
         self.assertEqual([type(each) for each in kept], [shmclient.TooLarge, shmclient.NotFound])
 
+    def test_a_message_is_collected_while_others_are_in_a_call(self):
+        jobs = self.segment.open("jobs")
+        self.segment.open("jobs").send(b"peeked")
+        message, held, gone = [jobs.peek()], threading.Event(), threading.Event()
+        results = []
+
+        def call():  # which waits for what the collecting thread has
+            with jobs._lock:
+                held.set()
+                results.append(gone.wait(common.PATIENCE))
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        held.wait()
+        message.clear()
+        gone.set()
+        thread.join()
+        self.assertEqual(results, [True])
+        jobs.close()  # which gives it back
+        self.assertEqual(self.segment.open("jobs").receive(timeout=0), b"peeked")
+
     def test_a_circle_with_memory_in_it(self):
         seen = []
 

@@ -59,12 +59,15 @@ class Peeked:
 
     def __del__(self) -> None:
         section = getattr(self, "_section", None)
-        if section is None or section.closed:
+        # Not for ever: whoever collects may have a lock for which that one's holder waits.
+        if section is None or section.closed or not section._lock.acquire(timeout=1):
             return
         try:
             self.abandon()
         except OSError:  # it is gone, or the process is another one
             pass
+        finally:
+            section._lock.release()
 
 
 class Received:
@@ -281,7 +284,7 @@ class QueueSection(Section):
     def _longest(section: int) -> int:
         struct = _c.shmc_queue_stat()
         r = lib.shmc_queue_stat(section, byref(struct), None, None)
-        return max(struct.message_bytes, 1) if r >= 0 else 4096
+        return max(int(struct.message_bytes), 1) if r >= 0 else 4096
 
     @staticmethod
     def _outgoing(messages: Iterable[Any], type: int) -> Tuple[Any, List[Any]]:

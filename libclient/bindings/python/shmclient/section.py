@@ -102,7 +102,7 @@ class Section:
                 raise opened.failed(r)
             return r
 
-    def _wait(self, timeout: Any, call: Callable[[int, int], Optional[int]],
+    def _wait(self, timeout: Any, call: Callable[[Any, int], Optional[int]],
               longest_ms: int = SLICE_MS) -> int:
         """Calls with a pointer and milliseconds until there is an answer; None: at once again."""
         deadline = Deadline(timeout)

@@ -310,7 +310,7 @@ def attach(worker: Optional[str] = None, *, anonymous: bool = False, key: Option
 
 def wait_any(sections: Sequence[SnapshotSection], timeout: Timeout = None) -> SnapshotSection:
     """Waits until one of them, of one segment, has a newer value, and returns that."""
-    wanted = list(sections)
+    wanted: List[SnapshotSection] = list(sections)
     for section in wanted:
         if not isinstance(section, SnapshotSection):
             raise TypeError(f"wait_any() is for snapshot sections, not {type(section).__name__}")
@@ -320,14 +320,14 @@ def wait_any(sections: Sequence[SnapshotSection], timeout: Timeout = None) -> Sn
         raise ValueError("wait_any() needs a section")
     deadline = Deadline(timeout)
     while True:
-        held: List[Section] = []
+        held: List[SnapshotSection] = []
         try:
             for section in sorted(wanted, key=id):
                 section._lock.acquire()
                 held.append(section)
             opened = [section._live() for section in wanted]
             array = (c_void_p * len(opened))(*[each.pointer for each in opened])
-            r = lib.shmc_wait_any(array, len(opened), deadline.slice_ms(SLICE_MS))
+            r = int(lib.shmc_wait_any(array, len(opened), deadline.slice_ms(SLICE_MS)))
             if r >= 0:
                 return wanted[r]
             if r != -errno.ETIMEDOUT or deadline.over():
