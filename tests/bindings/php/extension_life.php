@@ -20,6 +20,8 @@ function misuse(): void
     expect('NUL', 'ValueError', fn() => $segment->open("text\0"));
     expect('both', 'ValueError', fn() => Segment::attach('php', true));
     expect('no worker', 'ENOENT', fn() => Segment::attach('nobody-at-all'));
+    $reader = Segment::attach();
+    expect('an empty one', 'EINVAL', fn() => Segment::attach(''));
     expect('a long one', 'EINVAL', fn() => Segment::attach(str_repeat('x', 100)));
     expect('no segment', 'ENOENT', fn() => Segment::attach(key: 4711));
     expect('no section', 'ENOENT the segment has no section', fn() => $segment->open('nothing'));
@@ -264,7 +266,8 @@ function signals(): void
     $waits = [fn() => Segment::attach()->snapshot('never')->next(),
         fn() => worker('php')->queue('jobs')->receive(),
         fn() => worker('php')->queue('jobs')->peek(),
-        fn() => Snapshot::waitAny([Segment::attach()->snapshot('never')])];
+        fn() => Snapshot::waitAny([Segment::attach()->snapshot('never')]),
+        fn() => Segment::attach('nobody-at-all', timeout: -1)];
     foreach ($waits as $wait) {
         $came = 0;
         expect('a signal', 'EINTR a signal ended the wait', fn() => interrupted($wait));

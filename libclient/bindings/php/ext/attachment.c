@@ -24,8 +24,8 @@ static char *alike(const struct shmc_options *options) {
     char *ret = NULL;
     if (dir == NULL)
         dir = getenv("SHMC_RUNTIME_DIR");
-    if (asprintf(&ret, "%x %s\n%s\n%x %s", options->key, key != NULL ? key : "",
-                 dir != NULL ? dir : "", options->flags,
+    if (asprintf(&ret, "%x %s\n%s\n%x %s%s", options->key, key != NULL ? key : "",
+                 dir != NULL ? dir : "", options->flags, options->worker != NULL ? "=" : "",
                  options->worker != NULL ? options->worker : "") < 0)
         return NULL;
     return ret;
@@ -84,21 +84,46 @@ static struct attachment *find(const char *text) {
     return NULL;
 }
 
-static struct attachment *attach(const struct shmc_options *wanted, const char *text) {
+static bool may_pass(int r) {
+    return r == -ENOENT || r == -EAGAIN || r == -EBADMSG || r == -EBUSY || r == -ENOTCONN;
+}
+
+/* The library's own wait would go on behind signals. */
+static int attach_in_time(shmc **ret, const struct shmc_options *options, struct wait *wait) {
+    for (;;) {
+        int r = shmc_attach(ret, options);
+        ssize_t paused = -ETIMEDOUT;
+        if (!may_pass(r) || wait->slice == 0)
+            return r;
+        usleep((useconds_t)wait->slice * 1000);
+        if (!wait_again(wait, &paused) && paused == -EINTR)
+            return -EINTR;
+    }
+}
+
+static struct attachment *attach(const struct shmc_options *wanted, struct wait *wait,
+                                 const char *text) {
     char error[TEXT_BYTES] = "";
     pid_t holder = 0;
+    shmc *segment;
     struct shmc_options options = *wanted;
     options.error = error;
     options.error_bytes = sizeof error;
     options.holder = &holder;
-    struct attachment *attachment = calloc(1, sizeof *attachment + strlen(text) + 1);
-    int r = attachment == NULL ? -ENOMEM : shmc_attach(&attachment->segment, &options);
-    if (r < 0) {
-        free(attachment);
-        throw_text(r, error, holder);
+    int r = attach_in_time(&segment, &options, wait);
+    if (r == -EINTR) {
+        throw_error(NULL, r);
+        return NULL;
+    }
+    struct attachment *attachment = r < 0 ? NULL : calloc(1, sizeof *attachment + strlen(text) + 1);
+    if (attachment == NULL) {
+        if (r >= 0)
+            shmc_detach(segment);
+        throw_text(r < 0 ? r : -ENOMEM, error, holder);
         return NULL;
     }
     strcpy(attachment->alike, text);
+    attachment->segment = segment;
     attachment->pid = getpid();
     attachment->kept = true;
     attachment->next = attachments;
@@ -106,7 +131,7 @@ static struct attachment *attach(const struct shmc_options *wanted, const char *
     return attachment;
 }
 
-struct attachment *attachment_take(const struct shmc_options *options) {
+struct attachment *attachment_take(const struct shmc_options *options, struct wait *wait) {
     char *text = alike(options);
     if (text == NULL) {
         throw_text(-ENOMEM, "", 0);
@@ -114,7 +139,7 @@ struct attachment *attachment_take(const struct shmc_options *options) {
     }
     struct attachment *attachment = find(text);
     if (attachment == NULL)
-        attachment = attach(options, text);
+        attachment = attach(options, wait, text);
     free(text);
     if (attachment != NULL)
         attachment->uses++;

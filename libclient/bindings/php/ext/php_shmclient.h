@@ -29,15 +29,17 @@ struct attachment {
     char alike[];  /* what it was asked for */
 };
 
+struct wait;
+
 /* NULL: an exception was thrown. */
-struct attachment *attachment_take(const struct shmc_options *options);
+struct attachment *attachment_take(const struct shmc_options *options, struct wait *wait);
 void attachment_release(struct attachment *attachment);
 void attachment_detach(struct attachment *attachment);
 void attachment_end_all(void);
 
 /* ---- exception.c */
 
-/* Of a call that gave `error`, negative. */
+/* Of a call that gave `error`, negative; -EINTR: of any. */
 void throw_error(struct attachment *attachment, ssize_t error);
 void throw_about(struct attachment *attachment, ssize_t error, const struct shmc_value *value);
 void throw_text(ssize_t error, const char *text, pid_t holder);
@@ -82,7 +84,8 @@ bool part_within(zend_long offset, zend_long bytes, bool rest, size_t all, uint3
 
 /* ---- wait.c: waits look every now and then whether PHP wants something else */
 
-#define WAIT_SLICE_MS 200
+#define WAIT_SLICE_MS  200
+#define WAIT_ATTACH_MS 20 /* then the segment, or its worker, is looked at again */
 
 struct wait {
     int slice; /* the time to give to the next call */

@@ -52,6 +52,7 @@ PHP_METHOD(Shm_Segment, attach) {
     size_t worker_bytes, runtime_dir_bytes;
     bool anonymous = false, no_key = true;
     zend_long key = 0, timeout = 0;
+    struct wait wait;
     ZEND_PARSE_PARAMETERS_START(0, 5)
     Z_PARAM_OPTIONAL
     Z_PARAM_PATH_OR_NULL(worker, worker_bytes)
@@ -68,10 +69,9 @@ PHP_METHOD(Shm_Segment, attach) {
         zend_argument_value_error(2, "must be false where a worker is named");
         RETURN_THROWS();
     }
-    if (!key_within(key, no_key, 3, &options.key) ||
-        !int_within(timeout, -1, INT_MAX, 5, &options.timeout_ms))
+    if (!key_within(key, no_key, 3, &options.key) || !wait_begin(&wait, timeout, WAIT_ATTACH_MS, 5))
         RETURN_THROWS();
-    struct attachment *attachment = attachment_take(&options);
+    struct attachment *attachment = attachment_take(&options, &wait);
     if (attachment == NULL)
         RETURN_THROWS();
     object_init_ex(return_value, Shm_Segment_ce);
