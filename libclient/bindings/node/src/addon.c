@@ -161,6 +161,7 @@ static void clean_up(void *argument) {
     struct instance *instance = argument;
     hub_close(instance->hub);
     instance->hub = NULL;
+    napi_delete_reference(instance->env, instance->answer_ref);
     for (uint32_t i = 1; i < instance->handles_n; i++)
         if (instance->handles[i].kind == HANDLE_SECTION)
             section_free(instance, instance->handles[i].section);
