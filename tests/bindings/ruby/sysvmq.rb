@@ -232,6 +232,9 @@ ok "IPC_INFO and IPC_SET" do
     same 0o640, queue.stats(SysVMQ::IPC_SET, mode: 0o640)[:mode]
     raises(Errno::EMSGSIZE, /maximum_size/) { SysVMQ.new(KEY, 9999, 0).send("x" * 5001) }
     raises(TypeError) { queue.set(mode: "600") }
+    [{mode: -1}, {mode: 0o1000}, {uid: -1}, {gid: 2**32}, {maximum_size: -1}].each do |settings|
+        raises(RangeError) { queue.set(**settings) }
+    end
     raises(ArgumentError) { queue.stats(SysVMQ::IPC_STAT, mode: 0) }
     raises(ArgumentError) { queue.set(owner: 3) }
     queue.set(mode: 0o666, maximum_size: 16_384)

@@ -83,10 +83,8 @@ class SysVMQ
 
     # Changes the queue's owner, mode or maximum_size, and returns its stats.
     def set(uid: nil, gid: nil, mode: nil, maximum_size: nil)
-        {uid: uid, gid: gid, mode: mode}.compact.each do |name, value|
-            check_integer(name, value, 32)
-        end
-        check_integer("maximum_size", maximum_size, 64) if maximum_size
+        {uid: [uid, 32], gid: [gid, 32], mode: [mode, 9], maximum_size: [maximum_size, 64]}
+            .each { |name, (value, bits)| ShmClient::Segment.number(name, value, bits) if value }
         @queue.set(uid, gid, mode, maximum_size)
         @queue.stats
     end
