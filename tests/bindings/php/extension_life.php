@@ -88,7 +88,9 @@ function persistence(): void
     $second->raw('plain')->write('second');
     same('the same', $first->inspectWorker('php')['epoch'], $second->inspectWorker('php')['epoch']);
     $epoch = $first->inspectWorker('php')['epoch'];
-    unset($first, $second);
+    $key = Segment::attach('php', key: intval(getenv('SHMC_KEY'), 0)); // it was the environment's
+    same('the same again', $epoch, $key->inspectWorker('php')['epoch']);
+    unset($first, $second, $key);
     same('it stays', [getmypid(), $epoch], (function (): array {
         $worker = Segment::attach()->inspectWorker('php');
         return [$worker['pid'], $worker['epoch']];

@@ -19,13 +19,16 @@ ZEND_TLS struct attachment *attachments;
 
 /* The environment decides where options don't, and a script may change it. */
 static char *alike(const struct shmc_options *options) {
-    const char *key = options->key == 0 ? getenv("SHMC_KEY") : NULL;
+    const char *text = options->key == 0 ? getenv("SHMC_KEY") : NULL;
+    unsigned long long key = options->key != 0 ? options->key : SHMC_DEFAULT_KEY;
     const char *dir = options->runtime_dir;
-    char *ret = NULL;
+    char *ret = NULL, *rest = "";
+    if (text != NULL && *text != '\0')
+        key = strtoull(text, &rest, 0);
     if (dir == NULL)
         dir = getenv("SHMC_RUNTIME_DIR");
-    if (asprintf(&ret, "%x %s\n%s\n%x %s%s", options->key, key != NULL ? key : "",
-                 dir != NULL ? dir : "", options->flags, options->worker != NULL ? "=" : "",
+    if (asprintf(&ret, "%llx%s\n%s\n%x %s%s", key, rest, dir != NULL ? dir : "", options->flags,
+                 options->worker != NULL ? "=" : "",
                  options->worker != NULL ? options->worker : "") < 0)
         return NULL;
     return ret;
