@@ -197,6 +197,7 @@ ok "with auto_apply = 0 an edit waits for reload" by_hand
 
 # Killed where it begins to write the edit down.
 kill_with() { # SQL: it is the running manager's end
+    rm -f "$work/strace.log" # the last one's says that it is attached
     strace -p "$manager" -o "$work/strace" -e trace=fdatasync,fsync \
         -e inject=fdatasync,fsync:signal=KILL:when=1 2>"$work/strace.log" &
     children+=("$!")

@@ -61,6 +61,7 @@ restart_wholly() { # SIGNAL
 
 killed_under_load() {
     local loader i child good lost status=0
+    rm -f "$work/load" # an earlier one's says that it has begun
     python3 -IS "$here/web.py" load "$site/app" >"$work/load" &
     loader=$!
     children+=("$loader")
