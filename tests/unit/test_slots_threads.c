@@ -79,7 +79,7 @@ static int acquire(struct party *party, uint32_t *slot, uint64_t *random) {
 }
 
 /* Who shares a holder must leave alone what the other one has by now: he grabs by slots_grab()
- * alone, and doesn't end. */
+ * alone, takes no offer back, and doesn't end. */
 static void *hold(void *argument) {
     struct party *party = argument;
     uint64_t random = 77 + (uintptr_t)party, label = (uint64_t)(party->attachment + 10) << 32;
@@ -98,7 +98,8 @@ static void *hold(void *argument) {
             die(party);
         } else if (how == 1 && slots_offer(slots, party->holder, slot, &ticket) == 0) {
             __atomic_store_n(&tickets[slot], ticket, __ATOMIC_RELEASE);
-            r = alone ? 0 : slots_release(slots, party->holder, slot, &by);
+            if (alone && next_random(&random) % 2 == 0)
+                slots_release(slots, party->holder, slot, &by); /* if it is still ours */
         } else if (slots_release(slots, party->holder, slot, &by) < 0) {
             party->wrong = "a release fails";
         }
