@@ -24,8 +24,8 @@ ok "of which there are some" [ "$(files | wc -l)" -ge 8 ]
 # A figure's name may have a part that the test fills in, as it may have a * in the documents.
 figures() { quoted -h ARCHITECTURE.md | grep -E '^[a-z_*]+(\.[a-z_*]+)+$' | grep -vE '\.(h|c|db|txt|sh|php)$'; }
 printed() { # as patterns
-    grep -rhoE 'figure: [^ "]+' tests --include=*.[ch] --include=*.sh --include=*.php |
-        sed -E 's/^figure: //; s/%[a-z]*|\$[a-z]+/*/g'
+    grep -rhoE 'figure: [^ "]+' tests --include=*.{[ch],sh,php,py,rb,mjs} |
+        sed -E 's/^figure: //; s/%[a-z]*|\$[a-z]+|[$#]?\{[a-z_]+\}/*/g'
 }
 each_figure() {
     local figure pattern

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every pair of programs as writer and reader of raw, snapshot and queue sections.
 
-    matrix.py DIRECTORY FIGURE NAME:KIND[,KIND...]:COMMAND...
+    matrix.py DIRECTORY SUFFIX NAME:KIND[,KIND...]:COMMAND...
 
 Each command runs twice, as the workers NAME and NAME-r, and takes lines (see matrix.c).  NAME
 writes the sections NAME.raw and NAME.snapshot, of 64 KiB, and sends to the queues NAME-r.queue.
-The kinds are what it writes, and reads; with a - behind it, only reads.  FIGURE counts the pairs.
+The kinds are what it writes, and reads; with a - behind it, only reads.  SUFFIX is the
+figure's.
 """
 import os
 import random
@@ -129,7 +130,8 @@ def main():
     for _, *both in programs:
         for program in both:
             program.end()
-    print(f"figure: {sys.argv[2]} {pairs} pairs")
+    suffix = sys.argv[2]
+    print(f"figure: interop.pairs{suffix} {pairs} pairs")
 
 
 main()

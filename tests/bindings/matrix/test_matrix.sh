@@ -80,17 +80,17 @@ rows() {
                 VALUES('$name-r.queue', '$name-r', 'queue', 262144, 6);"
     done
 }
-every_pair() { # BACKEND FIGURE PROGRAM...
-    local SHM_TEST_BACKEND=$1 figure=$2
+every_pair() { # BACKEND SUFFIX-OF-THE-FIGURE PROGRAM...
+    local SHM_TEST_BACKEND=$1 suffix=$2
     shift 2
     start_manager
     { rows "$@"; echo "INSERT INTO section(name, owner, size, count) VALUES('c.storm', 'c', 16384, 200);"; } |
         edit_table
-    ok "every pair on $SHM_TEST_BACKEND" /usr/bin/python3 "$here/matrix.py" "$work" "$figure" "$@"
+    ok "every pair on $SHM_TEST_BACKEND" /usr/bin/python3 "$here/matrix.py" "$work" "$suffix" "$@"
     shmtool destroy --yes >/dev/null
     wait "$manager"
     manager=''
     rm -r "$work/state"/*
 }
-every_pair sysv interop.pairs "${programs[@]}"
-every_pair memfd interop.pairs_memfd "${languages[@]}"
+every_pair sysv '' "${programs[@]}"
+every_pair memfd _memfd "${languages[@]}"
