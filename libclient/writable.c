@@ -130,15 +130,19 @@ int mapping_update(shmc *segment, uint64_t generation) {
     return r;
 }
 
-bool mapping_writable(const shmc *segment, uint64_t offset, uint64_t bytes) {
-    const struct ranges *ranges = &segment->now->ranges;
+static const struct range *writable_range(const struct ranges *ranges, uint64_t offset,
+                                          uint64_t bytes) {
     for (size_t i = 0; i < ranges->n; i++) {
         const struct range *range = &ranges->at[i];
         if (range->writable && offset >= range->offset && offset - range->offset <= range->bytes &&
             bytes <= range->bytes - (offset - range->offset))
-            return true;
+            return range;
     }
-    return false;
+    return NULL;
+}
+
+bool mapping_writable(const shmc *segment, uint64_t offset, uint64_t bytes) {
+    return writable_range(&segment->now->ranges, offset, bytes) != NULL;
 }
 
 /* ---- writable when it is first written */
@@ -231,15 +235,13 @@ int mapping_write(shmc *segment, shmc_section *section, uint32_t index) {
 
 /* As drop_ranges() says, it is then until it isn't the same arena any more. */
 int mapping_inherit(const shmc *segment, const shmc_section *section) {
-    const struct mapping *mapping = section->mapping;
-    const struct shm_section *wanted = &section->descriptor;
-    for (size_t i = 0; mapping == segment->now && i < mapping->ranges.n; i++) {
-        const struct range *range = &mapping->ranges.at[i];
-        if (range->writable && wanted->offset - range->offset < range->bytes)
-            return madvise(mapping->base + range->offset, range->bytes, MADV_DOFORK) < 0 ? -errno
-                                                                                         : 0;
-    }
-    return -EAGAIN;
+    const struct mapping *mapping = segment->now;
+    if (section->mapping != mapping)
+        return -EAGAIN;
+    const struct range *range = writable_range(&mapping->ranges, section->descriptor.offset, 1);
+    if (range == NULL)
+        return -EAGAIN;
+    return madvise(mapping->base + range->offset, range->bytes, MADV_DOFORK) < 0 ? -errno : 0;
 }
 
 struct attachments mapping_attachments(const struct mapping *mapping) {
