@@ -19,7 +19,8 @@
 #define BYTES_DEFAULT (UINT64_C(64) << 20)
 #define ROOM_FACTOR   4u /* for what reloads add beside what is there */
 
-_Static_assert((int)SHMC_STRATEGY_ANON == INHERITED_ANON &&
+_Static_assert((int)SHMC_STRATEGY_AUTO == INHERITED_AUTO &&
+                   (int)SHMC_STRATEGY_ANON == INHERITED_ANON &&
                    (int)SHMC_STRATEGY_DEVZERO == INHERITED_DEVZERO &&
                    (int)SHMC_STRATEGY_SYSV_PRIVATE == INHERITED_SYSV,
                "shmclient.h and core/inherited.h differ");
@@ -86,18 +87,12 @@ static uint64_t bytes_for(uint64_t specs) {
     return layout_round(specs > BYTES_DEFAULT / ROOM_FACTOR ? least : BYTES_DEFAULT, SHM_PAGE);
 }
 
-/* In nginx's own order. */
 static int make_memory(shmc_private *memory, enum shmc_strategy wanted) {
     const uint64_t bytes = memory->bytes + memory->bells_bytes;
-    int r = -EINVAL;
-    const int first = wanted == SHMC_STRATEGY_AUTO ? INHERITED_ANON : (int)wanted;
-    const int last = wanted == SHMC_STRATEGY_AUTO ? INHERITED_SYSV : (int)wanted;
-    for (int s = first; s <= last; s++) {
-        memory->strategy = (enum inherited_strategy)s;
-        r = inherited_make(memory->strategy, bytes, &memory->master);
-        if (r == 0)
-            return 0;
-    }
+    memory->strategy = (enum inherited_strategy)wanted;
+    int r = inherited_choose(&memory->strategy, bytes, &memory->master);
+    if (r == 0)
+        return 0;
     return error_set(&memory->error, r, "%llu bytes of shared memory can't be had (%s): %s%s",
                      (unsigned long long)bytes, inherited_name(memory->strategy), strerror(-r),
                      r == -ENOMEM ? "; lower options.bytes, or raise RLIMIT_AS (ulimit -v)" : "");

@@ -10,14 +10,15 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-_Static_assert((int)SHMC_STRATEGY_ANON == INHERITED_ANON &&
+_Static_assert((int)SHMC_STRATEGY_AUTO == INHERITED_AUTO &&
+                   (int)SHMC_STRATEGY_ANON == INHERITED_ANON &&
                    (int)SHMC_STRATEGY_DEVZERO == INHERITED_DEVZERO &&
                    (int)SHMC_STRATEGY_SYSV_PRIVATE == INHERITED_SYSV,
                "shmclient.h and core/inherited.h differ");
 
-static int make(enum inherited_strategy strategy, uint64_t bytes, void **ret) {
+static int make(enum inherited_strategy *strategy, uint64_t bytes, void **ret) {
     void *at;
-    int r = inherited_make(strategy, bytes, &at);
+    int r = inherited_choose(strategy, bytes, &at);
     if (r < 0)
         return r;
     if (mprotect(at, bytes, PROT_READ | PROT_WRITE) < 0) {
@@ -32,24 +33,16 @@ static int make(enum inherited_strategy strategy, uint64_t bytes, void **ret) {
 }
 
 int shmc_alloc(struct shmc_memory *memory) {
-    const unsigned wanted = (unsigned)memory->strategy;
+    enum inherited_strategy strategy = (enum inherited_strategy)memory->strategy;
     memory->addr = SHMC_ALLOC_FAILED;
     memory->exists = 0;
-    if (memory->size == 0 || wanted > SHMC_STRATEGY_SYSV_PRIVATE)
+    if (memory->size == 0 || (unsigned)strategy > INHERITED_SYSV)
         return -EINVAL;
     if (memory->size > PTRDIFF_MAX - SHM_PAGE)
         return -ENOMEM;
-    const uint64_t bytes = layout_round(memory->size, SHM_PAGE);
-    const unsigned first = wanted == SHMC_STRATEGY_AUTO ? INHERITED_ANON : wanted;
-    const unsigned last = wanted == SHMC_STRATEGY_AUTO ? INHERITED_SYSV : wanted;
-    int r = -EINVAL;
-    for (unsigned s = first; s <= last; s++) {
-        r = make((enum inherited_strategy)s, bytes, &memory->addr);
-        if (r == 0) {
-            memory->made = (enum shmc_strategy)s;
-            return 0;
-        }
-    }
+    int r = make(&strategy, layout_round(memory->size, SHM_PAGE), &memory->addr);
+    if (r == 0)
+        memory->made = (enum shmc_strategy)strategy;
     return r;
 }
 

@@ -66,6 +66,17 @@ int inherited_make(enum inherited_strategy strategy, uint64_t bytes, void **ret)
     return 0;
 }
 
+int inherited_choose(enum inherited_strategy *strategy, uint64_t bytes, void **ret) {
+    if (*strategy != INHERITED_AUTO)
+        return inherited_make(*strategy, bytes, ret);
+    int r = -EINVAL;
+    for (int s = INHERITED_ANON; r < 0 && s <= INHERITED_SYSV; s++) {
+        *strategy = (enum inherited_strategy)s;
+        r = inherited_make(*strategy, bytes, ret);
+    }
+    return r;
+}
+
 int inherited_map(const void *from, uint64_t bytes, int protection, void **ret) {
     /* With an old size of 0 a shared mapping is doubled and not moved. */
     void *at = mremap((void *)(uintptr_t)from, 0, bytes, MREMAP_MAYMOVE);

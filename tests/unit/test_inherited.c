@@ -46,6 +46,20 @@ START_TEST(each_strategy) {
 }
 END_TEST
 
+START_TEST(the_first_to_be_had) {
+    for (int i = INHERITED_AUTO; i <= INHERITED_SYSV; i++) {
+        enum inherited_strategy strategy = (enum inherited_strategy)i;
+        void *memory;
+        ck_assert_int_eq(inherited_choose(&strategy, SHM_PAGE, &memory), 0);
+        ck_assert_int_eq((int)strategy, i == INHERITED_AUTO ? INHERITED_ANON : i);
+        munmap(memory, SHM_PAGE);
+        strategy = (enum inherited_strategy)i;
+        ck_assert_int_lt(inherited_choose(&strategy, UINT64_C(1) << 62, &memory), 0);
+        ck_assert_int_eq((int)strategy, i == INHERITED_AUTO ? INHERITED_SYSV : i);
+    }
+}
+END_TEST
+
 START_TEST(more_than_there_is) {
     void *none;
     for (int i = INHERITED_ANON; i <= INHERITED_SYSV; i++)
@@ -88,5 +102,5 @@ START_TEST(memory_that_cant_be_protected) {
 }
 END_TEST
 
-UNIT_MAIN("inherited", each_strategy, more_than_there_is, sysv_is_not_attached,
+UNIT_MAIN("inherited", each_strategy, the_first_to_be_had, more_than_there_is, sysv_is_not_attached,
           memory_that_cant_be_protected)
