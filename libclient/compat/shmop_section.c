@@ -45,6 +45,14 @@ static int attach(shmop *block, uint32_t key, const char *worker, uint32_t flags
     return 0;
 }
 
+/* May this attachment write it?  Asked now, so that an open tells, and not the first write. */
+static int check_writable(shmop *block) {
+    void *data;
+    size_t bytes;
+    int r = block->writable ? shmc_raw_writable(block->section, &data, &bytes) : 0;
+    return r < 0 ? library_failed(block, r) : 0;
+}
+
 static int open_section(shmop *block, const char *name) {
     int r = shmc_open(&block->section, block->segment, name, NULL);
     struct shmc_section_info info;
@@ -60,15 +68,7 @@ static int open_section(shmop *block, const char *name) {
                           info.kind == SHMC_SNAPSHOT ? "shmc_read() and shmc_publish()"
                           : info.kind == SHMC_SLOTS  ? "shmc_slot_get() and shmc_slot_put()"
                                                      : "shmc_queue_send() and its like");
-    return 0;
-}
-
-/* May this attachment write it?  Asked now, so that an open tells, and not the first write. */
-static int check_writable(shmop *block) {
-    void *data;
-    size_t bytes;
-    int r = block->writable ? shmc_raw_writable(block->section, &data, &bytes) : 0;
-    return r < 0 ? library_failed(block, r) : 0;
+    return check_writable(block);
 }
 
 /* A section that many write takes anybody's lease. */
@@ -132,8 +132,6 @@ shmop *shmop_open_section(uint32_t key, const char *name, const char *flags) {
     int r = attach_for(block, key, name);
     if (r == 0)
         r = open_section(block, name);
-    if (r == 0)
-        r = check_writable(block);
     return opened(block, r);
 }
 
@@ -144,10 +142,7 @@ shmop *shmop_open_section_in(shmc *segment, const char *name, const char *flags)
     if (segment == NULL)
         return opened(block, shmop_fail(EINVAL, "section '%s': no segment is attached", name));
     block->segment = segment;
-    int r = open_section(block, name);
-    if (r == 0)
-        r = check_writable(block);
-    return opened(block, r);
+    return opened(block, open_section(block, name));
 }
 
 /* ---- in between, and the end */
