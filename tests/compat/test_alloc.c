@@ -16,19 +16,6 @@
 #define SIZE   12345u /* no whole pages */
 #define ROUNDS 100000u
 
-static unsigned sysv_left(void) {
-    FILE *list = fopen("/proc/sysvipc/shm", "re");
-    char line[512];
-    unsigned n = 0;
-    while (list != NULL && fgets(line, sizeof line, list) != NULL) {
-        int key, pid;
-        n += sscanf(line, "%d %*d %*o %*u %d", &key, &pid) == 2 && pid == getpid();
-    }
-    if (list != NULL)
-        fclose(list);
-    return n;
-}
-
 static void let_child(void (*work)(struct shmc_memory *), struct shmc_memory *memory) {
     int status;
     const pid_t child = fork();
@@ -67,7 +54,7 @@ START_TEST(each_strategy) {
         ck_assert_uint_eq(memory.size, SIZE);
         ck_assert_str_eq(memory.name, "zone");
         ck_assert_uint_eq((uintptr_t)memory.addr % 4096, 0);
-        ck_assert_uint_eq(sysv_left(), wanted == SHMC_STRATEGY_SYSV_PRIVATE);
+        ck_assert_uint_eq(usage_sysv(), wanted == SHMC_STRATEGY_SYSV_PRIVATE);
         const uint8_t *bytes = memory.addr;
         for (unsigned i = 0; i < SIZE; i++)
             ck_assert_uint_eq(bytes[i], 0);
@@ -79,7 +66,7 @@ START_TEST(each_strategy) {
         shmc_free(&memory);
         ck_assert_ptr_eq(memory.addr, SHMC_ALLOC_FAILED);
         shmc_free(&memory);
-        ck_assert_uint_eq(sysv_left(), 0);
+        ck_assert_uint_eq(usage_sysv(), 0);
     }
     ck_assert_uint_eq(usage_now().descriptors, descriptors);
 }
@@ -140,7 +127,7 @@ START_TEST(refusals) {
     }
     memory.addr = NULL; /* calloc()'s */
     shmc_free(&memory);
-    ck_assert_uint_eq(sysv_left(), 0);
+    ck_assert_uint_eq(usage_sysv(), 0);
 }
 END_TEST
 
@@ -175,7 +162,7 @@ START_TEST(nothing_leaks) {
     ck_assert_int_lt(after.bytes - before.bytes, 40L * ROUNDS);
     ck_assert_uint_eq(after.descriptors, before.descriptors);
     ck_assert_uint_le(after.mappings, before.mappings + 50); /* the allocator's may come and go */
-    ck_assert_uint_eq(sysv_left(), 0);
+    ck_assert_uint_eq(usage_sysv(), 0);
     printf("figure: compat.alloc.leak_operations %u operations\n", ROUNDS);
 }
 END_TEST

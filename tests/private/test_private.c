@@ -3,8 +3,8 @@
  * Segments without a daemon: what each call does, with each strategy, and how it refuses.
  */
 #include "private_fixture.h"
+#include "usage.h"
 
-#include <dirent.h>
 #include <shm-manager/layout.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -17,32 +17,10 @@ static const struct shmc_private_spec two[] = {
     SPEC(.name = "bytes", .owner = "web", .kind = SHMC_RAW, .bytes = 10000),
 };
 
-static unsigned sysv_left(void) {
-    FILE *list = fopen("/proc/sysvipc/shm", "re");
-    char line[512];
-    unsigned n = 0;
-    while (list != NULL && fgets(line, sizeof line, list) != NULL) {
-        int key, pid;
-        n += sscanf(line, "%d %*d %*o %*u %d", &key, &pid) == 2 && pid == getpid();
-    }
-    if (list != NULL)
-        fclose(list);
-    return n;
-}
-
-static unsigned descriptors(void) {
-    DIR *list = opendir("/proc/self/fd");
-    unsigned n = 0;
-    while (readdir(list) != NULL)
-        n++;
-    closedir(list);
-    return n;
-}
-
 START_TEST(each_strategy) {
     static const enum shmc_strategy wanted[] = {SHMC_STRATEGY_AUTO, SHMC_STRATEGY_ANON,
                                                 SHMC_STRATEGY_DEVZERO, SHMC_STRATEGY_SYSV_PRIVATE};
-    const unsigned before = descriptors();
+    const unsigned before = usage_entries("/proc/self/fd");
     for (unsigned i = 0; i < 4; i++) {
         const void *data;
         size_t bytes;
@@ -65,9 +43,9 @@ START_TEST(each_strategy) {
         shmc_close(raw);
         shmc_detach(segment);
         shmc_private_destroy(memory);
-        ck_assert_uint_eq(sysv_left(), 0);
+        ck_assert_uint_eq(usage_sysv(), 0);
     }
-    ck_assert_uint_eq(descriptors(), before);
+    ck_assert_uint_eq(usage_entries("/proc/self/fd"), before);
 }
 END_TEST
 

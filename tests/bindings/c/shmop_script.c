@@ -7,7 +7,7 @@
  * Answers: a number, bytes in hexadecimal, "ok", or what strerror() says.  -e: with the line's
  * text.
  */
-#include "../../compat/usage.h"
+#include "../../unit/usage.h"
 
 #include <errno.h>
 #include <shmop.h>

@@ -10,10 +10,11 @@
  *     kill    a child is killed in the midst of grabbing and releasing
  *     leak    100,000 calls of each kind, and what memory they left
  */
+#include "usage.h"
+
 #include <ap_provider.h>
 #include <ap_slotmem.h>
 #include <apr_strings.h>
-#include <dirent.h>
 #include <http_config.h>
 #include <http_core.h>
 #include <http_main.h>
@@ -280,15 +281,6 @@ static unsigned long resident(void) {
     return pages * (unsigned long)sysconf(_SC_PAGESIZE);
 }
 
-static unsigned entries(const char *directory) {
-    unsigned n = 0;
-    DIR *dir = opendir(directory);
-    while (dir != NULL && readdir(dir) != NULL)
-        n++;
-    closedir(dir);
-    return n;
-}
-
 static void operate(ap_slotmem_instance_t *slotmem, unsigned n) {
     unsigned char value[BYTES] = "value";
     struct visit all = {.until = 0};
@@ -317,14 +309,15 @@ static void leak(void) {
     SAY(shm->create(&slotmem, "leak", BYTES, SLOTS, AP_SLOTMEM_TYPE_PREGRAB, pool));
     operate(slotmem, OPERATIONS / 10);
     const unsigned long before = resident();
-    const unsigned files = entries("/proc/self/fd"), threads = entries("/proc/self/task");
+    const unsigned files = usage_entries("/proc/self/fd");
+    const unsigned threads = usage_entries("/proc/self/task");
     operate(slotmem, OPERATIONS);
     const unsigned long behind = resident();
     fprintf(out, "figure: bindings.httpd.leak_operations %d operations\n", OPERATIONS);
     fprintf(out, "figure: bindings.httpd.leak %ld bytes\n", (long)(behind - before));
     say("leaked", behind > before && behind - before > 4ul * OPERATIONS);
-    say("descriptors left", (long)entries("/proc/self/fd") - (long)files);
-    say("threads left", (long)entries("/proc/self/task") - (long)threads);
+    say("descriptors left", (long)usage_entries("/proc/self/fd") - (long)files);
+    say("threads left", (long)usage_entries("/proc/self/task") - (long)threads);
 }
 
 /* ---- the module */

@@ -7,7 +7,7 @@
 build_module
 mkdir "$work/calls"
 (cd "$work/calls" && cp "$here/calls.c" mod_slotmem_calls.c &&
-    apxs -c -Wc,"-std=gnu17 -Wall -Wextra -Werror" mod_slotmem_calls.c) >"$work/make.log" 2>&1 ||
+    apxs -c -Wc,"-std=gnu17 -Wall -Wextra -Werror -I$source_dir/tests/unit" mod_slotmem_calls.c) >"$work/make.log" 2>&1 ||
     { cat "$work/make.log"; exit 1; }
 port=$(free_port)
 
