@@ -25,7 +25,14 @@ static inline int in_child(int (*what)(void)) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* From here on that system call fails, with EPERM.  False: not to be had here. */
+/* From here on that program judges each system call.  False: not to be had here. */
+static inline bool forbid_by(unsigned short instructions, struct sock_filter *code) {
+    const struct sock_fprog program = {instructions, code};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/* That one system call fails from here on, with EPERM; as above. */
 static inline bool forbid(int call) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -33,9 +40,7 @@ static inline bool forbid(int call) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    const struct sock_fprog program = {sizeof code / sizeof *code, code};
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+    return forbid_by(sizeof code / sizeof *code, code);
 }
 
 /* A test has a process of its own, which may lose what a sanitizer needs at its end. */
