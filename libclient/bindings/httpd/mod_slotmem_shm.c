@@ -190,10 +190,6 @@ static apr_status_t status_of(int r) {
     return r >= 0 ? APR_SUCCESS : r == -ENOENT ? APR_NOTFOUND : APR_FROM_OS_ERROR(-r);
 }
 
-static bool is_pregrab(const ap_slotmem_instance_t *slotmem) {
-    return (slotmem->type & AP_SLOTMEM_TYPE_PREGRAB) != 0;
-}
-
 static apr_status_t check(const ap_slotmem_instance_t *slotmem, unsigned id) {
     return slotmem == NULL ? APR_ENOSHMAVAIL : id >= slotmem->num ? APR_EINVAL : APR_SUCCESS;
 }
@@ -211,7 +207,7 @@ static apr_status_t slotmem_doall(ap_slotmem_instance_t *slotmem, ap_slotmem_cal
     if (slotmem == NULL)
         return APR_ENOSHMAVAIL;
     for (unsigned id = 0; id < slotmem->num; id++) {
-        const int wanted = is_pregrab(slotmem) ? segment_in_use(slotmem, id) : 1;
+        const int wanted = slotmem_is_pregrab(slotmem) ? segment_in_use(slotmem, id) : 1;
         if (wanted < 0)
             return status_of(wanted);
         const apr_status_t status =
@@ -267,7 +263,7 @@ static apr_status_t ready(ap_slotmem_instance_t *slotmem, unsigned id, apr_size_
         return status;
     if (bytes > slotmem->size)
         return APR_EINVAL;
-    if (!is_pregrab(slotmem))
+    if (!slotmem_is_pregrab(slotmem))
         return slotmem_fgrab(slotmem, id);
     const int in_use = segment_in_use(slotmem, id);
     return in_use == 0 ? APR_NOTFOUND : status_of(in_use);

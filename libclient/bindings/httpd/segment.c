@@ -304,10 +304,6 @@ static uint64_t bytes_of(const ap_slotmem_instance_t *slotmem) {
     return slotmem->size == 0 ? 1 : slotmem->size;
 }
 
-static bool is_pregrab(const ap_slotmem_instance_t *slotmem) {
-    return (slotmem->type & AP_SLOTMEM_TYPE_PREGRAB) != 0;
-}
-
 static int make_managed(const ap_slotmem_instance_t *slotmem) {
     const struct shmc_create_options options = {
         .size = sizeof options,
@@ -315,7 +311,7 @@ static int make_managed(const ap_slotmem_instance_t *slotmem) {
         .count = count_of(slotmem),
         .bytes = bytes_of(slotmem),
         .flags = SHMC_CREATE_EXCLUSIVE | SHMC_CREATE_TRANSIENT | SHMC_CREATE_SHARED |
-                 (is_pregrab(slotmem) ? SHMC_CREATE_PREGRAB : 0)};
+                 (slotmem_is_pregrab(slotmem) ? SHMC_CREATE_PREGRAB : 0)};
     void *names = realloc(now->names, (now->names_n + 1) * sizeof *now->names);
     if (names == NULL)
         return -ENOMEM;
@@ -359,7 +355,7 @@ static int add_spec(struct place *place, const ap_slotmem_instance_t *slotmem) {
         .kind = SHMC_SLOTS,
         .count = count_of(slotmem),
         .bytes = bytes_of(slotmem),
-        .flags = SHMC_PRIVATE_SHARED | (is_pregrab(slotmem) ? SHMC_PRIVATE_PREGRAB : 0)};
+        .flags = SHMC_PRIVATE_SHARED | (slotmem_is_pregrab(slotmem) ? SHMC_PRIVATE_PREGRAB : 0)};
     return 0;
 }
 

@@ -41,6 +41,10 @@ static inline uint8_t *slotmem_at(const ap_slotmem_instance_t *slotmem, unsigned
     return slotmem->base + id * slotmem->stride;
 }
 
+static inline bool slotmem_is_pregrab(const ap_slotmem_instance_t *slotmem) {
+    return (slotmem->type & AP_SLOTMEM_TYPE_PREGRAB) != 0;
+}
+
 /* ---- segment.c */
 
 enum segment_kind { SEGMENT_AUTO, SEGMENT_MANAGER, SEGMENT_PRIVATE };
