@@ -245,11 +245,12 @@ static apr_status_t slotmem_release(ap_slotmem_instance_t *slotmem, unsigned id)
 static apr_status_t slotmem_grab(ap_slotmem_instance_t *slotmem, unsigned *ret) {
     if (slotmem == NULL)
         return APR_ENOSHMAVAIL;
-    int r = slotmem->num == 0 ? -ENOSPC : segment_enter(slotmem);
+    if (slotmem->num == 0)
+        return APR_EINVAL;
+    int r = segment_enter(slotmem);
     if (r == 0)
         r = shmc_slot_grab(slotmem->section, SHMC_SLOT_STAYS);
-    if (slotmem->num > 0)
-        segment_leave();
+    segment_leave();
     if (r < 0)
         return r == -ENOSPC ? APR_EINVAL : status_of(r);
     *ret = (unsigned)r;

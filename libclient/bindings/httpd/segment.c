@@ -167,10 +167,11 @@ void segment_enter_child(ap_slotmem_instance_t *slotmems) {
     for (ap_slotmem_instance_t *slotmem = slotmems; slotmem != NULL; slotmem = slotmem->next) {
         void *slot;
         size_t bytes;
-        if (slotmem->place == &manager && segment_enter(slotmem) == 0)
+        if (slotmem->place != &manager)
+            continue;
+        if (segment_enter(slotmem) == 0)
             shmc_slot_ptr(slotmem->section, 0, &slot, &bytes); /* memfd: a right of the asker's */
-        if (slotmem->place == &manager)
-            segment_leave();
+        segment_leave();
     }
 }
 
