@@ -99,20 +99,17 @@ static int attach_child(struct place *place) {
                                    .flags = SHMC_ANONYMOUS,
                                    .error = error,
                                    .error_bytes = sizeof error};
-    shmc *segment;
     int r;
     if (place->memory != NULL) {
-        r = shmc_private_attach(&segment, place->memory, &options);
+        r = shmc_private_attach(&place->segment, place->memory, &options);
     } else {
         options = manager_options();
         options.flags = SHMC_ANONYMOUS;
-        r = shmc_attach(&segment, &options);
+        r = shmc_attach(&place->segment, &options);
     }
-    if (r < 0)
-        return r;
-    place->segment = segment;
-    place->attached_by = getpid();
-    return 0;
+    if (r == 0)
+        place->attached_by = getpid();
+    return r;
 }
 
 /* Once for each process; it goes on with what it has inherited. */
@@ -124,23 +121,22 @@ static void say_failed(struct place *place, const ap_slotmem_instance_t *slotmem
     place->failed = true;
 }
 
+static int open_section(ap_slotmem_instance_t *slotmem) {
+    const int r = shmc_open(&slotmem->section, slotmem->place->segment, slotmem->name, NULL);
+    if (r == 0)
+        slotmem->opened_by = getpid();
+    return r;
+}
+
 static int enter(ap_slotmem_instance_t *slotmem) {
     struct place *place = slotmem->place;
     const pid_t self = getpid();
-    int r = 0;
-    if (place->attached_by != self && (r = attach_child(place)) < 0) {
+    const int r = place->attached_by == self ? 0 : attach_child(place);
+    if (r < 0) {
         say_failed(place, slotmem, r);
         return r;
     }
-    if (slotmem->opened_by == self)
-        return 0;
-    shmc_section *section;
-    r = shmc_open(&section, place->segment, slotmem->name, NULL);
-    if (r < 0)
-        return r;
-    slotmem->section = section;
-    slotmem->opened_by = self;
-    return 0;
+    return slotmem->opened_by == self ? 0 : open_section(slotmem);
 }
 
 int segment_enter(ap_slotmem_instance_t *slotmem) {
@@ -281,11 +277,9 @@ static int lend(ap_slotmem_instance_t *slotmem, struct place *place) {
     void *first, *second;
     size_t bytes;
     slotmem->place = place;
-    int r = shmc_open(&slotmem->section, place->segment, slotmem->name, NULL);
-    if (r < 0)
-        return r;
-    slotmem->opened_by = getpid();
-    r = shmc_slot_inherit(slotmem->section);
+    int r = open_section(slotmem);
+    if (r == 0)
+        r = shmc_slot_inherit(slotmem->section);
     if (r == 0)
         r = shmc_slot_ptr(slotmem->section, 0, &first, &bytes);
     if (r == 0 && slotmem->num > 1)
