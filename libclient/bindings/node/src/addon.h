@@ -190,6 +190,7 @@ extern const struct function segment_functions[], section_functions[], value_fun
 void segment_pin(struct segment *segment);
 void segment_unpin(struct segment *segment);
 struct segment *segment_new(shmc *shmc, bool writes, uint32_t key, char *runtime_dir);
+struct segment *segment_argument(const struct call *call, unsigned i);
 
 /* section.c */
 void section_free(struct instance *instance, struct section *section);

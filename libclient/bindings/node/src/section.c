@@ -38,7 +38,7 @@ static napi_value open_section(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     struct instance *instance = call.instance;
-    struct segment *segment = handle_find(instance, argument_u32(&call, 0), HANDLE_SEGMENT);
+    struct segment *segment = segment_argument(&call, 0);
     shmc_section *shmc = NULL;
     char *name = argument_text(&call, 1), *format = argument_text(&call, 3);
     struct shmc_expect expect = {.size = sizeof expect,

@@ -41,6 +41,10 @@ void segment_unpin(struct segment *segment) {
     free(segment);
 }
 
+struct segment *segment_argument(const struct call *call, unsigned i) {
+    return handle_find(call->instance, argument_u32(call, i), HANDLE_SEGMENT);
+}
+
 /* ---- jobs */
 
 /* Of all kinds: which members are used is their own affair. */
@@ -195,8 +199,7 @@ static napi_value detach(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     struct instance *instance = call.instance;
-    uint32_t id = argument_u32(&call, 0);
-    struct segment *segment = handle_find(instance, id, HANDLE_SEGMENT);
+    struct segment *segment = segment_argument(&call, 0);
     if (segment == NULL)
         return answer_number(env, -EBADF);
     for (uint32_t i = 1; i < instance->handles_n; i++) {
@@ -208,7 +211,7 @@ static napi_value detach(napi_env env, napi_callback_info info) {
             hub_forget(instance->hub, section->fd);
         section->fd = -1;
     }
-    handle_remove(instance, id);
+    handle_remove(instance, argument_u32(&call, 0));
     segment_unpin(segment);
     return answer_number(env, 0);
 }
@@ -216,8 +219,7 @@ static napi_value detach(napi_env env, napi_callback_info info) {
 static napi_value last_error(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
-    const struct segment *segment =
-        handle_find(call.instance, argument_u32(&call, 0), HANDLE_SEGMENT);
+    const struct segment *segment = segment_argument(&call, 0);
     return answer_text(env, segment != NULL ? shmc_last_error(segment->shmc) : "");
 }
 
@@ -270,9 +272,8 @@ static napi_value start_create(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
     napi_value from = call.arguments[2];
-    struct request request = {
-        .job = {.run = run_create, .settle = settle},
-        .segment = handle_find(call.instance, argument_u32(&call, 0), HANDLE_SEGMENT)};
+    struct request request = {.job = {.run = run_create, .settle = settle},
+                              .segment = segment_argument(&call, 0)};
     if (request.segment == NULL)
         return answer_number(env, -EBADF);
     segment_pin(request.segment);
@@ -296,9 +297,8 @@ static napi_value start_create(napi_env env, napi_callback_info info) {
 static napi_value start_drop(napi_env env, napi_callback_info info) {
     struct call call;
     call_begin(&call, env, info);
-    struct request request = {
-        .job = {.run = run_drop, .settle = settle},
-        .segment = handle_find(call.instance, argument_u32(&call, 0), HANDLE_SEGMENT)};
+    struct request request = {.job = {.run = run_drop, .settle = settle},
+                              .segment = segment_argument(&call, 0)};
     if (request.segment == NULL)
         return answer_number(env, -EBADF);
     segment_pin(request.segment);
@@ -324,10 +324,17 @@ static napi_value segment_info(napi_env env, napi_callback_info info) {
     struct call call;
     struct shmc_segment_info found;
     call_begin(&call, env, info);
-    const struct segment *segment =
-        handle_find(call.instance, argument_u32(&call, 0), HANDLE_SEGMENT);
+    const struct segment *segment = segment_argument(&call, 0);
     int r = segment == NULL ? -EBADF : shmc_segment(segment->shmc, &found);
     return r < 0 ? answer_number(env, r) : object_of(env, segment_fields, &found);
+}
+
+/* The array of what a call brought, which is freed, or the negative errno that it was. */
+static napi_value list_answer(napi_env env, int r, const struct field *fields, void *found,
+                              size_t n, size_t bytes) {
+    napi_value ret = r < 0 ? answer_number(env, r) : objects_of(env, fields, found, n, bytes);
+    free(found);
+    return ret;
 }
 
 static napi_value sections(napi_env env, napi_callback_info info) {
@@ -335,13 +342,9 @@ static napi_value sections(napi_env env, napi_callback_info info) {
     struct shmc_section_info *found = NULL;
     size_t n = 0;
     call_begin(&call, env, info);
-    const struct segment *segment =
-        handle_find(call.instance, argument_u32(&call, 0), HANDLE_SEGMENT);
+    const struct segment *segment = segment_argument(&call, 0);
     int r = segment == NULL ? -EBADF : shmc_sections(segment->shmc, &found, &n);
-    napi_value ret =
-        r < 0 ? answer_number(env, r) : objects_of(env, section_fields, found, n, sizeof *found);
-    free(found);
-    return ret;
+    return list_answer(env, r, section_fields, found, n, sizeof *found);
 }
 
 static napi_value workers(napi_env env, napi_callback_info info) {
@@ -349,13 +352,9 @@ static napi_value workers(napi_env env, napi_callback_info info) {
     struct shmc_worker_info *found = NULL;
     size_t n = 0;
     call_begin(&call, env, info);
-    const struct segment *segment =
-        handle_find(call.instance, argument_u32(&call, 0), HANDLE_SEGMENT);
+    const struct segment *segment = segment_argument(&call, 0);
     int r = segment == NULL ? -EBADF : shmc_workers(segment->shmc, &found, &n);
-    napi_value ret =
-        r < 0 ? answer_number(env, r) : objects_of(env, worker_fields, found, n, sizeof *found);
-    free(found);
-    return ret;
+    return list_answer(env, r, worker_fields, found, n, sizeof *found);
 }
 
 static napi_value attachments(napi_env env, napi_callback_info info) {
@@ -363,13 +362,9 @@ static napi_value attachments(napi_env env, napi_callback_info info) {
     struct shmc_attachment_info *found = NULL;
     size_t n = 0;
     call_begin(&call, env, info);
-    const struct segment *segment =
-        handle_find(call.instance, argument_u32(&call, 0), HANDLE_SEGMENT);
+    const struct segment *segment = segment_argument(&call, 0);
     int r = segment == NULL ? -EBADF : shmc_attachments(segment->shmc, &found, &n);
-    napi_value ret =
-        r < 0 ? answer_number(env, r) : objects_of(env, attachment_fields, found, n, sizeof *found);
-    free(found);
-    return ret;
+    return list_answer(env, r, attachment_fields, found, n, sizeof *found);
 }
 
 const struct function segment_functions[] = {
