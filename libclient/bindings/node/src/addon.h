@@ -195,6 +195,10 @@ struct segment *segment_argument(const struct call *call, unsigned i);
 /* section.c */
 void section_free(struct instance *instance, struct section *section);
 struct section *section_argument(const struct call *call, unsigned i);
+
+/* The section that is argument 0, and the bytes that are argument i: 0, -EBADF or -EINVAL. */
+int section_bytes(const struct call *call, unsigned i, const struct section **section, void **data,
+                  size_t *bytes);
 int section_again(const struct section *section, shmc *in, shmc_section **ret);
 
 /* view.c */

@@ -26,32 +26,29 @@ static void message_answer(struct instance *instance, const struct shmc_message 
 /* send(section, type, data) */
 static napi_value send(napi_env env, napi_callback_info info) {
     struct call call;
+    const struct section *section;
     void *data;
     size_t bytes;
     call_begin(&call, env, info);
-    const struct section *section = section_argument(&call, 0);
-    if (section == NULL)
-        return answer_number(env, -EBADF);
-    if (!argument_bytes(&call, 2, &data, &bytes))
-        return answer_number(env, -EINVAL);
-    return answer_number(env,
-                         shmc_queue_send(section->shmc, argument_i64(&call, 1), data, bytes, 0, 0));
+    int r = section_bytes(&call, 2, &section, &data, &bytes);
+    if (r == 0)
+        r = shmc_queue_send(section->shmc, argument_i64(&call, 1), data, bytes, 0, 0);
+    return answer_number(env, r);
 }
 
 /* receive(section, type, flags, into): bytes; words[1] is how many it takes, also with -E2BIG. */
 static napi_value receive(napi_env env, napi_callback_info info) {
     struct call call;
+    const struct section *section;
     struct shmc_message message = {0};
     void *into;
     size_t room;
     call_begin(&call, env, info);
-    const struct section *section = section_argument(&call, 0);
-    if (section == NULL)
-        return answer_number(env, -EBADF);
-    if (!argument_bytes(&call, 3, &into, &room))
-        return answer_number(env, -EINVAL);
-    ssize_t r = shmc_queue_receive(section->shmc, argument_i64(&call, 1), into, room,
-                                   argument_u32(&call, 2), 0, &message);
+    ssize_t r = section_bytes(&call, 3, &section, &into, &room);
+    if (r < 0)
+        return answer_number(env, (double)r);
+    r = shmc_queue_receive(section->shmc, argument_i64(&call, 1), into, room,
+                           argument_u32(&call, 2), 0, &message);
     message_answer(call.instance, &message);
     return answer_number(env, (double)r);
 }
@@ -91,17 +88,15 @@ static napi_value settle(napi_env env, napi_callback_info info) {
 /* look(section, index, into) */
 static napi_value look(napi_env env, napi_callback_info info) {
     struct call call;
+    const struct section *section;
     struct shmc_message message = {0};
     void *into;
     size_t room;
     call_begin(&call, env, info);
-    const struct section *section = section_argument(&call, 0);
-    if (section == NULL)
-        return answer_number(env, -EBADF);
-    if (!argument_bytes(&call, 2, &into, &room))
-        return answer_number(env, -EINVAL);
-    ssize_t r =
-        shmc_queue_look(section->shmc, (size_t)argument_i64(&call, 1), into, room, 0, &message);
+    ssize_t r = section_bytes(&call, 2, &section, &into, &room);
+    if (r < 0)
+        return answer_number(env, (double)r);
+    r = shmc_queue_look(section->shmc, (size_t)argument_i64(&call, 1), into, room, 0, &message);
     message_answer(call.instance, &message);
     return answer_number(env, (double)r);
 }

@@ -20,6 +20,14 @@ struct section *section_argument(const struct call *call, unsigned i) {
     return handle_find(call->instance, argument_u32(call, i), HANDLE_SECTION);
 }
 
+int section_bytes(const struct call *call, unsigned i, const struct section **section, void **data,
+                  size_t *bytes) {
+    *section = section_argument(call, 0);
+    if (*section == NULL)
+        return -EBADF;
+    return argument_bytes(call, i, data, bytes) ? 0 : -EINVAL;
+}
+
 /* The handle of what was opened, or -ENOMEM, and it is closed. */
 static int section_add(struct instance *instance, struct segment *segment, shmc_section *shmc) {
     struct section *section = malloc(sizeof *section);
@@ -56,7 +64,6 @@ static napi_value open_section(napi_env env, napi_callback_info info) {
 }
 
 /* The very section that this is; it may have got another name, and a new one have its. */
-
 int section_again(const struct section *section, shmc *in, shmc_section **ret) {
     struct shmc_section_info wanted, found;
     for (int i = 0; i < ROUNDS; i++) {
@@ -125,30 +132,26 @@ static napi_value watch(napi_env env, napi_callback_info info) {
 /* rawRead(section, offset, into), rawWrite(section, offset, data) */
 static napi_value raw_read(napi_env env, napi_callback_info info) {
     struct call call;
+    const struct section *section;
     void *data;
     size_t bytes;
     call_begin(&call, env, info);
-    const struct section *section = section_argument(&call, 0);
-    if (section == NULL)
-        return answer_number(env, -EBADF);
-    if (!argument_bytes(&call, 2, &data, &bytes))
-        return answer_number(env, -EINVAL);
-    return answer_number(
-        env, (double)shmc_raw_read(section->shmc, (size_t)argument_i64(&call, 1), data, bytes));
+    ssize_t r = section_bytes(&call, 2, &section, &data, &bytes);
+    if (r == 0)
+        r = shmc_raw_read(section->shmc, (size_t)argument_i64(&call, 1), data, bytes);
+    return answer_number(env, (double)r);
 }
 
 static napi_value raw_write(napi_env env, napi_callback_info info) {
     struct call call;
+    const struct section *section;
     void *data;
     size_t bytes;
     call_begin(&call, env, info);
-    const struct section *section = section_argument(&call, 0);
-    if (section == NULL)
-        return answer_number(env, -EBADF);
-    if (!argument_bytes(&call, 2, &data, &bytes))
-        return answer_number(env, -EINVAL);
-    return answer_number(
-        env, (double)shmc_raw_write(section->shmc, (size_t)argument_i64(&call, 1), data, bytes));
+    ssize_t r = section_bytes(&call, 2, &section, &data, &bytes);
+    if (r == 0)
+        r = shmc_raw_write(section->shmc, (size_t)argument_i64(&call, 1), data, bytes);
+    return answer_number(env, (double)r);
 }
 
 const struct function section_functions[] = {

@@ -35,31 +35,28 @@ static napi_value release(napi_env env, napi_callback_info info) {
 
 static napi_value put(napi_env env, napi_callback_info info) {
     struct call call;
+    const struct section *section;
     void *data;
     size_t bytes;
     call_begin(&call, env, info);
-    const struct section *section = section_argument(&call, 0);
-    if (section == NULL)
-        return answer_number(env, -EBADF);
-    if (!argument_bytes(&call, 2, &data, &bytes))
-        return answer_number(env, -EINVAL);
-    return answer_number(env,
-                         shmc_slot_put(section->shmc, (int)argument_u32(&call, 1), data, bytes));
+    int r = section_bytes(&call, 2, &section, &data, &bytes);
+    if (r == 0)
+        r = shmc_slot_put(section->shmc, (int)argument_u32(&call, 1), data, bytes);
+    return answer_number(env, r);
 }
 
 /* slotGet(section, slot, into): what is known of it, and `result`. */
 static napi_value get(napi_env env, napi_callback_info info) {
     struct call call;
+    const struct section *section;
     struct shmc_slot slot = {0};
     void *into;
     size_t room;
     call_begin(&call, env, info);
-    const struct section *section = section_argument(&call, 0);
-    if (section == NULL)
-        return answer_number(env, -EBADF);
-    if (!argument_bytes(&call, 2, &into, &room))
-        return answer_number(env, -EINVAL);
-    ssize_t r = shmc_slot_get(section->shmc, (int)argument_u32(&call, 1), into, room, &slot);
+    ssize_t r = section_bytes(&call, 2, &section, &into, &room);
+    if (r < 0)
+        return answer_number(env, (double)r);
+    r = shmc_slot_get(section->shmc, (int)argument_u32(&call, 1), into, room, &slot);
     napi_value ret = object_of(env, slot_fields, &slot);
     napi_set_named_property(env, ret, "result", answer_number(env, (double)r));
     return ret;

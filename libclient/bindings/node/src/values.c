@@ -21,15 +21,14 @@ void value_answer(struct instance *instance, const struct shmc_value *value) {
 
 static napi_value publish(napi_env env, napi_callback_info info) {
     struct call call;
+    const struct section *section;
     void *data;
     size_t bytes;
     call_begin(&call, env, info);
-    const struct section *section = section_argument(&call, 0);
-    if (section == NULL)
-        return answer_number(env, -EBADF);
-    if (!argument_bytes(&call, 1, &data, &bytes))
-        return answer_number(env, -EINVAL);
-    return answer_number(env, shmc_publish(section->shmc, data, bytes));
+    int r = section_bytes(&call, 1, &section, &data, &bytes);
+    if (r == 0)
+        r = shmc_publish(section->shmc, data, bytes);
+    return answer_number(env, r);
 }
 
 enum how { READ_NEWEST = 0, READ_NEXT = 1, READ_FOLLOWING = 2 };
@@ -37,16 +36,14 @@ enum how { READ_NEWEST = 0, READ_NEXT = 1, READ_FOLLOWING = 2 };
 /* read(section, into, how): bytes; words[1] is how many it takes, also with -EMSGSIZE. */
 static napi_value read_value(napi_env env, napi_callback_info info) {
     struct call call;
+    const struct section *section;
     struct shmc_value value = {0};
     void *into;
     size_t room;
-    ssize_t r;
     call_begin(&call, env, info);
-    const struct section *section = section_argument(&call, 0);
-    if (section == NULL)
-        return answer_number(env, -EBADF);
-    if (!argument_bytes(&call, 1, &into, &room))
-        return answer_number(env, -EINVAL);
+    ssize_t r = section_bytes(&call, 1, &section, &into, &room);
+    if (r < 0)
+        return answer_number(env, (double)r);
     switch ((enum how)argument_u32(&call, 2)) {
     case READ_NEXT:
         r = shmc_next(section->shmc, into, room, 0, &value);
