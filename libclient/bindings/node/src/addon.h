@@ -21,6 +21,7 @@
 
 struct hub;
 struct job;
+struct lender;
 struct request;
 
 /* An attachment.  It ends when nobody needs it any more, whoever is the last: JavaScript, a job
@@ -38,17 +39,6 @@ struct section {
     shmc_section *shmc;
     struct segment *segment; /* NULL: it was detached */
     int fd;                  /* that the hub waits on; -1: none */
-};
-
-/* What one view is lent by: the library lends one place to a section object at a time. */
-struct lender {
-    struct instance *instance;
-    struct segment *segment; /* a pin of it */
-    shmc_section *shmc;      /* NULL: was given back */
-    uint32_t id;
-    bool raw;
-    const void *base; /* raw: what it was when it was lent */
-    struct shmc_section_info lent;
 };
 
 enum handle_kind {
@@ -200,9 +190,6 @@ struct section *section_argument(const struct call *call, unsigned i);
 int section_bytes(const struct call *call, unsigned i, const struct section **section, void **data,
                   size_t *bytes);
 int section_again(const struct section *section, shmc *in, shmc_section **ret);
-
-/* view.c */
-void lender_give_back(struct lender *lender);
 
 /* shmop.c */
 void block_close(void *block);

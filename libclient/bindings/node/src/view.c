@@ -20,7 +20,18 @@
 
 /* ---- lenders */
 
-void lender_give_back(struct lender *lender) {
+/* What one view is lent by: the library lends one place to a section object at a time. */
+struct lender {
+    struct instance *instance;
+    struct segment *segment; /* a pin of it */
+    shmc_section *shmc;      /* NULL: was given back */
+    uint32_t id;
+    bool raw;
+    const void *base; /* raw: what it was when it was lent */
+    struct shmc_section_info lent;
+};
+
+static void lender_give_back(struct lender *lender) {
     if (lender->shmc == NULL)
         return;
     shmc_close(lender->shmc);
@@ -36,7 +47,7 @@ static void on_collected(napi_env env, void *data, void *hint) {
     (void)env;
     (void)data;
     lender_give_back(lender);
-    if (lender->id != 0 && handle_find(instance, lender->id, HANDLE_LENDER) == lender)
+    if (handle_find(instance, lender->id, HANDLE_LENDER) == lender)
         handle_remove(instance, lender->id);
     free(lender);
     instance_put(instance);
