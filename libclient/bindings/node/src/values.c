@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-/* As ../lib/value.js takes them. */
+/* As ../lib/snapshot.js takes them. */
 void value_answer(struct instance *instance, const struct shmc_value *value) {
     struct answer *answer = instance->answer;
     answer->words[0] = (double)value->version;
