@@ -248,23 +248,21 @@ static void run_manager(struct job *job) {
     request->result = shmc_manager(&request->options, request->name, &request->reply);
 }
 
-/* An option of that name, as argument i of *member. */
-static void option(const struct call *call, napi_value options, const char *name,
-                   struct call *member, unsigned i) {
-    member->env = call->env;
-    if (napi_get_named_property(call->env, options, name, &member->arguments[i]) != napi_ok)
-        napi_get_undefined(call->env, &member->arguments[i]);
+/* An option of that name, as argument 0. */
+static struct call option(const struct call *call, napi_value options, const char *name) {
+    struct call member = {.env = call->env};
+    if (napi_get_named_property(call->env, options, name, &member.arguments[0]) != napi_ok)
+        napi_get_undefined(call->env, &member.arguments[0]);
+    return member;
 }
 
 static uint64_t option_number(const struct call *call, napi_value options, const char *name) {
-    struct call member;
-    option(call, options, name, &member, 0);
+    const struct call member = option(call, options, name);
     return (uint64_t)argument_i64(&member, 0);
 }
 
 static char *option_text(const struct call *call, napi_value options, const char *name) {
-    struct call member;
-    option(call, options, name, &member, 0);
+    const struct call member = option(call, options, name);
     return argument_text(&member, 0);
 }
 
