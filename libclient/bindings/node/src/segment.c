@@ -102,11 +102,12 @@ static napi_value request_start(const struct call *call, const struct request *r
     }
     *copy = *request;
     copy->job.drop = drop;
-    copy->id = handle_add(call->instance, HANDLE_REQUEST, copy);
-    call->instance->answer->words[9] = copy->id;
+    uint32_t id = handle_add(call->instance, HANDLE_REQUEST, copy);
+    copy->id = id;
+    call->instance->answer->words[9] = id;
     napi_value promise = hub_start(call->instance, &copy->job);
-    if (promise == NULL && call->instance->answer->words[9] != 0)
-        handle_remove(call->instance, (uint32_t)call->instance->answer->words[9]);
+    if (promise == NULL && id != 0)
+        handle_remove(call->instance, id);
     return promise;
 }
 
@@ -162,22 +163,27 @@ static void run_attach(struct job *job) {
     }
 }
 
+/* The handle of what was attached, or -ENOMEM. */
+static int segment_add(struct instance *instance, struct request *request) {
+    bool writes = request->name != NULL || (request->options.flags & SHMC_ANONYMOUS) != 0;
+    struct segment *segment =
+        segment_new(request->shmc, writes, request->options.key, request->runtime_dir);
+    if (segment == NULL)
+        return -ENOMEM;
+    request->shmc = NULL; /* the segment's now */
+    request->runtime_dir = NULL;
+    uint32_t id = handle_add(instance, HANDLE_SEGMENT, segment);
+    if (id != 0)
+        return (int)id;
+    segment_unpin(segment);
+    return -ENOMEM;
+}
+
 /* The same as above; where it worked `result` is the handle. */
 static napi_value settle_attach(struct instance *instance, struct job *job) {
     struct request *request = (struct request *)job;
-    if (request->result == 0) {
-        bool writes = request->name != NULL || (request->options.flags & SHMC_ANONYMOUS) != 0;
-        struct segment *segment =
-            segment_new(request->shmc, writes, request->options.key, request->runtime_dir);
-        uint32_t id = segment == NULL ? 0 : handle_add(instance, HANDLE_SEGMENT, segment);
-        if (segment != NULL) {
-            request->shmc = NULL;
-            request->runtime_dir = NULL;
-        }
-        if (segment != NULL && id == 0)
-            segment_unpin(segment);
-        request->result = id == 0 ? -ENOMEM : (int)id;
-    }
+    if (request->result == 0)
+        request->result = segment_add(instance, request);
     return settle(instance, job);
 }
 
