@@ -7,6 +7,7 @@
 const { native, words, longs, nameThere } = require('./native.js');
 const { ShmError, errno, bytes, integer, options, room, signal, timeout } = require('./errors.js');
 const { Channel, Iteration, paced } = require('./channel.js');
+const { Copies } = require('./copies.js');
 const { Section } = require('./section.js');
 
 const TRUNCATE = 1, EXCEPT = 2;
@@ -38,7 +39,7 @@ function filterOf({ type, except, truncate }, into) {
 
 class Queue extends Section {
     #channels = new Map();
-    #guess = 0;
+    #copies = new Copies();
     #peeked = false;
 
     get kind() {
@@ -93,18 +94,8 @@ class Queue extends Section {
 
     // A message, or undefined.
     #copy(into, nothing, call) {
-        let buffer = into ?? Buffer.allocUnsafe(this.#guess);
-        for (;;) {
-            const length = call(buffer);
-            if (length >= 0) {
-                if (into === undefined) this.#guess = length;
-                return about(length === buffer.length ? buffer : buffer.subarray(0, length));
-            }
-            if (length === -nothing) return undefined;
-            if (length !== -errno.E2BIG || into !== undefined || words[1] <= buffer.length)
-                throw this.error(length);
-            buffer = Buffer.allocUnsafe(words[1]);
-        }
+        const data = this.#copies.take(into, errno.E2BIG, call);
+        return data === -nothing ? undefined : about(this.check(data));
     }
 
     #receive(id, { type, flags }, into) {

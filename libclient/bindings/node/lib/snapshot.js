@@ -5,6 +5,7 @@
 const { native, words, longs, alive } = require('./native.js');
 const { errno, bytes, options, room, signal, timeout } = require('./errors.js');
 const { Channel, Iteration } = require('./channel.js');
+const { Copies } = require('./copies.js');
 const { Section } = require('./section.js');
 const { View } = require('./view.js');
 
@@ -26,7 +27,7 @@ function about(data) {
 
 class Snapshot extends Section {
     #channel;
-    #guess = 0; // values are mostly as long as the one before
+    #copies = new Copies();
 
     constructor(segment, name, id) {
         super(segment, name, id);
@@ -43,17 +44,9 @@ class Snapshot extends Section {
 
     // A value, or a negative errno.
     #take(how, into) {
-        let buffer = into ?? Buffer.allocUnsafe(this.#guess);
-        for (;;) {
-            const length = native.read(this.id, buffer, how);
-            if (length >= 0) {
-                if (into === undefined) this.#guess = length;
-                return about(length === buffer.length ? buffer : buffer.subarray(0, length));
-            }
-            if (length !== -errno.EMSGSIZE || into !== undefined || words[1] <= buffer.length)
-                return length;
-            buffer = Buffer.allocUnsafe(words[1]);
-        }
+        const data = this.#copies.take(into, errno.EMSGSIZE,
+            (buffer) => native.read(this.id, buffer, how));
+        return typeof data === 'number' ? data : about(data);
     }
 
     read(given) {
