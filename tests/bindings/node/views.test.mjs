@@ -103,10 +103,7 @@ test('there are no more in place than a few dozen, the others are copies', async
     assert(inPlace > 0 && inPlace < 100, `${inPlace} in place`);
     assert(views.every((view) => view.valid() && view.data[59999] === 6));
     views = null;
-    for (let i = 0; i < 100 && temps.view().copied; i++) {
-        gc();
-        await pause(1);
-    }
+    await until(() => { gc(); return !temps.view().copied; }, 'the collection of views');
     assert.equal(temps.view().copied, false); // those that were collected were given back
     reader.detach();
 });
