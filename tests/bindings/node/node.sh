@@ -26,6 +26,13 @@ ok "npm installs it from the tree" install_package
     ok "it is built by hand" node node_modules/shmclient/install.js
 cp "$here"/*.mjs "$here"/*.cjs "$here"/*.js .
 
+# README's programs, as they stand there: each begins with a line that names its file.
+readme_programs() {
+    awk '/^```/ { file = "" }
+        /^```(js|ts)$/ { getline; file = $2; sub(/:$/, "", file) }
+        file != "" { print > file }' node_modules/shmclient/README.md
+}
+
 # What a program prints is shown where it fails.
 run() {
     timeout -k 1 200 node --expose-gc "$@" >"$work/node.log" 2>&1 || { cat "$work/node.log"; return 1; }

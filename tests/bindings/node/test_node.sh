@@ -41,14 +41,11 @@ start_manager
 leaks() { MALLOC_ARENA_MAX=1 run --max-semi-space-size=1 leaks.test.mjs; }
 ok "nothing leaks" leaks
 
-# README's programs, as they stand there: each begins with a line that names its file.
 edit_table <<'SQL'
 INSERT INTO section(name, owner, size) VALUES('temps', 'temp-driver', 64);
 INSERT INTO section(name, owner, kind, size) VALUES('work', 'work-runner', 'queue', 4096);
 SQL
-awk '/^```/ { file = "" }
-    /^```(js|ts)$/ { getline; file = $2; sub(/:$/, "", file) }
-    file != "" { print > file }' node_modules/shmclient/README.md
+readme_programs
 readme() {
     timeout 60 node publisher.mjs >publisher.log 2>&1 &
     local publisher=$! status=0

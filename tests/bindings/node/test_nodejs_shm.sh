@@ -25,9 +25,7 @@ ok "the example of its README" example
 ok "each of its calls" run nodejs_shm.test.cjs "$SHMC_KEY"
 
 readme() {
-    awk '/^```/ { file = "" }
-        /^```js$/ { getline; file = $2; sub(/:$/, "", file) }
-        file == "plain.cjs" { print > file }' node_modules/shmclient/README.md
+    readme_programs
     diff <(timeout 60 node plain.cjs 2>&1) <(printf 'written: 10\nread: 1234567890\n1 1\n')
 }
 ok "and that of ours" readme
