@@ -4,9 +4,9 @@
 // never a crash.
 import { createRequire } from 'node:module';
 import test from 'node:test';
-import { assert, attachBoth, code, pause, program, shm, until } from './common.mjs';
+import { assert, attachBoth, code, program, shm, until } from './common.mjs';
 
-const { driver, reader } = await attachBoth();
+const { driver } = await attachBoth();
 const kinds = { states: 'snapshot', plain: 'raw', board: 'slots', jobs: 'queue' };
 const nonsense = [undefined, null, true, -1, 0.5, NaN, 2 ** 60, 1n, '', 'x\0y', Symbol('s'), {}, [], () => 0,
     new Proxy({}, {}), new Date(), /x/, new Map(), Object.create(null)];
