@@ -13,7 +13,7 @@ class Raw extends Section {
     }
 
     get size() {
-        return this.info().size;
+        return this.check(native.sectionSize(this.id));
     }
 
     // `length` bytes from `offset` on; without it all the rest, or as many as `into` takes.
