@@ -82,6 +82,11 @@ void section_open(zval *ret, struct attachment *attachment, zend_string *name,
 /* Offset and bytes (null: the rest) within what there is, or a ValueError about argument `n`. */
 bool part_within(zend_long offset, zend_long bytes, bool rest, size_t all, uint32_t n, size_t *ret);
 
+/* What is read goes to a string with room for it: another one, with more room; and no more of it
+ * than was read. */
+zend_string *string_anew(zend_string *data, size_t room);
+zend_string *string_cut(zend_string *data, size_t bytes);
+
 /* ---- wait.c: waits look every now and then whether PHP wants something else */
 
 #define WAIT_SLICE_MS  200

@@ -100,19 +100,15 @@ struct asked {
 static void get_message(zval *ret, struct section_object *object, const struct asked *asked,
                         struct wait *wait) {
     struct shmc_message about = {0};
-    size_t room = !asked->whole               ? asked->room
-                  : object->room > LEAST_ROOM ? object->room
-                                              : LEAST_ROOM;
+    const size_t room = asked->whole ? MAX(object->room, LEAST_ROOM) : asked->room;
     zend_string *data = zend_string_alloc(room, false);
     ssize_t r;
     for (;;) {
-        r = shmc_queue_receive(object->section, asked->type, ZSTR_VAL(data), room, asked->flags,
-                               wait->slice, &about);
-        if (r == -E2BIG && asked->whole && about.length > room) {
-            room = about.length;
-            zend_string_efree(data);
-            data = zend_string_alloc(room, false);
-        } else if (!wait_again(wait, &r))
+        r = shmc_queue_receive(object->section, asked->type, ZSTR_VAL(data), ZSTR_LEN(data),
+                               asked->flags, wait->slice, &about);
+        if (r == -E2BIG && asked->whole && about.length > ZSTR_LEN(data))
+            data = string_anew(data, about.length);
+        else if (!wait_again(wait, &r))
             break;
     }
     if (r < 0) {
@@ -123,9 +119,7 @@ static void get_message(zval *ret, struct section_object *object, const struct a
     }
     if (asked->whole)
         object->room = (size_t)r;
-    data = zend_string_truncate(data, (size_t)r, false);
-    ZSTR_VAL(data)[r] = '\0';
-    message_object(ret, data, &about);
+    message_object(ret, string_cut(data, (size_t)r), &about);
 }
 
 PHP_METHOD(Shm_Queue, receive) {
@@ -203,8 +197,8 @@ PHP_METHOD(Shm_Queue, abandon) {
 
 PHP_METHOD(Shm_Queue, look) {
     zend_long index;
-    size_t room = LEAST_ROOM;
     struct shmc_message about = {0};
+    ssize_t r;
     ZEND_PARSE_PARAMETERS_START(1, 1)
     Z_PARAM_LONG(index)
     ZEND_PARSE_PARAMETERS_END();
@@ -215,24 +209,21 @@ PHP_METHOD(Shm_Queue, look) {
     struct section_object *object = section_of(ZEND_THIS);
     if (object == NULL)
         RETURN_THROWS();
+    zend_string *data = zend_string_alloc(LEAST_ROOM, false);
     for (;;) {
-        zend_string *data = zend_string_alloc(room, false);
-        ssize_t r =
-            shmc_queue_look(object->section, (size_t)index, ZSTR_VAL(data), room, 0, &about);
-        if (r >= 0) {
-            data = zend_string_truncate(data, (size_t)r, false);
-            ZSTR_VAL(data)[r] = '\0';
-            message_object(return_value, data, &about);
-            return;
-        }
-        zend_string_efree(data);
-        if (r != -E2BIG || about.length <= room) {
-            if (r != -ENOMSG)
-                throw_error(object->attachment, r);
-            return;
-        }
-        room = about.length;
+        r = shmc_queue_look(object->section, (size_t)index, ZSTR_VAL(data), ZSTR_LEN(data), 0,
+                            &about);
+        if (r != -E2BIG || about.length <= ZSTR_LEN(data))
+            break;
+        data = string_anew(data, about.length);
     }
+    if (r >= 0) {
+        message_object(return_value, string_cut(data, (size_t)r), &about);
+        return;
+    }
+    zend_string_efree(data);
+    if (r != -ENOMSG)
+        throw_error(object->attachment, r);
 }
 
 PHP_METHOD(Shm_Queue, stat) {

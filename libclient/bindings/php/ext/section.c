@@ -114,6 +114,17 @@ bool part_within(zend_long offset, zend_long bytes, bool rest, size_t all, uint3
     return true;
 }
 
+zend_string *string_anew(zend_string *data, size_t room) {
+    zend_string_efree(data);
+    return zend_string_alloc(room, false);
+}
+
+zend_string *string_cut(zend_string *data, size_t bytes) {
+    data = zend_string_truncate(data, bytes, false);
+    ZSTR_VAL(data)[bytes] = '\0';
+    return data;
+}
+
 PHP_METHOD(Shm_Section, name) {
     ZEND_PARSE_PARAMETERS_NONE();
     RETURN_STRING(from_object(Z_OBJ_P(ZEND_THIS))->name);

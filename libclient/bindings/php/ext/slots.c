@@ -98,9 +98,7 @@ PHP_METHOD(Shm_Slots, get) {
         throw_error(object->attachment, r);
         RETURN_THROWS();
     }
-    data = zend_string_truncate(data, (size_t)r, false);
-    ZSTR_VAL(data)[r] = '\0';
-    slot_object(return_value, data, &about);
+    slot_object(return_value, string_cut(data, (size_t)r), &about);
 }
 
 struct found {

@@ -4,8 +4,6 @@
  */
 #include "php_shmclient.h"
 
-#include <string.h>
-
 #define LEAST_ROOM 64
 #define TRIES      16
 
@@ -39,16 +37,13 @@ static ssize_t call(enum verb verb, shmc_section *section, char *buffer, size_t 
 /* In a string as long as the last value, and in a longer one when that doesn't do. */
 static void get_value(zval *ret, struct section_object *object, enum verb verb, struct wait *wait) {
     struct shmc_value about = {0};
-    size_t room = object->room > LEAST_ROOM ? object->room : LEAST_ROOM;
-    zend_string *data = zend_string_alloc(room, false);
+    zend_string *data = zend_string_alloc(MAX(object->room, LEAST_ROOM), false);
     ssize_t r;
     for (;;) {
-        r = call(verb, object->section, ZSTR_VAL(data), room, wait->slice, &about);
-        if (r == -EMSGSIZE && about.length > room) {
-            room = about.length;
-            zend_string_efree(data);
-            data = zend_string_alloc(room, false);
-        } else if (!wait_again(wait, &r))
+        r = call(verb, object->section, ZSTR_VAL(data), ZSTR_LEN(data), wait->slice, &about);
+        if (r == -EMSGSIZE && about.length > ZSTR_LEN(data))
+            data = string_anew(data, about.length);
+        else if (!wait_again(wait, &r))
             break;
     }
     if (r < 0) {
@@ -58,9 +53,7 @@ static void get_value(zval *ret, struct section_object *object, enum verb verb, 
         return;
     }
     object->room = (size_t)r;
-    data = zend_string_truncate(data, (size_t)r, false);
-    ZSTR_VAL(data)[r] = '\0';
-    value_object(ret, data, &about);
+    value_object(ret, string_cut(data, (size_t)r), &about);
 }
 
 PHP_METHOD(Shm_Snapshot, read) {
@@ -103,9 +96,7 @@ static ssize_t copy_part(struct section_object *object, zend_long offset, zend_l
         return r;
     if (!part_within(offset, bytes, rest, length, 1, &wanted))
         return -EINVAL;
-    zend_string *copy = zend_string_alloc(wanted, false);
-    memcpy(ZSTR_VAL(copy), (const char *)data + offset, wanted);
-    ZSTR_VAL(copy)[wanted] = '\0';
+    zend_string *copy = zend_string_init((const char *)data + offset, wanted, false);
     r = shmc_valid(object->section);
     if (r == 1) {
         *ret = copy;
