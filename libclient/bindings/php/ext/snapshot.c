@@ -34,26 +34,35 @@ static ssize_t call(enum verb verb, shmc_section *section, char *buffer, size_t 
     }
 }
 
-/* In a string as long as the last value, and in a longer one when that doesn't do. */
-static void get_value(zval *ret, struct section_object *object, enum verb verb, struct wait *wait) {
-    struct shmc_value about = {0};
+/* In a string as long as the last value, and in a longer one when that doesn't do.  NULL: there is
+ * none in that time, or an exception was thrown. */
+static zend_string *copy_value(struct section_object *object, enum verb verb, struct wait *wait,
+                               struct shmc_value *about) {
+    *about = (struct shmc_value){0};
     zend_string *data = zend_string_alloc(MAX(object->room, LEAST_ROOM), false);
     ssize_t r;
     for (;;) {
-        r = call(verb, object->section, ZSTR_VAL(data), ZSTR_LEN(data), wait->slice, &about);
-        if (r == -EMSGSIZE && about.length > ZSTR_LEN(data))
-            data = string_anew(data, about.length);
+        r = call(verb, object->section, ZSTR_VAL(data), ZSTR_LEN(data), wait->slice, about);
+        if (r == -EMSGSIZE && about->length > ZSTR_LEN(data))
+            data = string_anew(data, about->length);
         else if (!wait_again(wait, &r))
             break;
     }
     if (r < 0) {
         zend_string_efree(data);
         if (verb == READ || !wait_empty(wait, r))
-            throw_about(object->attachment, r, &about);
-        return;
+            throw_about(object->attachment, r, about);
+        return NULL;
     }
     object->room = (size_t)r;
-    value_object(ret, string_cut(data, (size_t)r), &about);
+    return string_cut(data, (size_t)r);
+}
+
+static void get_value(zval *ret, struct section_object *object, enum verb verb, struct wait *wait) {
+    struct shmc_value about;
+    zend_string *data = copy_value(object, verb, wait, &about);
+    if (data != NULL)
+        value_object(ret, data, &about);
 }
 
 PHP_METHOD(Shm_Snapshot, read) {
@@ -110,16 +119,14 @@ static ssize_t copy_part(struct section_object *object, zend_long offset, zend_l
 static void part_of_copy(zval *ret, struct section_object *object, zend_long offset,
                          zend_long bytes, bool rest) {
     struct wait none = {0};
+    struct shmc_value about;
     size_t wanted;
-    zval whole;
-    ZVAL_UNDEF(&whole);
-    get_value(&whole, object, READ, &none);
-    if (Z_ISUNDEF(whole))
+    zend_string *whole = copy_value(object, READ, &none, &about);
+    if (whole == NULL)
         return;
-    const zval *data = OBJ_PROP_NUM(Z_OBJ(whole), 0);
-    if (part_within(offset, bytes, rest, Z_STRLEN_P(data), 1, &wanted))
-        ZVAL_STRINGL(ret, Z_STRVAL_P(data) + offset, wanted);
-    zval_ptr_dtor(&whole);
+    if (part_within(offset, bytes, rest, ZSTR_LEN(whole), 1, &wanted))
+        ZVAL_STRINGL(ret, ZSTR_VAL(whole) + offset, wanted);
+    zend_string_efree(whole);
 }
 
 PHP_METHOD(Shm_Snapshot, view) {
