@@ -22,12 +22,6 @@ static bool word_number(const char *const words[], const char *word, uint32_t n,
     return false;
 }
 
-static bool not_negative(zend_long value, zend_long most, uint32_t n) {
-    if (value < 0 || value > most)
-        zend_argument_value_error(n, "must be between 0 and " ZEND_LONG_FMT, most);
-    return value >= 0 && value <= most;
-}
-
 PHP_METHOD(Shm_Segment, create) {
     char *name, *kind = "snapshot", *format = NULL, *clear = "never", *stamp = "precise",
                 *notify = "demand", *read_group = NULL, *write_group = NULL;
@@ -54,9 +48,9 @@ PHP_METHOD(Shm_Segment, create) {
     Z_PARAM_PATH_OR_NULL(read_group, length)
     Z_PARAM_PATH_OR_NULL(write_group, length)
     ZEND_PARSE_PARAMETERS_END();
-    if (!not_negative(bytes, ZEND_LONG_MAX, 2) ||
+    if (!long_within(bytes, 0, ZEND_LONG_MAX, 2) ||
         !word_number(kind_names + SHMC_RAW, kind, 3, &kind_number) ||
-        !not_negative(count, UINT32_MAX, 4) || !not_negative(stale_ms, ZEND_LONG_MAX, 6) ||
+        !long_within(count, 0, UINT32_MAX, 4) || !long_within(stale_ms, 0, ZEND_LONG_MAX, 6) ||
         !word_number(clears, clear, 12, &clear_number) ||
         !word_number(stamps, stamp, 13, &stamp_number) ||
         !word_number(notifies, notify, 14, &notify_number))

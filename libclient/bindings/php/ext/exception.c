@@ -51,12 +51,17 @@ void throw_error(struct attachment *attachment, ssize_t error) {
     throw_about(attachment, error, NULL);
 }
 
-bool int_within(zend_long value, zend_long least, zend_long most, uint32_t n, int *ret) {
-    if (value < least || value > most) {
+bool long_within(zend_long value, zend_long least, zend_long most, uint32_t n) {
+    const bool within = value >= least && value <= most;
+    if (!within)
         zend_argument_value_error(n, "must be between " ZEND_LONG_FMT " and " ZEND_LONG_FMT, least,
                                   most);
+    return within;
+}
+
+bool int_within(zend_long value, zend_long least, zend_long most, uint32_t n, int *ret) {
+    if (!long_within(value, least, most, n))
         return false;
-    }
     *ret = (int)value;
     return true;
 }

@@ -44,7 +44,10 @@ void throw_error(struct attachment *attachment, ssize_t error);
 void throw_about(struct attachment *attachment, ssize_t error, const struct shmc_value *value);
 void throw_text(ssize_t error, const char *text, pid_t holder);
 
-/* A ValueError about argument `n` unless it lies within; as an int. */
+/* A ValueError about argument `n` unless it lies within. */
+bool long_within(zend_long value, zend_long least, zend_long most, uint32_t n);
+
+/* The same, as an int. */
 bool int_within(zend_long value, zend_long least, zend_long most, uint32_t n, int *ret);
 
 /* The same of a key, which is 0 where there is none. */

@@ -137,10 +137,8 @@ PHP_METHOD(Shm_Queue, receive) {
     if (object == NULL || !type_to_receive(type, except, 3) ||
         !wait_begin(&wait, timeout, WAIT_SLICE_MS, 2))
         RETURN_THROWS();
-    if (!whole && (truncate < 0 || truncate > INT_MAX)) {
-        zend_argument_value_error(4, "must be between 0 and %d", INT_MAX);
+    if (!whole && !long_within(truncate, 0, INT_MAX, 4))
         RETURN_THROWS();
-    }
     const struct asked asked = {.type = type,
                                 .flags = SHMC_INTERRUPTIBLE | (except ? SHMC_EXCEPT : 0) |
                                          (whole ? 0 : SHMC_TRUNCATE),
