@@ -84,6 +84,8 @@ void section_open(zval *ret, struct attachment *attachment, zend_string *name,
 
 /* Offset and bytes (null: the rest) within what there is, or a ValueError about argument `n`. */
 bool part_within(zend_long offset, zend_long bytes, bool rest, size_t all, uint32_t n, size_t *ret);
+/* The same of data to be written there, which is argument `n`, the offset being the next. */
+bool data_within(const zend_string *data, zend_long offset, size_t all, uint32_t n);
 
 /* What is read goes to a string with room for it: another one, with more room; and no more of it
  * than was read. */

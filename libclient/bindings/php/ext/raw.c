@@ -40,20 +40,14 @@ PHP_METHOD(Shm_Raw, read) {
 PHP_METHOD(Shm_Raw, write) {
     zend_string *data;
     zend_long offset = 0;
-    size_t size, wanted;
+    size_t size;
     ZEND_PARSE_PARAMETERS_START(1, 2)
     Z_PARAM_STR(data)
     Z_PARAM_OPTIONAL
     Z_PARAM_LONG(offset)
     ZEND_PARSE_PARAMETERS_END();
     struct section_object *object = section_of(ZEND_THIS);
-    if (object == NULL || !raw_size(object, &size))
-        RETURN_THROWS();
-    if (ZSTR_LEN(data) > size) {
-        zend_argument_value_error(1, "must have at most %zu bytes", size);
-        RETURN_THROWS();
-    }
-    if (!part_within(offset, 0, true, size - ZSTR_LEN(data), 2, &wanted))
+    if (object == NULL || !raw_size(object, &size) || !data_within(data, offset, size, 1))
         RETURN_THROWS();
     ssize_t r = shmc_raw_write(object->section, (size_t)offset, ZSTR_VAL(data), ZSTR_LEN(data));
     if (r < 0)

@@ -114,6 +114,15 @@ bool part_within(zend_long offset, zend_long bytes, bool rest, size_t all, uint3
     return true;
 }
 
+bool data_within(const zend_string *data, zend_long offset, size_t all, uint32_t n) {
+    size_t left;
+    if (ZSTR_LEN(data) > all) {
+        zend_argument_value_error(n, "must have at most %zu bytes", all);
+        return false;
+    }
+    return part_within(offset, 0, true, all - ZSTR_LEN(data), n + 1, &left);
+}
+
 zend_string *string_anew(zend_string *data, size_t room) {
     zend_string_efree(data);
     return zend_string_alloc(room, false);

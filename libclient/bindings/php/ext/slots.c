@@ -176,7 +176,7 @@ PHP_METHOD(Shm_Slots, peek) {
 PHP_METHOD(Shm_Slots, poke) {
     zend_long slot, offset = 0;
     zend_string *data;
-    size_t size, wanted;
+    size_t size;
     ZEND_PARSE_PARAMETERS_START(2, 3)
     Z_PARAM_LONG(slot)
     Z_PARAM_STR(data)
@@ -185,13 +185,7 @@ PHP_METHOD(Shm_Slots, poke) {
     ZEND_PARSE_PARAMETERS_END();
     struct section_object *object = section_of(ZEND_THIS);
     char *place = object == NULL ? NULL : place_of(object, slot, &size);
-    if (place == NULL)
-        RETURN_THROWS();
-    if (ZSTR_LEN(data) > size) {
-        zend_argument_value_error(2, "must have at most %zu bytes", size);
-        RETURN_THROWS();
-    }
-    if (!part_within(offset, 0, true, size - ZSTR_LEN(data), 3, &wanted))
+    if (place == NULL || !data_within(data, offset, size, 2))
         RETURN_THROWS();
     memcpy(place + offset, ZSTR_VAL(data), ZSTR_LEN(data));
 }
