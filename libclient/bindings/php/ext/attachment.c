@@ -79,9 +79,8 @@ static struct attachment *find(const char *text) {
         } else if (strcmp(at->alike, text) == 0) {
             if (of_use(at))
                 return at;
-            at->uses++;
             attachment_detach(at);
-            attachment_release(at);
+            free_unused(at);
         }
     }
     return NULL;
