@@ -73,9 +73,7 @@ PHP_METHOD(Shm_Segment, create) {
                  (pregrab ? SHMC_CREATE_PREGRAB : 0) | clear_flags[clear_number],
         .write_group = write_group,
     };
-    int r = shmc_create(attachment->segment, name, &options);
-    if (r < 0)
-        throw_error(attachment, r);
+    throw_if_error(attachment, shmc_create(attachment->segment, name, &options));
 }
 
 PHP_METHOD(Shm_Segment, drop) {
@@ -87,7 +85,5 @@ PHP_METHOD(Shm_Segment, drop) {
     struct attachment *attachment = segment_of(ZEND_THIS);
     if (attachment == NULL)
         RETURN_THROWS();
-    int r = shmc_drop(attachment->segment, name);
-    if (r < 0)
-        throw_error(attachment, r);
+    throw_if_error(attachment, shmc_drop(attachment->segment, name));
 }

@@ -51,6 +51,12 @@ void throw_error(struct attachment *attachment, ssize_t error) {
     throw_about(attachment, error, NULL);
 }
 
+bool throw_if_error(struct attachment *attachment, ssize_t result) {
+    if (result < 0)
+        throw_error(attachment, result);
+    return result < 0;
+}
+
 bool long_within(zend_long value, zend_long least, zend_long most, uint32_t n) {
     const bool within = value >= least && value <= most;
     if (!within)

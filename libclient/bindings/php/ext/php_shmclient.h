@@ -44,6 +44,9 @@ void throw_error(struct attachment *attachment, ssize_t error);
 void throw_about(struct attachment *attachment, ssize_t error, const struct shmc_value *value);
 void throw_text(ssize_t error, const char *text, pid_t holder);
 
+/* Of a call that gave `result`, if that is an error.  Is it? */
+bool throw_if_error(struct attachment *attachment, ssize_t result);
+
 /* A ValueError about argument `n` unless it lies within. */
 bool long_within(zend_long value, zend_long least, zend_long most, uint32_t n);
 

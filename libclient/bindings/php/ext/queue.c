@@ -38,8 +38,7 @@ PHP_METHOD(Shm_Queue, send) {
         r = shmc_queue_send(object->section, type, ZSTR_VAL(data), ZSTR_LEN(data),
                             SHMC_INTERRUPTIBLE, wait.slice);
     while (wait_again(&wait, &r));
-    if (r < 0)
-        throw_error(object->attachment, r);
+    throw_if_error(object->attachment, r);
 }
 
 /* NULL, and an exception was thrown. */
@@ -84,8 +83,7 @@ PHP_METHOD(Shm_Queue, sendBatch) {
                                            wait.slice);
     while (wait_again(&wait, &r));
     efree(messages);
-    if (r < 0)
-        throw_error(object->attachment, r);
+    throw_if_error(object->attachment, r);
     RETVAL_LONG(r);
 }
 
@@ -180,9 +178,7 @@ static void settle(INTERNAL_FUNCTION_PARAMETERS, int (*function)(shmc_section *)
     struct section_object *object = section_of(ZEND_THIS);
     if (object == NULL)
         RETURN_THROWS();
-    const int r = function(object->section);
-    if (r < 0)
-        throw_error(object->attachment, r);
+    throw_if_error(object->attachment, function(object->section));
 }
 
 PHP_METHOD(Shm_Queue, ack) {
@@ -231,17 +227,13 @@ PHP_METHOD(Shm_Queue, stat) {
     if (object == NULL)
         RETURN_THROWS();
     int r = shmc_queue_stat(object->section, &stat, NULL, NULL);
-    if (r < 0) {
-        throw_error(object->attachment, r);
+    if (throw_if_error(object->attachment, r))
         RETURN_THROWS();
-    }
     const size_t room = stat.lanes;
     size_t n = room;
     struct shmc_lane_stat *lanes = safe_emalloc(room, sizeof *lanes, sizeof *lanes);
     r = shmc_queue_stat(object->section, &stat, lanes, &n);
-    if (r < 0)
-        throw_error(object->attachment, r);
-    else
+    if (!throw_if_error(object->attachment, r))
         describe_queue(return_value, &stat, lanes, n < room ? n : room);
     efree(lanes);
 }

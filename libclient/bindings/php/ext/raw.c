@@ -7,10 +7,7 @@
 /* How many bytes it has. */
 static bool raw_size(struct section_object *object, size_t *ret) {
     const void *data;
-    int r = shmc_raw(object->section, &data, ret);
-    if (r < 0)
-        throw_error(object->attachment, r);
-    return r >= 0;
+    return !throw_if_error(object->attachment, shmc_raw(object->section, &data, ret));
 }
 
 PHP_METHOD(Shm_Raw, read) {
@@ -49,7 +46,6 @@ PHP_METHOD(Shm_Raw, write) {
     struct section_object *object = section_of(ZEND_THIS);
     if (object == NULL || !raw_size(object, &size) || !data_within(data, offset, size, 1))
         RETURN_THROWS();
-    ssize_t r = shmc_raw_write(object->section, (size_t)offset, ZSTR_VAL(data), ZSTR_LEN(data));
-    if (r < 0)
-        throw_error(object->attachment, r);
+    throw_if_error(object->attachment,
+                   shmc_raw_write(object->section, (size_t)offset, ZSTR_VAL(data), ZSTR_LEN(data)));
 }

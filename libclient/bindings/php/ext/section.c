@@ -80,10 +80,8 @@ void section_open(zval *ret, struct attachment *attachment, zend_string *name,
     shmc_section *section;
     struct shmc_section_info info;
     int r = shmc_open(&section, attachment->segment, ZSTR_VAL(name), expect);
-    if (r < 0) {
-        throw_error(attachment, r);
+    if (throw_if_error(attachment, r))
         return;
-    }
     r = shmc_section_info(section, &info);
     zend_class_entry *class = r < 0 ? NULL : class_of(info.kind);
     if (class == NULL) {
@@ -145,10 +143,7 @@ PHP_METHOD(Shm_Section, info) {
     struct section_object *object = section_of(ZEND_THIS);
     if (object == NULL)
         RETURN_THROWS();
-    int r = shmc_section_info(object->section, &info);
-    if (r < 0)
-        throw_error(object->attachment, r);
-    else
+    if (!throw_if_error(object->attachment, shmc_section_info(object->section, &info)))
         describe_section(return_value, &info);
 }
 
@@ -159,10 +154,8 @@ PHP_METHOD(Shm_Section, stream) {
     if (object == NULL)
         RETURN_THROWS();
     int r = shmc_fd(object->section);
-    if (r < 0) {
-        throw_error(object->attachment, r);
+    if (throw_if_error(object->attachment, r))
         RETURN_THROWS();
-    }
     const int copy = fcntl(r, F_DUPFD_CLOEXEC, 0);
     php_stream *stream = copy < 0 ? NULL : php_stream_fopen_from_fd(copy, "r", NULL);
     if (stream == NULL) {
@@ -185,9 +178,7 @@ PHP_METHOD(Shm_Section, setSpin) {
     struct section_object *object = section_of(ZEND_THIS);
     if (object == NULL)
         RETURN_THROWS();
-    int r = shmc_set_spin(object->section, (unsigned)checked);
-    if (r < 0)
-        throw_error(object->attachment, r);
+    throw_if_error(object->attachment, shmc_set_spin(object->section, (unsigned)checked));
 }
 
 PHP_METHOD(Shm_Section, close) {

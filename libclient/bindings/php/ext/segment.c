@@ -134,10 +134,7 @@ PHP_METHOD(Shm_Segment, info) {
     struct attachment *attachment = segment_of(ZEND_THIS);
     if (attachment == NULL)
         RETURN_THROWS();
-    int r = shmc_segment(attachment->segment, &info);
-    if (r < 0)
-        throw_error(attachment, r);
-    else
+    if (!throw_if_error(attachment, shmc_segment(attachment->segment, &info)))
         describe_segment(return_value, &info);
 }
 
@@ -150,10 +147,8 @@ PHP_METHOD(Shm_Segment, sections) {
     if (attachment == NULL)
         RETURN_THROWS();
     int r = shmc_sections(attachment->segment, &infos, &n);
-    if (r < 0) {
-        throw_error(attachment, r);
+    if (throw_if_error(attachment, r))
         RETURN_THROWS();
-    }
     array_init(return_value);
     for (size_t i = 0; i < n; i++) {
         describe_section(&one, &infos[i]);
@@ -171,10 +166,8 @@ PHP_METHOD(Shm_Segment, workers) {
     if (attachment == NULL)
         RETURN_THROWS();
     int r = shmc_workers(attachment->segment, &infos, &n);
-    if (r < 0) {
-        throw_error(attachment, r);
+    if (throw_if_error(attachment, r))
         RETURN_THROWS();
-    }
     array_init(return_value);
     for (size_t i = 0; i < n; i++) {
         describe_worker(&one, &infos[i]);
@@ -192,10 +185,8 @@ PHP_METHOD(Shm_Segment, attachments) {
     if (attachment == NULL)
         RETURN_THROWS();
     int r = shmc_attachments(attachment->segment, &infos, &n);
-    if (r < 0) {
-        throw_error(attachment, r);
+    if (throw_if_error(attachment, r))
         RETURN_THROWS();
-    }
     array_init(return_value);
     for (size_t i = 0; i < n; i++) {
         describe_attachment(&one, &infos[i]);
@@ -214,10 +205,7 @@ PHP_METHOD(Shm_Segment, inspect) {
     struct attachment *attachment = segment_of(ZEND_THIS);
     if (attachment == NULL)
         RETURN_THROWS();
-    int r = shmc_inspect(attachment->segment, name, &info);
-    if (r < 0)
-        throw_error(attachment, r);
-    else
+    if (!throw_if_error(attachment, shmc_inspect(attachment->segment, name, &info)))
         describe_section(return_value, &info);
 }
 
@@ -231,10 +219,7 @@ PHP_METHOD(Shm_Segment, inspectWorker) {
     struct attachment *attachment = segment_of(ZEND_THIS);
     if (attachment == NULL)
         RETURN_THROWS();
-    int r = shmc_inspect_worker(attachment->segment, name, &info);
-    if (r < 0)
-        throw_error(attachment, r);
-    else
+    if (!throw_if_error(attachment, shmc_inspect_worker(attachment->segment, name, &info)))
         describe_worker(return_value, &info);
 }
 

@@ -9,16 +9,7 @@
 /* The slot that argument `n` means: there is one of that number, or a ValueError. */
 static bool slot_within(struct section_object *object, zend_long slot, uint32_t n, int *ret) {
     const int slots = shmc_num_slots(object->section);
-    if (slots < 0) {
-        throw_error(object->attachment, slots);
-        return false;
-    }
-    return int_within(slot, 0, slots - 1, n, ret);
-}
-
-static void throw_unless(struct section_object *object, ssize_t r) {
-    if (r < 0)
-        throw_error(object->attachment, r);
+    return !throw_if_error(object->attachment, slots) && int_within(slot, 0, slots - 1, n, ret);
 }
 
 PHP_METHOD(Shm_Slots, grab) {
@@ -31,7 +22,7 @@ PHP_METHOD(Shm_Slots, grab) {
     if (object == NULL)
         RETURN_THROWS();
     int r = shmc_slot_grab(object->section, stays ? SHMC_SLOT_STAYS : 0);
-    throw_unless(object, r);
+    throw_if_error(object->attachment, r);
     RETVAL_LONG(r);
 }
 
@@ -47,7 +38,8 @@ PHP_METHOD(Shm_Slots, fgrab) {
     struct section_object *object = section_of(ZEND_THIS);
     if (object == NULL || !slot_within(object, wanted, 1, &slot))
         RETURN_THROWS();
-    throw_unless(object, shmc_slot_fgrab(object->section, slot, stays ? SHMC_SLOT_STAYS : 0));
+    throw_if_error(object->attachment,
+                   shmc_slot_fgrab(object->section, slot, stays ? SHMC_SLOT_STAYS : 0));
 }
 
 PHP_METHOD(Shm_Slots, release) {
@@ -59,7 +51,7 @@ PHP_METHOD(Shm_Slots, release) {
     struct section_object *object = section_of(ZEND_THIS);
     if (object == NULL || !slot_within(object, wanted, 1, &slot))
         RETURN_THROWS();
-    throw_unless(object, shmc_slot_release(object->section, slot));
+    throw_if_error(object->attachment, shmc_slot_release(object->section, slot));
 }
 
 PHP_METHOD(Shm_Slots, put) {
@@ -73,7 +65,8 @@ PHP_METHOD(Shm_Slots, put) {
     struct section_object *object = section_of(ZEND_THIS);
     if (object == NULL || !slot_within(object, wanted, 1, &slot))
         RETURN_THROWS();
-    throw_unless(object, shmc_slot_put(object->section, slot, ZSTR_VAL(data), ZSTR_LEN(data)));
+    throw_if_error(object->attachment,
+                   shmc_slot_put(object->section, slot, ZSTR_VAL(data), ZSTR_LEN(data)));
 }
 
 PHP_METHOD(Shm_Slots, get) {
@@ -87,10 +80,8 @@ PHP_METHOD(Shm_Slots, get) {
     if (object == NULL || !slot_within(object, wanted, 1, &slot))
         RETURN_THROWS();
     const ssize_t room = shmc_slot_size(object->section);
-    if (room < 0) {
-        throw_error(object->attachment, room);
+    if (throw_if_error(object->attachment, room))
         RETURN_THROWS();
-    }
     zend_string *data = zend_string_alloc((size_t)room, false);
     ssize_t r = shmc_slot_get(object->section, slot, ZSTR_VAL(data), (size_t)room, &about);
     if (r < 0) {
@@ -127,10 +118,8 @@ PHP_METHOD(Shm_Slots, each) {
     if (object == NULL)
         RETURN_THROWS();
     int r = shmc_num_slots(object->section);
-    if (r < 0) {
-        throw_error(object->attachment, r);
+    if (throw_if_error(object->attachment, r))
         RETURN_THROWS();
-    }
     struct found found = {.room = (uint32_t)r};
     found.slots = safe_emalloc(found.room, sizeof *found.slots, 1);
     r = shmc_slot_each(object->section, in_use ? SHMC_SLOT_IN_USE : 0, add_found, &found);
@@ -148,12 +137,11 @@ PHP_METHOD(Shm_Slots, each) {
 /* A shared slot's bytes in place; NULL, and an exception was thrown. */
 static char *place_of(struct section_object *object, zend_long wanted, size_t *bytes) {
     void *place;
-    int slot, r;
-    if (!slot_within(object, wanted, 1, &slot))
+    int slot;
+    if (!slot_within(object, wanted, 1, &slot) ||
+        throw_if_error(object->attachment, shmc_slot_ptr(object->section, slot, &place, bytes)))
         return NULL;
-    r = shmc_slot_ptr(object->section, slot, &place, bytes);
-    throw_unless(object, r);
-    return r < 0 ? NULL : place;
+    return place;
 }
 
 PHP_METHOD(Shm_Slots, peek) {
@@ -200,7 +188,7 @@ PHP_METHOD(Shm_Slots, offer) {
     struct section_object *object = section_of(ZEND_THIS);
     if (object == NULL || !slot_within(object, wanted, 1, &slot))
         RETURN_THROWS();
-    throw_unless(object, shmc_slot_offer(object->section, slot, &ticket));
+    throw_if_error(object->attachment, shmc_slot_offer(object->section, slot, &ticket));
     RETVAL_LONG((zend_long)ticket);
 }
 
@@ -214,7 +202,7 @@ PHP_METHOD(Shm_Slots, take) {
     struct section_object *object = section_of(ZEND_THIS);
     if (object == NULL || !slot_within(object, wanted, 1, &slot))
         RETURN_THROWS();
-    throw_unless(object, shmc_slot_take(object->section, slot, (uint64_t)ticket));
+    throw_if_error(object->attachment, shmc_slot_take(object->section, slot, (uint64_t)ticket));
 }
 
 static void count(INTERNAL_FUNCTION_PARAMETERS, int (*function)(shmc_section *)) {
@@ -223,7 +211,7 @@ static void count(INTERNAL_FUNCTION_PARAMETERS, int (*function)(shmc_section *))
     if (object == NULL)
         RETURN_THROWS();
     const int r = function(object->section);
-    throw_unless(object, r);
+    throw_if_error(object->attachment, r);
     RETVAL_LONG(r);
 }
 
@@ -241,6 +229,6 @@ PHP_METHOD(Shm_Slots, slotSize) {
     if (object == NULL)
         RETURN_THROWS();
     const ssize_t r = shmc_slot_size(object->section);
-    throw_unless(object, r);
+    throw_if_error(object->attachment, r);
     RETVAL_LONG(r);
 }

@@ -17,9 +17,8 @@ PHP_METHOD(Shm_Snapshot, publish) {
     struct section_object *object = section_of(ZEND_THIS);
     if (object == NULL)
         RETURN_THROWS();
-    int r = shmc_publish(object->section, ZSTR_VAL(data), ZSTR_LEN(data));
-    if (r < 0)
-        throw_error(object->attachment, r);
+    throw_if_error(object->attachment,
+                   shmc_publish(object->section, ZSTR_VAL(data), ZSTR_LEN(data)));
 }
 
 static ssize_t call(enum verb verb, shmc_section *section, char *buffer, size_t room, int timeout,
