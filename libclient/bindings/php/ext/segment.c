@@ -138,61 +138,40 @@ PHP_METHOD(Shm_Segment, info) {
         describe_segment(return_value, &info);
 }
 
+/* What the library lists, as an array: what `describe` makes of each, by its field `key`, as `add`
+ * takes it. */
+#define RETURN_LIST(type, list, describe, add, key)                                                \
+    do {                                                                                           \
+        type *infos;                                                                               \
+        size_t n;                                                                                  \
+        zval one;                                                                                  \
+        struct attachment *attachment = segment_of(ZEND_THIS);                                     \
+        if (attachment == NULL ||                                                                  \
+            throw_if_error(attachment, list(attachment->segment, &infos, &n)))                     \
+            RETURN_THROWS();                                                                       \
+        array_init(return_value);                                                                  \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            describe(&one, &infos[i]);                                                             \
+            add(return_value, infos[i].key, &one);                                                 \
+        }                                                                                          \
+        free(infos);                                                                               \
+        return;                                                                                    \
+    } while (0)
+
 PHP_METHOD(Shm_Segment, sections) {
     ZEND_PARSE_PARAMETERS_NONE();
-    struct shmc_section_info *infos;
-    size_t n;
-    zval one;
-    struct attachment *attachment = segment_of(ZEND_THIS);
-    if (attachment == NULL)
-        RETURN_THROWS();
-    int r = shmc_sections(attachment->segment, &infos, &n);
-    if (throw_if_error(attachment, r))
-        RETURN_THROWS();
-    array_init(return_value);
-    for (size_t i = 0; i < n; i++) {
-        describe_section(&one, &infos[i]);
-        add_assoc_zval(return_value, infos[i].name, &one);
-    }
-    free(infos);
+    RETURN_LIST(struct shmc_section_info, shmc_sections, describe_section, add_assoc_zval, name);
 }
 
 PHP_METHOD(Shm_Segment, workers) {
     ZEND_PARSE_PARAMETERS_NONE();
-    struct shmc_worker_info *infos;
-    size_t n;
-    zval one;
-    struct attachment *attachment = segment_of(ZEND_THIS);
-    if (attachment == NULL)
-        RETURN_THROWS();
-    int r = shmc_workers(attachment->segment, &infos, &n);
-    if (throw_if_error(attachment, r))
-        RETURN_THROWS();
-    array_init(return_value);
-    for (size_t i = 0; i < n; i++) {
-        describe_worker(&one, &infos[i]);
-        add_assoc_zval(return_value, infos[i].name, &one);
-    }
-    free(infos);
+    RETURN_LIST(struct shmc_worker_info, shmc_workers, describe_worker, add_assoc_zval, name);
 }
 
 PHP_METHOD(Shm_Segment, attachments) {
     ZEND_PARSE_PARAMETERS_NONE();
-    struct shmc_attachment_info *infos;
-    size_t n;
-    zval one;
-    struct attachment *attachment = segment_of(ZEND_THIS);
-    if (attachment == NULL)
-        RETURN_THROWS();
-    int r = shmc_attachments(attachment->segment, &infos, &n);
-    if (throw_if_error(attachment, r))
-        RETURN_THROWS();
-    array_init(return_value);
-    for (size_t i = 0; i < n; i++) {
-        describe_attachment(&one, &infos[i]);
-        add_index_zval(return_value, infos[i].attachment, &one);
-    }
-    free(infos);
+    RETURN_LIST(struct shmc_attachment_info, shmc_attachments, describe_attachment, add_index_zval,
+                attachment);
 }
 
 PHP_METHOD(Shm_Segment, inspect) {
