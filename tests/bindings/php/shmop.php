@@ -35,12 +35,10 @@ function stranger(): void
         return;
     }
     $key = intval(getenv('SHMC_KEY'), 0) ^ 0x88000000;
-    $child = pcntl_fork();
-    if ($child === 0) {
+    child(function () use ($key): int {
         posix_setuid(65534);
-        exit(shmop_open($key, 'n', 0666, 4096) === false ? 1 : 0);
-    }
-    pcntl_waitpid($child, $status);
+        return shmop_open($key, 'n', 0666, 4096) === false ? 1 : 0;
+    });
     expect('a stranger\'s', 'EPERM shared memory', fn() => new Segment($key));
     shmop_delete(shmop_open($key, 'w', 0, 0));
 }
@@ -135,12 +133,7 @@ function misuse(): void
         fn() => $segment->writeRaw('plain', 0, 'x'));
     expect('without a lease', 'which nobody is',
         fn() => (new Segment(writable: true))->writeRaw('plain', 0, 'x'));
-    $child = pcntl_fork();
-    if ($child === 0) {
-        exit($segment->read('text')['value'] === 'a value' ? 7 : 1);
-    }
-    pcntl_waitpid($child, $status);
-    expect('in a child', '7', fn() => pcntl_wexitstatus($status));
+    same('in a child', 7, child(fn(): int => $segment->read('text')['value'] === 'a value' ? 7 : 1));
     expect('behind it', 'a value', fn() => $segment->read('text')['value']);
 }
 
