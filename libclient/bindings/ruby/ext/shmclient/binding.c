@@ -92,21 +92,15 @@ static void *make(void *argument) {
 /* The plain rb_thread_call_without_gvl() would raise behind the call, and what it brought be lost.
  * This one leaves that to the caller, and doesn't call at all where something is pending. */
 static ssize_t make_unlocked(struct wait *wait, int64_t timeout_ms) {
-    struct segment *segment =
-        wait->open == NULL ? NULL : rb_check_typeddata(wait->open->segment, &segment_type);
     wait->timeout_ms = timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms;
     if (wait->is_deaf && (timeout_ms < 0 || timeout_ms > SLICE_MS))
         wait->timeout_ms = SLICE_MS;
     wait->was_made = false;
-    if (segment != NULL) {
-        segment->calls++;
-        wait->open->calls++;
-    }
+    if (wait->open != NULL)
+        section_pin(wait->open, 1);
     rb_thread_call_without_gvl2(make, wait, RUBY_UBF_IO, NULL);
-    if (segment != NULL) {
-        segment->calls--;
-        wait->open->calls--;
-    }
+    if (wait->open != NULL)
+        section_pin(wait->open, -1);
     return wait->was_made ? wait->result : -EINTR;
 }
 

@@ -40,6 +40,9 @@ extern VALUE shm_module, shm_segment, shm_section;
 struct segment *segment_get(VALUE self);
 struct section *section_get(VALUE self);
 
+/* Pins it, and its segment with it (1), or lets go (-1). */
+void section_pin(struct section *section, int by);
+
 /* ---- errors */
 
 /* Raises Errno::* of a negative errno, with that text. */

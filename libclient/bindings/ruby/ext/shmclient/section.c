@@ -53,6 +53,12 @@ struct section *section_get(VALUE self) {
     return section;
 }
 
+void section_pin(struct section *section, int by) {
+    struct segment *segment = rb_check_typeddata(section->segment, &segment_type);
+    section->calls += (unsigned)by;
+    segment->calls += (unsigned)by;
+}
+
 VALUE section_new(VALUE segment, shmc_section *handle) {
     struct shmc_section_info info;
     int r = shmc_section_info(handle, &info);

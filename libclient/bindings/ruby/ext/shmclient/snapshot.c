@@ -101,11 +101,6 @@ static ssize_t call_wait_any(struct wait *wait, int timeout_ms) {
     return shmc_wait_any(any->handles, any->n, timeout_ms);
 }
 
-static void pin(const struct section *section, int by) {
-    struct segment *segment = rb_check_typeddata(section->segment, &segment_type);
-    segment->calls += (unsigned)by;
-}
-
 static VALUE any_wait(VALUE argument) {
     struct any *any = (struct any *)argument;
     any->result = wait_for(&any->wait, any->timeout_ms);
@@ -114,10 +109,8 @@ static VALUE any_wait(VALUE argument) {
 
 static VALUE any_unpin(VALUE argument) {
     struct any *any = (struct any *)argument;
-    for (unsigned i = 0; i < any->pinned; i++) {
-        any->sections[i]->calls--;
-        pin(any->sections[i], -1);
-    }
+    for (unsigned i = 0; i < any->pinned; i++)
+        section_pin(any->sections[i], -1);
     return Qnil;
 }
 
@@ -141,10 +134,8 @@ static VALUE shm_wait_any(VALUE self, VALUE list, VALUE timeout) {
         any.handles[i] = any.sections[i]->handle;
         segment_get(any.sections[i]->segment);
     }
-    for (; any.pinned < any.n; any.pinned++) {
-        any.sections[any.pinned]->calls++;
-        pin(any.sections[any.pinned], 1);
-    }
+    for (; any.pinned < any.n; any.pinned++)
+        section_pin(any.sections[any.pinned], 1);
     rb_ensure(any_wait, (VALUE)&any, any_unpin, (VALUE)&any);
     VALUE first = RARRAY_AREF(sections, 0);
     const struct section *in = any.sections[0];
@@ -221,7 +212,6 @@ static VALUE view_to_s(VALUE self) {
 
 struct viewing {
     struct section *section;
-    struct segment *segment;
     struct view *view; /* of `object` */
     VALUE object;
 };
@@ -234,8 +224,7 @@ static VALUE viewing_yield(VALUE argument) {
 static VALUE viewing_end(VALUE argument) {
     const struct viewing *viewing = (const struct viewing *)argument;
     viewing->view->data = NULL;
-    viewing->section->calls--;
-    viewing->segment->calls--;
+    section_pin(viewing->section, -1);
     return Qnil;
 }
 
@@ -245,7 +234,8 @@ static VALUE snapshot_view(VALUE self) {
     rb_need_block();
     for (int i = 0; i < TRIES; i++) {
         struct section *section = section_get(self);
-        struct viewing viewing = {.section = section, .segment = segment_get(section->segment)};
+        struct viewing viewing = {.section = section};
+        segment_get(section->segment);
         viewing.object = TypedData_Make_Struct(shm_view, struct view, &view_type, viewing.view);
         const void *data;
         size_t bytes;
@@ -254,8 +244,7 @@ static VALUE snapshot_view(VALUE self) {
             fail_section(section, r);
         section->about = ABOUT_VALUE;
         *viewing.view = (struct view){.data = data, .bytes = bytes, .section = self};
-        section->calls++;
-        viewing.segment->calls++;
+        section_pin(section, 1);
         VALUE result = rb_ensure(viewing_yield, (VALUE)&viewing, viewing_end, (VALUE)&viewing);
         section = section_get(self); /* a child that was forked in the block may have closed it */
         r = shmc_valid(section->handle);
