@@ -76,7 +76,7 @@ size_t size_of(VALUE number) {
 
 /* ---- waiting */
 
-static int64_t now_ms(void) {
+int64_t now_ms(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;

@@ -59,6 +59,8 @@ size_t size_of(VALUE number);          /* not below 0 */
 
 /* ---- waiting */
 
+int64_t now_ms(void); /* of the monotonic clock */
+
 /* A call that may wait, made without the GVL. */
 struct wait {
     ssize_t (*call)(struct wait *wait, int timeout_ms);

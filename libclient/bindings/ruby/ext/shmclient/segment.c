@@ -87,20 +87,16 @@ static VALUE segment_attach(VALUE self, VALUE worker, VALUE key, VALUE flags, VA
                                               .holder = &holder,
                                               .error = error,
                                               .error_bytes = sizeof error}};
-    struct timespec start, now;
     const int64_t timeout_ms = timeout_ms_of(timeout);
     const struct timeval pause = {.tv_usec = LOOK_AGAIN_US};
     if (segment->handle != NULL)
         rb_raise(rb_eArgError, "this segment is attached already; make another one");
-    clock_gettime(CLOCK_MONOTONIC, &start);
+    const int64_t start = now_ms();
     for (;;) {
         call_unlocked(attach, Qnil, &attaching);
         if (attaching.result == 0)
             return keep(self, segment, attaching.handle);
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        const int64_t gone =
-            (now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000;
-        if (!may_pass(attaching.result) || (timeout_ms >= 0 && gone >= timeout_ms))
+        if (!may_pass(attaching.result) || (timeout_ms >= 0 && now_ms() - start >= timeout_ms))
             break;
         rb_thread_wait_for(pause);
     }
