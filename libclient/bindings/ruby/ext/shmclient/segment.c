@@ -40,7 +40,7 @@ static VALUE segment_allocate(VALUE class) {
 struct segment *segment_get(VALUE self) {
     struct segment *segment = rb_check_typeddata(self, &segment_type);
     if (segment->handle == NULL)
-        fail(-EBADF, "this attachment was detached; attach anew");
+        fail_segment(self, -EBADF);
     return segment;
 }
 
