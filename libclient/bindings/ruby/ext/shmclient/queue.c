@@ -60,37 +60,33 @@ static ssize_t call_peek(struct wait *wait, int timeout_ms) {
                            receiving->flags | SHMC_INTERRUPTIBLE, timeout_ms, &section->message);
 }
 
-static VALUE receive(VALUE self, struct wait *wait, VALUE timeout, VALUE exception) {
-    const struct receiving *receiving = wait->argument;
+static VALUE receive(ssize_t (*call)(struct wait *, int), VALUE self, VALUE type, VALUE flags,
+                     VALUE timeout, VALUE exception) {
+    struct receiving receiving = {.type = NUM2LL(type), .flags = NUM2UINT(flags)};
+    struct wait wait = {.call = call, .section = self, .tries = true, .argument = &receiving};
     const int64_t timeout_ms = timeout_ms_of(timeout);
     ssize_t n = -E2BIG;
-    wait->section = self;
-    wait->tries = true;
     section_room(section_get(self), 1);
     for (int i = 0; i < TRIES && n == -E2BIG; i++) {
-        n = wait_for(wait, timeout_ms);
+        n = wait_for(&wait, timeout_ms);
         if (n == -E2BIG)
-            section_room(wait->open, wait->open->message.length);
+            section_room(wait.open, wait.open->message.length);
     }
     if (n >= 0)
-        return wait->call == call_peek ? rb_str_new(receiving->data, (long)receiving->bytes)
-                                       : section_string(wait->open, n);
+        return call == call_peek ? rb_str_new(receiving.data, (long)receiving.bytes)
+                                 : section_string(wait.open, n);
     if (nothing_came(n) && !RTEST(exception))
         return Qnil;
-    fail_section(wait->open, (int)n);
+    fail_section(wait.open, (int)n);
 }
 
 /* _receive(type, flags, timeout, exception), and _peek */
 static VALUE queue_receive(VALUE self, VALUE type, VALUE flags, VALUE timeout, VALUE exception) {
-    struct receiving receiving = {.type = NUM2LL(type), .flags = NUM2UINT(flags)};
-    struct wait wait = {.call = call_receive, .argument = &receiving};
-    return receive(self, &wait, timeout, exception);
+    return receive(call_receive, self, type, flags, timeout, exception);
 }
 
 static VALUE queue_peek(VALUE self, VALUE type, VALUE flags, VALUE timeout, VALUE exception) {
-    struct receiving receiving = {.type = NUM2LL(type), .flags = NUM2UINT(flags)};
-    struct wait wait = {.call = call_peek, .argument = &receiving};
-    return receive(self, &wait, timeout, exception);
+    return receive(call_peek, self, type, flags, timeout, exception);
 }
 
 static VALUE queue_ack(VALUE self) {
