@@ -5,6 +5,7 @@ that shmclient.h gives it.  Times are nanoseconds; what is unknown is None."""
 from __future__ import annotations
 
 import enum
+import functools
 import typing
 from dataclasses import dataclass, fields
 from typing import Any, Callable, Dict, List, Optional, Tuple, Type, TypeVar
@@ -313,17 +314,12 @@ class QueueStat:
 _CONVERTERS: Dict[Any, Callable[[Any], Any]] = {str: decode, Optional[int]: age}
 
 
+@functools.lru_cache(maxsize=None)
 def _plan(cls: Any) -> List[Tuple[str, Callable[[Any], Any]]]:
     hints = typing.get_type_hints(cls)
     return [(f.name, _CONVERTERS.get(hints[f.name], hints[f.name])) for f in fields(cls)]
 
 
-_PLANS: Dict[Any, List[Tuple[str, Callable[[Any], Any]]]] = {}
-
-
 def record(cls: Type[R], struct: Any) -> R:
     """One of the classes above, of the struct whose fields it has."""
-    plan = _PLANS.get(cls)
-    if plan is None:
-        plan = _PLANS[cls] = _plan(cls)
-    return cls(*[convert(getattr(struct, name)) for name, convert in plan])
+    return cls(*[convert(getattr(struct, name)) for name, convert in _plan(cls)])
