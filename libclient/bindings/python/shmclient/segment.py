@@ -11,7 +11,9 @@ import threading
 import time
 import weakref
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_void_p, cast, sizeof
-from typing import Any, Callable, Dict, List, NoReturn, Optional, Sequence, Type, TypeVar, Union
+from typing import (
+    Any, Callable, Dict, List, NoReturn, Optional, Sequence, Tuple, Type, TypeVar, Union,
+)
 
 from . import _arguments, _c
 from ._arguments import Deadline
@@ -267,8 +269,11 @@ class Segment:
 _WORTH_WAITING = (errno.ENOENT, errno.EAGAIN, errno.EBADMSG, errno.EBUSY, errno.ENOTCONN)
 
 
-def _options(key: Optional[int], runtime_dir: Any) -> _c.shmc_options:
-    options = _c.shmc_options(size=sizeof(_c.shmc_options))
+def _options(key: Optional[int], runtime_dir: Any) -> Tuple[_c.shmc_options, Any]:
+    """With the buffer for the text of what goes wrong."""
+    text = ctypes.create_string_buffer(_ERROR_BYTES)
+    options = _c.shmc_options(size=sizeof(_c.shmc_options), error=ctypes.addressof(text),
+                              error_bytes=len(text))
     if key is not None:
         options.key = _arguments.number("key", key, 1, 2**32 - 1)
     if runtime_dir is not None:
@@ -276,7 +281,7 @@ def _options(key: Optional[int], runtime_dir: Any) -> _c.shmc_options:
         if b"\0" in path:
             raise ValueError(f"runtime_dir {runtime_dir!r} has a NUL in it")
         options.runtime_dir = path
-    return options
+    return options, text
 
 
 def attach(worker: Optional[str] = None, *, anonymous: bool = False, key: Optional[int] = None,
@@ -288,14 +293,11 @@ def attach(worker: Optional[str] = None, *, anonymous: bool = False, key: Option
 
     Busy: the worker is held, by the process `holder`.  NotFound: no segment, or no such worker.
     NoManager: a worker needs one, and none answers."""
-    options = _options(key, runtime_dir)
-    text = ctypes.create_string_buffer(_ERROR_BYTES)
+    options, text = _options(key, runtime_dir)
     holder = c_int(0)
     options.worker = _arguments.optional_text("worker", worker)
     options.flags = (_c.ANONYMOUS if anonymous else 0) | (_c.LEASE_FD if lease_fd else 0)
     options.holder = ctypes.pointer(holder)
-    options.error = ctypes.addressof(text)
-    options.error_bytes = len(text)
     deadline, pause = Deadline(timeout), 0.001
     while True:
         pointer = c_void_p()
@@ -343,15 +345,12 @@ def manager(request: str, *, key: Optional[int] = None,
             timeout: float = 5) -> Any:
     """Asks the manager ("status", "table", "plan", "history 3", "reload", "destroy"), and returns
     its answer, read from JSON; an Error has what it answered, if anything, as `reply`."""
-    options = _options(key, runtime_dir)
+    options, text = _options(key, runtime_dir)
     if timeout is None:
         raise TypeError("timeout is seconds here, not None")
     given = _arguments.seconds(timeout)
-    text = ctypes.create_string_buffer(_ERROR_BYTES)
     longest = _arguments.INT_MAX
     options.timeout_ms = longest if given is None else min(int(given * 1000), longest)
-    options.error = ctypes.addressof(text)
-    options.error_bytes = len(text)
     reply = c_void_p()
     r = lib.shmc_manager(byref(options), _arguments.text("request", request), byref(reply))
     try:
