@@ -12,7 +12,7 @@ import pickle
 import threading
 import weakref
 from ctypes import addressof, byref, c_ubyte, sizeof
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 from . import _c
 from ._c import lib
@@ -96,15 +96,35 @@ def _returned(loan: Any) -> None:
     _loans.pop(id(loan), None)
 
 
+class Locked:
+    """What threads may share: one of them at a time is in a call."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        _locked.add(self)
+
+    def _live(self) -> Any:
+        """Its Attached or Opened; Closed: it was closed."""
+        raise NotImplementedError
+
+    def _call(self, function: Callable[..., int], *arguments: Any) -> int:
+        with self._lock:
+            live = self._live()
+            r = function(live.pointer, *arguments)
+            if r < 0:
+                raise live.failed(r)
+            return r
+
+
 # ---- behind a fork
 
-locked: weakref.WeakSet[Any] = weakref.WeakSet()  # all that has a `_lock`
+_locked: weakref.WeakSet[Locked] = weakref.WeakSet()
 
 
 def _in_child() -> None:
     """Locks that other threads of the parent held are free.  A worker's own memory isn't inherited,
     and where there is none, pages of nobody's take its place for who still looks there."""
-    for each in list(locked):
+    for each in list(_locked):
         each._lock = threading.RLock()
     for lender in list(_loans.values()):
         holder = lender.loan()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional, Tuple, Type
 from . import _arguments, _c
 from ._arguments import Deadline
 from ._c import lib
-from ._handles import Opened, locked
+from ._handles import Locked, Opened
 from ._waiting import Readable
 from .errors import WouldBlock, error
 from .records import Kind, SectionInfo, record
@@ -31,20 +31,19 @@ def let_others_in() -> None:
         time.sleep(0.0002)
 
 
-class Section:
+class Section(Locked):
     """An opened section.  Threads may share it, and wait for one another then; a thread that opens
     its own waits for nobody."""
 
     kind: Kind
 
     def __init__(self, segment: Segment, name: str, opened: Opened) -> None:
+        super().__init__()
         self.segment = segment
         self.name = name
-        self._lock = threading.RLock()
         self._opened: Optional[Opened] = opened
         self._lender: Optional[Opened] = None
         self._readable = Readable()
-        locked.add(self)
 
     def __repr__(self) -> str:
         state = "closed " if self._opened is None else ""
@@ -93,14 +92,6 @@ class Section:
         if opened is None or opened.pointer is None or opened.attached.pointer is None:
             raise error(-errno.EBADF, f"section '{self.name}' was closed: open it again")
         return opened
-
-    def _call(self, function: Callable[..., int], *arguments: Any) -> int:
-        with self._lock:
-            opened = self._live()
-            r = function(opened.pointer, *arguments)
-            if r < 0:
-                raise opened.failed(r)
-            return r
 
     def _wait(self, timeout: Any, call: Callable[[Any, int], Optional[int]],
               longest_ms: int = SLICE_MS) -> int:

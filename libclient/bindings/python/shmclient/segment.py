@@ -7,7 +7,6 @@ import ctypes
 import errno
 import json
 import os
-import threading
 import time
 import weakref
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_void_p, cast, sizeof
@@ -18,7 +17,7 @@ from typing import (
 from . import _arguments, _c
 from ._arguments import Deadline
 from ._c import lib
-from ._handles import Attached, Opened, locked
+from ._handles import Attached, Locked, Opened
 from .errors import Error, NotFound, error
 from .queue import QueueSection
 from .records import (
@@ -39,16 +38,15 @@ _KINDS: Dict[int, Type[Section]] = {
 _ERROR_BYTES = 640
 
 
-class Segment:
+class Segment(Locked):
     """An attached segment, from attach().  Any number of threads may use it."""
 
     def __init__(self, attached: Attached, worker: Optional[str]) -> None:
+        super().__init__()
         self.worker = worker
         self._attached: Optional[Attached] = attached
-        self._lock = threading.RLock()
         self._sections: weakref.WeakSet[Section] = weakref.WeakSet()
         self._lenders: weakref.WeakSet[Opened] = weakref.WeakSet()
-        locked.add(self)
 
     def __repr__(self) -> str:
         state = "closed " if self._attached is None else ""
@@ -245,14 +243,6 @@ class Segment:
         if attached is None or attached.pointer is None:
             raise error(-errno.EBADF, "the segment was closed: attach again")
         return attached
-
-    def _call(self, function: Callable[..., int], *arguments: Any) -> int:
-        with self._lock:
-            attached = self._live()
-            r = function(attached.pointer, *arguments)
-            if r < 0:
-                raise attached.failed(r)
-            return r
 
     def _list(self, function: Callable[..., int], struct: Any, cls: Type[R]) -> List[R]:
         pointer, count = c_void_p(), c_size_t()
