@@ -65,6 +65,20 @@ def waiting
     thread
 end
 
+# The block waits in the main thread, which gets SIGUSR1 then, and does that in its trap.
+def trapping(what)
+    main = Thread.current
+    trap("USR1") { what.call }
+    sender = Thread.new do
+        await("the main thread waits") { main.stop? }
+        Process.kill("USR1", Process.pid)
+    end
+    yield
+    sender.join
+ensure
+    trap("USR1", "DEFAULT")
+end
+
 Cut = Class.new(StandardError)
 
 # Calls the block again and again for so long, while another thread raises Cut in it.

@@ -65,15 +65,9 @@ ok "Timeout, Thread#kill and traps end or pass through a receive" do
     thread = waiting { out.receive }
     thread.kill
     true! thread.join(DEADLINE), "its end"
-    main = Thread.current
-    trap("USR1") { into << "from the trap" }
-    other = Thread.new do
-        await("the main thread waits") { main.stop? }
-        Process.kill("USR1", Process.pid)
+    trapping(-> { into << "from the trap" }) do
+        same "from the trap", out.receive(timeout: DEADLINE)
     end
-    same "from the trap", out.receive(timeout: DEADLINE)
-    other.join
-    trap("USR1", "DEFAULT")
 end
 ok "no message is lost to interruptions" do
     got = []

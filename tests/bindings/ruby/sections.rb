@@ -177,36 +177,23 @@ ok "Thread#raise ends it" do
     raises(IOError, /enough/) { thread.value }
 end
 ok "a signal's trap runs in it, and it goes on" do
-    main = Thread.current
-    trap("USR1") { temps.publish("from the trap") }
-    sender = Thread.new do
-        await("the main thread waits") { main.stop? }
-        Process.kill("USR1", Process.pid)
+    trapping(-> { temps.publish("from the trap") }) do
+        same "from the trap", seen.next(timeout: DEADLINE)
     end
-    same "from the trap", seen.next(timeout: DEADLINE)
-    sender.join
 end
 ok "a trap that closes the section ends it" do
     section = reader["values"]
     section.read
-    main = Thread.current
-    trap("USR1") { section.close }
-    sender = Thread.new do
-        await("the main thread waits") { main.stop? }
-        Process.kill("USR1", Process.pid)
+    trapping(-> { section.close }) do
+        raises(Errno::EBADF, /this section was closed/) { section.next(timeout: DEADLINE) }
     end
-    raises(Errno::EBADF, /this section was closed/) { section.next(timeout: DEADLINE) }
-    sender.join
-    trap("USR1", "DEFAULT")
 end
 ok "where interrupts are put off, the value comes first" do
     temps.publish("old")
     seen.read
-    thread = Thread.new do
+    thread = waiting do
         Thread.handle_interrupt(IOError => :never) { seen.next(timeout: DEADLINE) }
     end
-    thread.report_on_exception = false
-    await("a thread waits") { thread.stop? }
     thread.raise(IOError, "later")
     temps.publish("new")
     raises(IOError, /later/) { thread.value }

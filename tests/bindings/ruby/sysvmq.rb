@@ -156,15 +156,7 @@ ok "so they do a send's" do
     queue.receive while queue.stats[:count] > 0
 end
 ok "a trap runs in a wait, which goes on" do
-    main = Thread.current
-    trap("USR1") { queue.send("trapped") }
-    sender = Thread.new do
-        await("the main thread waits") { main.stop? }
-        Process.kill("USR1", Process.pid)
-    end
-    same "trapped", queue.receive
-    sender.join
-    trap("USR1", "DEFAULT")
+    trapping(-> { queue.send("trapped") }) { same "trapped", queue.receive }
 end
 ok "SIGINT ends it" do
     ready, tell = IO.pipe
