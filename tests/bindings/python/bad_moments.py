@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import pickle
 import threading
-import time
 import unittest
 import weakref
 
@@ -374,13 +373,12 @@ class Threads(Case):
     def test_close_while_another_waits(self):
         for close in ("section", "segment"):
             reader = shmclient.attach()
-            there, jobs = reader.open("temps"), None
+            there = reader.open("temps")
             self.segment.open("temps").publish(b"x")
             there.read()
-            failures, started = [], threading.Event()
+            failures = []
 
             def wait():
-                started.set()
                 try:
                     there.next()
                 except shmclient.Error as failure:
@@ -388,8 +386,7 @@ class Threads(Case):
 
             thread = threading.Thread(target=wait)
             thread.start()
-            started.wait(common.PATIENCE)
-            time.sleep(0.01)  # it waits by now, most often; what comes of it is the same
+            common.until_in_a_call(there)
             (there if close == "section" else reader).close()
             thread.join(common.PATIENCE)
             self.assertEqual([type(failure) for failure in failures], [shmclient.Closed])

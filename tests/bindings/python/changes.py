@@ -78,7 +78,7 @@ class Changes(Case):
 
     def test_a_section_is_removed(self):
         edit("INSERT INTO section(name, owner, size) VALUES('brief', 'somebody', 64)")
-        there = self.reader.open("brief")
+        there, awaited = self.reader.open("brief"), self.reader.open("brief")
         failures = []
 
         def wait():
@@ -87,18 +87,20 @@ class Changes(Case):
             except shmclient.Error as failure:
                 failures.append(failure)
 
-        async def changed(section):
-            await section.changed()
+        async def removed_meanwhile():
+            changed = asyncio.ensure_future(awaited.changed())
+            await asyncio.sleep(0)
+            await asyncio.get_running_loop().run_in_executor(
+                None, edit, "DELETE FROM section WHERE name = 'brief'")
+            await changed
 
         thread = threading.Thread(target=wait)
         thread.start()
-        timer = threading.Timer(0.05, edit, ["DELETE FROM section WHERE name = 'brief'"])
-        timer.start()
         try:
+            common.until_in_a_call(there)
             with self.assertRaises(shmclient.Removed):
-                asyncio.run(asyncio.wait_for(changed(self.reader.open("brief")), common.PATIENCE))
+                asyncio.run(asyncio.wait_for(removed_meanwhile(), common.PATIENCE))
         finally:
-            timer.join()
             thread.join(common.PATIENCE)
         self.assertEqual([type(failure) for failure in failures], [shmclient.Removed])
         self.fails(shmclient.Removed, there.view)

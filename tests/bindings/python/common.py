@@ -62,6 +62,26 @@ def wait_for(pid):
     raise AssertionError("the child hangs")
 
 
+def until(so):
+    """Looks again and again until that is so."""
+    end = time.monotonic() + PATIENCE
+    while not so():
+        if time.monotonic() > end:
+            raise AssertionError(f"not in {PATIENCE} s")
+        time.sleep(0.002)
+
+
+def until_in_a_call(section):
+    """Until another thread is in a call of it, as in a wait, and has its lock meanwhile."""
+    def busy():
+        free = section._lock.acquire(blocking=False)
+        if free:
+            section._lock.release()
+        return not free
+
+    until(busy)
+
+
 def program(text, *arguments, **options):
     """Another Python that runs this text."""
     return subprocess.Popen([sys.executable, "-c", text, *arguments], stdout=subprocess.PIPE,

@@ -262,6 +262,15 @@ except KeyboardInterrupt:
 """
 
 
+def signalled_in_a_call(section):
+    """A thread that sends SIGUSR1 when this one is in a call of it."""
+    def send():
+        common.until_in_a_call(section)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    return threading.Thread(target=send)
+
+
 class Interrupted(Case):
     def test_ctrl_c(self):
         self.segment.open("temps").publish(b"x")
@@ -282,10 +291,14 @@ class Interrupted(Case):
         """Signals that have a handler don't end a wait, and one that raises does."""
         jobs, calls = self.segment.open("jobs"), []
         before = signal.signal(signal.SIGUSR1, lambda *_: calls.append("called"))
-        threads = [threading.Timer(0.02, os.kill, [os.getpid(), signal.SIGUSR1]),
-                   threading.Timer(0.04, lambda: other.open("jobs").send(b"late"))]
         other = shmclient.attach(anonymous=True, timeout=common.PATIENCE)
         self.addCleanup(other.close)
+
+        def send_behind_the_handler():
+            common.until(lambda: calls)
+            other.open("jobs").send(b"late")
+
+        threads = [signalled_in_a_call(jobs), threading.Thread(target=send_behind_the_handler)]
         try:
             for thread in threads:
                 thread.start()
@@ -307,12 +320,12 @@ class Interrupted(Case):
             seen.append(bytes(there.read()))
 
         before = signal.signal(signal.SIGUSR1, handler)
-        timer = threading.Timer(0.02, os.kill, [os.getpid(), signal.SIGUSR1])
+        sender = signalled_in_a_call(there)
         try:
-            timer.start()
+            sender.start()
             with self.assertRaises(shmclient.TimedOut):
                 there.next(0.5)
-            timer.join()
+            sender.join()
         finally:
             signal.signal(signal.SIGUSR1, before)
         self.assertEqual(seen, [b"from the handler"])
@@ -322,11 +335,11 @@ class Interrupted(Case):
         self.segment.open("temps").publish(b"x")
         there.read()
         before = signal.signal(signal.SIGUSR1, lambda *_: self.reader.close())
-        timer = threading.Timer(0.02, os.kill, [os.getpid(), signal.SIGUSR1])
+        sender = signalled_in_a_call(there)
         try:
-            timer.start()
+            sender.start()
             self.assertRaises(shmclient.Closed, there.next)
-            timer.join()
+            sender.join()
         finally:
             signal.signal(signal.SIGUSR1, before)
 
