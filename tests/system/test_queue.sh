@@ -102,6 +102,20 @@ expect "receive but one type" 0 '^a file$' shmtool receive --type 3 --except job
 expect "receive the first" 0 '^three$' shmtool receive jobs
 expect "receive from an empty one" 1 "queue 'jobs' has no such message" shmtool receive jobs
 expect "receive in time" 1 'no such message in that time' shmtool receive --wait 20 jobs
+# A manager that is late has the time to answer that it has without --wait.
+connections() { grep -c "$SHMC_RUNTIME_DIR/.*sock" /proc/net/unix; }
+kill -STOP "$manager"
+before=$(connections)
+shmtool receive --wait 20 jobs >"$work/late" 2>&1 &
+late=$!
+children+=("$late")
+asks_again() { [ "$(connections)" -ge $((before + 2)) ]; }
+await 30 asks_again || { echo "not ok it asks again"; failed=1; }
+kill -CONT "$manager"
+status=0
+wait "$late" || status=$?
+expect "receive in time from a late manager" 0 '^1 .*no such message in that time' \
+    echo "$status $(cat "$work/late")"
 expect "a type that is none" 2 "'soap' is no type" shmtool send jobs soap
 expect "a queue that isn't" 1 "no section 'job'; did you mean 'jobs'" shmtool send job 1 x
 expect "a section of another kind" 1 'is a snapshot, expected is a queue' shmtool send temps 1 x

@@ -18,7 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PAUSE_MS 20
+#define PAUSE_MS    20
+#define PATIENCE_MS 5000 /* of an attach without a timeout, for a hand-shake */
 
 uint32_t chosen_key(const struct tool *tool) {
     const char *text = getenv("SHMC_KEY");
@@ -70,6 +71,10 @@ int attach(const struct tool *tool, const char *worker, uint32_t flags, int time
     options.flags = flags;
     options.timeout_ms = timeout_ms;
     int r = shmc_attach(ret, &options);
+    if (r == -ETIMEDOUT && timeout_ms > 0 && timeout_ms < PATIENCE_MS) {
+        options.timeout_ms = 0; /* a brief wait gives it no less time than none */
+        r = shmc_attach(ret, &options);
+    }
     if (r >= 0)
         return TOOL_OK;
     if (r == -EBUSY && timeout_ms == 0)
