@@ -74,7 +74,7 @@ await 30 grep -q '^done$' "$work/held"
 ok "one that is held isn't dropped" says 1 "section 'held': worker 'maker' holds it \(end that worker, or shmtool drop --force held\)" \
     shmtool drop held
 ok "list says that it won't last" says 0 'held +maker \(transient\)' shmtool list
-ok "another can't be that worker" says 1 '.' timeout 5 shmtool run --worker maker -- true
+ok "another can't be that worker" says 1 '.' timeout 60 shmtool run --worker maker -- true
 ok "by force it is" says 0 "^section 'held' is gone$" shmtool drop --force held
 ok "one of the table isn't" says 1 "section 'table' wasn't made at run time: its row is in the table" shmtool drop table
 ok "nor one that there isn't" says 1 "there is no section 'nothing' \(shmtool list\)" shmtool drop nothing

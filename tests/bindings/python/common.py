@@ -12,6 +12,17 @@ import shmclient
 PATIENCE = 60
 
 
+def attach_within(timeout, worker):
+    """Longer where the manager had no time to say anything in that time."""
+    while True:
+        try:
+            return shmclient.attach(worker, timeout=timeout)
+        except shmclient.TimedOut:
+            if timeout >= PATIENCE:
+                raise
+            timeout *= 2
+
+
 class Case(unittest.TestCase):
     def setUp(self):
         self.segment = shmclient.attach("py", timeout=PATIENCE)

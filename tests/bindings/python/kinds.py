@@ -351,7 +351,7 @@ class Segment(Case):
     def test_held_by_another(self):
         failure = self.fails(shmclient.Busy, shmclient.attach, "py")
         self.assertEqual((failure.name, failure.holder), ("EBUSY", os.getpid()))
-        self.fails(shmclient.Busy, shmclient.attach, "py", timeout=0.05)
+        self.fails(shmclient.Busy, common.attach_within, 0.05, "py")
         self.segment.close()
         shmclient.attach("py", timeout=common.PATIENCE).close()
 

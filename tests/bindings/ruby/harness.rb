@@ -46,6 +46,15 @@ def await(what)
     end
 end
 
+# Longer where the manager had no time to say anything in that time.
+def attach_within(timeout, **how)
+    ShmClient.attach(timeout: timeout, **how)
+rescue Errno::ETIMEDOUT
+    raise if timeout >= DEADLINE
+
+    attach_within(timeout * 2, **how)
+end
+
 # The block finds nothing, and clears the descriptor by that; which the library's helper may have
 # raised once more, as it says that there may be something.
 def quiet(io)

@@ -115,7 +115,7 @@ end
 ok "readers publish nothing, and a second holder is told of the first" do
     raises(Errno::EACCES, /belongs to worker 'driver'/) { seen.publish("x") }
     raises(Errno::EBUSY, /worker 'driver' is held by process #{Process.pid}/) do
-        ShmClient.attach(worker: "driver", timeout: 0.1)
+        attach_within(0.1, worker: "driver")
     end
     raises(Errno::ENOENT, /no worker 'nobody'/) { ShmClient.attach(worker: "nobody") }
     raises(Errno::ENOENT, /no section 'none'/) { reader["none"] }
