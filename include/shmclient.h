@@ -235,7 +235,9 @@ struct shmc_segment_info {
 
 int shmc_segment(const shmc *segment, struct shmc_segment_info *ret);
 
-/* Arrays sorted by name, in one allocation that the caller frees with free(). */
+/* Arrays sorted by name, in one allocation that the caller frees with free().  Under memfd, memory
+ * that this process has not used yet comes from the manager: while that is away it is waited for
+ * once, for five seconds, and the sections in it have no version. */
 int shmc_sections(shmc *segment, struct shmc_section_info **ret, size_t *n);
 int shmc_workers(shmc *segment, struct shmc_worker_info **ret, size_t *n);
 

@@ -293,6 +293,10 @@ void parts_close(struct mapping *mapping);
 int parts_reach(shmc *segment, uint32_t arena_index, uint64_t generation);
 int parts_update(shmc *segment, uint64_t generation);
 
+/* Somebody has just waited for the manager in vain: of many that are looked at in a row the first
+ * waits, and not each. */
+bool parts_waited(const shmc *segment);
+
 /* That arena, of the directory in force, mapped for writing. */
 int parts_write(shmc *segment, uint32_t arena_index, const struct shm_arena *arena);
 

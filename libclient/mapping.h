@@ -45,7 +45,7 @@ struct parts {
     uint64_t bells_bytes;
     uint64_t deadline_ns; /* of the attach; 0 when it is over */
     bool hasty;           /* who asks now can do without */
-    uint64_t again_ns;    /* until then the hasty don't ask: the manager was away */
+    uint64_t away_ns;     /* when the manager was last asked in vain; 0: never */
 };
 
 /* Being somebody who may write: a worker, or an attachment alone. */

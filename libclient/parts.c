@@ -15,6 +15,7 @@
 #define PAUSE_NS 5000000
 #define HASTE_NS UINT64_C(50000000)  /* for one part, where there is another way */
 #define AGAIN_NS UINT64_C(100000000) /* behind a failure, until there the next one asks */
+#define VAIN_NS  UINT64_C(1000000000)
 
 static uint64_t patience(uint64_t deadline_ns) {
     uint64_t least = clock_mono_ns() + CONNECTION_PATIENCE_NS;
@@ -235,7 +236,7 @@ static int fetch_once(shmc *segment, struct protocol_map *map, int *fd, uint64_t
 /* The manager may be on its way back, or go in the midst of it. */
 static int fetch(shmc *segment, struct protocol_map *map, int *fd) {
     struct parts *parts = &segment->now->parts;
-    if (parts->hasty && clock_mono_ns() < parts->again_ns)
+    if (parts->hasty && clock_mono_ns() - parts->away_ns < AGAIN_NS)
         return -ENOTCONN;
     const uint64_t deadline_ns =
         parts->hasty ? clock_mono_ns() + HASTE_NS : patience(parts->deadline_ns);
@@ -246,10 +247,10 @@ static int fetch(shmc *segment, struct protocol_map *map, int *fd) {
         nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
         *map = question;
     }
-    if (!parts->hasty || (r != -ENOTCONN && r != -ETIMEDOUT))
+    if (r != -ENOTCONN && r != -ETIMEDOUT)
         return r;
-    parts->again_ns = clock_mono_ns() + AGAIN_NS;
-    return -ENOTCONN;
+    parts->away_ns = clock_mono_ns();
+    return parts->hasty ? -ENOTCONN : r;
 }
 
 static int fetch_arena(shmc *segment, const struct shm_arena *arena, uint32_t index,
@@ -323,6 +324,10 @@ int parts_reach(shmc *segment, uint32_t index, uint64_t generation) {
         if (same_arena(&ranges->at[i], index, &arena))
             return 0;
     return take_arena(segment, &arena, index, ours, generation);
+}
+
+bool parts_waited(const shmc *segment) {
+    return clock_mono_ns() - segment->now->parts.away_ns < VAIN_NS;
 }
 
 int parts_write(shmc *segment, uint32_t index, const struct shm_arena *arena) {

@@ -363,7 +363,27 @@ static void alone_waits(void) {
     shmc_detach(segment);
 }
 
-CASES_MAIN({"alone_waits", alone_waits}, {"own_cost_grows_with_arenas", own_cost_grows_with_arenas},
+/* The manager goes when it has attached, and is waited for once, and not for each section. */
+static void alone_lists(void) {
+    struct shmc_section_info one, *all;
+    size_t n;
+    shmc *segment = attach(NULL, 0);
+    puts("attached");
+    fflush(stdout);
+    CHECK(getchar() == 'g');
+    uint64_t before = now_ns();
+    CHECK_IS(shmc_inspect(segment, "temps", &one), 0);
+    uint64_t one_ns = now_ns() - before;
+    CHECK_IS(one.version, 0);
+    CHECK_IS(shmc_sections(segment, &all, &n), 0);
+    uint64_t all_ns = now_ns() - before - one_ns;
+    CHECK(n > 1000 && all_ns < 3 * one_ns);
+    free(all);
+    shmc_detach(segment);
+}
+
+CASES_MAIN({"alone_waits", alone_waits}, {"alone_lists", alone_lists},
+           {"own_cost_grows_with_arenas", own_cost_grows_with_arenas},
            {"outsider_is_refused", outsider_is_refused},
            {"outsider_cannot_ask_the_keeper", outsider_cannot_ask_the_keeper},
            {"reader_cannot_write", reader_cannot_write},

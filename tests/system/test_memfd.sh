@@ -38,6 +38,14 @@ waiting=$!
 await 30 grep -q waiting "$work/waits"
 start_manager
 ok 'who attaches meanwhile waits for the next, and reads' wait "$waiting"
+mkfifo "$work/went"
+"$build/tests/system/memfd_parts" alone_lists <>"$work/went" >"$work/lists" &
+lists=$!
+await 30 grep -q attached "$work/lists"
+end_manager KILL
+echo gone >"$work/went"
+ok 'who looks at all sections meanwhile waits for it once' wait "$lists"
+start_manager
 kill -KILL "$first"
 ok 'a keeper that died is replaced' await 30 logged 'a new one holds'
 second=$(keeper_pid)
