@@ -53,7 +53,7 @@ start_as_user() {
 start_as_user
 cd /
 # Attackers don't tidy up.
-ASAN_OPTIONS=${ASAN_OPTIONS-}:detect_leaks=0 HOSTILE_MANAGER=$manager timeout -k 1 240 "$build/tests/hostile/hostile" run "${names[@]}"
+ASAN_OPTIONS=${ASAN_OPTIONS-}:detect_leaks=0 HOSTILE_MANAGER=$manager timeout -k 1 840 "$build/tests/hostile/hostile" run "${names[@]}"
 ok "the same manager serves" says 0 "pid $manager," shmtool status
 [ "${#names[@]}" -eq 0 ] || exit 0
 

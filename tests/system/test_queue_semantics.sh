@@ -9,7 +9,7 @@
 
 start_manager
 export SHM_TEST_TABLE=$work/state/sections.db
-ok "every case runs on both" timeout 240 "$build/tests/system/queue_semantics" >"$work/cases"
+ok "every case runs on both" timeout 840 "$build/tests/system/queue_semantics" >"$work/cases"
 sed -n '/|/!p' "$work/cases"
 
 # "CASE: System V: this; here: that", as the page has it behind each tag.

@@ -10,7 +10,7 @@
 start_manager
 edit_table <<<"INSERT INTO section(name, owner, kind, size, count, shared, pregrab) VALUES
     ('plain', 'nobody', 'slots', 64, 4, 1, 0), ('pregrab', 'nobody', 'slots', 64, 4, 1, 1)"
-ok "every case runs on both" timeout 240 "$build/tests/system/slots_semantics" >"$work/cases"
+ok "every case runs on both" timeout 840 "$build/tests/system/slots_semantics" >"$work/cases"
 
 listed() {
     sed -n '/^\.SH COMPARED WITH APACHE/,/^\.SH EXAMPLE/p' "$source_dir/libclient/shmc_slots.3" |
