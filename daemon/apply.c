@@ -149,12 +149,14 @@ int apply_publish(struct manager *m, const char *who, const char *what, struct l
                   const struct table *table, char *error, size_t error_bytes) {
     int64_t edit;
     uint64_t where;
+    const uint64_t now_ns = clock_real_ns();
+    layout_stamp(next, now_ns);
     int r = state_db_intend(m->state, who, what, next, table, &edit);
     if (r == 0) {
         /* What nobody has published yet isn't damaged, and its magic is stored last. */
         if (image_header(&m->segment.image)->generation != 0)
             m->repairs += image_repair(&m->segment.image, &where) > 0;
-        r = image_publish(&m->segment.image, next, clock_real_ns());
+        r = image_publish(&m->segment.image, next, now_ns);
     }
     if (r < 0) {
         snprintf(error, error_bytes, "the edit can't be written down in %.300s: %s",

@@ -78,11 +78,14 @@ static int fill(struct manager *m, const struct edit *edit, struct segment *fres
     if (r < 0)
         return r;
     bring_records(m, fresh, edit->next);
+    const uint64_t now_ns = clock_real_ns();
     r = layout_copy(ret, edit->next);
+    if (r == 0)
+        layout_stamp(ret, now_ns);
     if (r == 0)
         r = state_db_intend(m->state, edit->who, edit->what, ret, edit->table, number);
     if (r == 0)
-        r = image_publish(&fresh->image, ret, clock_real_ns());
+        r = image_publish(&fresh->image, ret, now_ns);
     if (r < 0) {
         snprintf(error, bytes, "the edit can't be written down in %.300s: %s", m->config.state,
                  strerror(-r));

@@ -552,7 +552,8 @@ struct shmc_queue_stat {
     pid_t last_send_pid, last_receive_pid;
     uint64_t last_send_real_ns, last_receive_real_ns;
     uint64_t changed_generation; /* of the table, in which it last changed: shmtool history */
-    uint64_t reserved[7];
+    uint64_t changed_real_ns;    /* when that was; 0 = unknown */
+    uint64_t reserved[6];
 };
 
 struct shmc_lane_stat {

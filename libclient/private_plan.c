@@ -186,8 +186,10 @@ static int apply(shmc_private *memory, const struct table *table) {
         r = -EINVAL;
     }
     if (r == 0 && plan.next.generation != running->generation) {
+        const uint64_t now_ns = clock_real_ns();
+        layout_stamp(&plan.next, now_ns);
         prepare(memory, &plan.next);
-        r = image_publish(&memory->image, &plan.next, clock_real_ns());
+        r = image_publish(&memory->image, &plan.next, now_ns);
         if (r == 0) {
             layout_clear(running);
             *running = plan.next;

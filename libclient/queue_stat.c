@@ -97,6 +97,7 @@ void queue_sum(const struct mapping *mapping, const struct queue *place,
         .message_bytes = place->geometry.max_message,
         .lanes = place->section.count,
         .changed_generation = place->section.changed_gen,
+        .changed_real_ns = place->section.changed_real_ns,
     };
     for (uint32_t i = 0; i < place->section.count; i++) {
         struct queue_lane_stat found;

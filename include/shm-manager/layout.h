@@ -253,7 +253,9 @@ struct shm_section {
                               0 */
     uint64_t claims_off;   /* queue: the first lane's struct shm_claims; else 0 */
     uint32_t write_class;  /* slots, queue, shared raw: as their arena's; else 0 */
-    uint8_t reserved[56];
+    uint32_t reserved1;
+    uint64_t changed_real_ns; /* when changed_gen was made; 0 = unknown */
+    uint8_t reserved2[44];
     uint32_t crc;
 };
 
@@ -539,6 +541,7 @@ SHM_AT(shm_section, old_slot, 304);
 SHM_AT(shm_section, claims_arena, 308);
 SHM_AT(shm_section, claims_off, 312);
 SHM_AT(shm_section, write_class, 320);
+SHM_AT(shm_section, changed_real_ns, 328);
 SHM_AT(shm_section, crc, 380);
 SHM_IS(shm_control, 64);
 SHM_AT(shm_control, magic, 0);

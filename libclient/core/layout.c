@@ -112,6 +112,16 @@ static void settle(struct layout *layout, struct shm_section *section, enum shm_
     section->crc = CRC32C_OF((const struct shm_section *)section);
 }
 
+void layout_stamp(struct layout *layout, uint64_t real_ns) {
+    for (uint32_t i = 0; i < layout->sections_used; i++) {
+        struct shm_section *section = &layout->sections[i];
+        if (section->state == SHM_PLACE_FREE || section->changed_gen != layout->generation)
+            continue;
+        section->changed_real_ns = real_ns;
+        section->crc = CRC32C_OF((const struct shm_section *)section);
+    }
+}
+
 void layout_leave(struct layout *layout, uint32_t slot, enum shm_place state) {
     layout->sections[slot].retired_gen = layout->generation;
     settle(layout, &layout->sections[slot], state);

@@ -44,6 +44,9 @@ uint32_t layout_worker(const struct layout *layout, const char *name);
 uint32_t layout_section(const struct layout *layout, const char *name);
 uint32_t layout_section_by_id(const struct layout *layout, uint64_t section_id);
 
+/* What this generation changed says when: before it is written down anywhere. */
+void layout_stamp(struct layout *layout, uint64_t real_ns);
+
 /* A place is left: RETIRED, or QUARANTINED while somebody may still write there. */
 void layout_leave(struct layout *layout, uint32_t slot, enum shm_place state);
 

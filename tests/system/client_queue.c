@@ -287,6 +287,7 @@ static void everything_is_counted(void) {
     CHECK_IS(shmc_queue_stat(ends.in, &before, NULL, NULL), 0);
     CHECK(before.lanes == LANES && before.lanes_held == 0 && before.lanes_bad == 0);
     CHECK(before.message_bytes == 2048 && before.lane_bytes == 4096);
+    CHECK(before.changed_generation > 0 && before.changed_real_ns > 0);
     for (unsigned i = 0; i < 5; i++)
         send_text(ends.out, 1, "seven b");
     receive_text(ends.in, 0, 0, "seven b");

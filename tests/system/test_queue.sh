@@ -96,6 +96,14 @@ expect "peek as a dump" 0 '^00000000  66 72 6f 6d' shmtool peek --hex jobs
 expect "stat" 0 '^jobs: 3 messages wait \(23 B' shmtool stat jobs
 expect "stat of each lane" 0 '^ *0 +free ' shmtool stat jobs
 expect "stat as JSON" 0 '"messages": 3,' shmtool stat --json jobs
+changed() { shmtool stat --json tiny | jq '.changed_generation, .changed_real_ns' | xargs; }
+read -r generation real_ns < <(changed)
+edit_table <<<"UPDATE section SET format = 'tiny/2' WHERE name = 'tiny'"
+read -r next_generation next_ns < <(changed)
+now_ns=$(date +%s%N)
+expect "stat says when it was changed" 0 '^later$' echo "$(
+    [ "$next_generation" -gt "$generation" ] && [ "$real_ns" -gt $((now_ns - 3600 * 1000000000)) ] &&
+        [ "$next_ns" -gt "$real_ns" ] && [ "$next_ns" -le "$now_ns" ] && echo later)"
 expect "list counts them" 0 '^jobs +runner +queue +4096 +[0-9]+ +3 waiting ' shmtool list jobs
 expect "receive by type" 0 '^from a pipe$' shmtool receive --type 1 jobs
 expect "receive but one type" 0 '^a file$' shmtool receive --type 3 --except jobs

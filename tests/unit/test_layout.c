@@ -509,6 +509,24 @@ START_TEST(check_survives_garbage) {
 }
 END_TEST
 
+START_TEST(what_changed_says_when) {
+    struct layout layout;
+    char error[256];
+    make(&layout);
+    layout.sections[1].changed_gen = layout.generation;
+    layout_stamp(&layout, 77);
+    ck_assert_uint_eq(layout.sections[0].changed_real_ns, 0);
+    ck_assert_uint_eq(layout.sections[1].changed_real_ns, 77);
+    ck_assert_int_eq(layout_check(&layout, error, sizeof error), 0);
+    layout_stamp(&layout, 78); /* a manager that was killed before the flip plans anew */
+    ck_assert_uint_eq(layout.sections[1].changed_real_ns, 78);
+    layout.generation++;
+    layout_stamp(&layout, 79);
+    ck_assert_uint_eq(layout.sections[1].changed_real_ns, 78);
+    layout_clear(&layout);
+}
+END_TEST
+
 START_TEST(copies_and_lookups) {
     struct layout layout, copy, empty = {0};
     make(&layout);
@@ -538,4 +556,4 @@ END_TEST
 UNIT_MAIN("layout", fixed_tables, directory_arithmetic, section_arithmetic,
           check_finds_what_is_wrong, check_takes_a_section_that_moves,
           check_takes_an_arena_of_nobody, check_takes_what_many_write, check_survives_garbage,
-          copies_and_lookups)
+          what_changed_says_when, copies_and_lookups)

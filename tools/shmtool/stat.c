@@ -43,7 +43,7 @@ static json_t *lane_json(const struct shmc_lane_stat *lane) {
 static json_t *all_json(const struct shmc_queue_stat *all) {
     return json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
-        " s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+        " s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
         "messages", (json_int_t)all->messages, "bytes", (json_int_t)all->bytes, "lanes",
         (json_int_t)all->lanes, "lanes_held", (json_int_t)all->lanes_held, "lanes_bad",
         (json_int_t)all->lanes_bad, "lane_messages", (json_int_t)all->lane_messages, "lane_bytes",
@@ -57,7 +57,7 @@ static json_t *all_json(const struct shmc_queue_stat *all) {
         "last_receive_pid", (json_int_t)all->last_receive_pid, "last_send_real_ns",
         (json_int_t)all->last_send_real_ns, "last_receive_real_ns",
         (json_int_t)all->last_receive_real_ns, "changed_generation",
-        (json_int_t)all->changed_generation);
+        (json_int_t)all->changed_generation, "changed_real_ns", (json_int_t)all->changed_real_ns);
 }
 
 static void print_counts_json(const char *name, const struct counts *counts) {
@@ -99,7 +99,8 @@ static void print_all(const char *name, const struct shmc_queue_stat *all) {
     printf("last sent %s ago by process %d, received %s ago by process %d\n",
            text_ago(span, all->last_send_real_ns), all->last_send_pid,
            text_ago(text, all->last_receive_real_ns), all->last_receive_pid);
-    printf("changed by generation %lu\n", all->changed_generation);
+    printf("changed by generation %lu, %s ago\n", all->changed_generation,
+           text_ago(span, all->changed_real_ns));
     printf("%u of %u lanes are held, %u bad; each has room for %lu messages, %s; one message, %s\n",
            all->lanes_held, all->lanes, all->lanes_bad, all->lane_messages,
            text_bytes(size, all->lane_bytes), text_bytes(text, all->message_bytes));

@@ -239,6 +239,7 @@ export interface QueueStat {
     wakes: number; highMessages: number; highBytes: number; oldestRealNs: bigint;
     lastSendPid: number; lastReceivePid: number; lastSendRealNs: bigint; lastReceiveRealNs: bigint;
     changedGeneration: number;
+    changedRealNs: bigint;
 }
 
 export class Queue extends Section {

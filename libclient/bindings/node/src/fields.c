@@ -116,6 +116,7 @@ const struct field queue_fields[] = {Q(U64, "messages", messages),
                                      Q(BIG, "lastSendRealNs", last_send_real_ns),
                                      Q(BIG, "lastReceiveRealNs", last_receive_real_ns),
                                      Q(U64, "changedGeneration", changed_generation),
+                                     Q(BIG, "changedRealNs", changed_real_ns),
                                      END};
 
 static const char *const kinds[] = {"", "raw", "snapshot", "slots", "queue"};

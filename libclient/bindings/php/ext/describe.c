@@ -167,6 +167,7 @@ void describe_queue(zval *ret, const struct shmc_queue_stat *stat,
     LONG(ret, stat, last_send_real_ns);
     LONG(ret, stat, last_receive_real_ns);
     LONG(ret, stat, changed_generation);
+    LONG(ret, stat, changed_real_ns);
     array_init_size(&all, (uint32_t)n);
     for (size_t i = 0; i < n; i++) {
         describe_lane(&one, &lanes[i]);

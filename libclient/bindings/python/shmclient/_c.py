@@ -134,7 +134,7 @@ class shmc_queue_stat(Structure):
         ("high_bytes", c_uint64), ("oldest_real_ns", c_uint64), ("last_send_pid", pid_t),
         ("last_receive_pid", pid_t), ("last_send_real_ns", c_uint64),
         ("last_receive_real_ns", c_uint64), ("changed_generation", c_uint64),
-        ("reserved", c_uint64 * 7),
+        ("changed_real_ns", c_uint64), ("reserved", c_uint64 * 6),
     ]
 
 

@@ -309,6 +309,7 @@ class QueueStat:
     last_send_real_ns: int
     last_receive_real_ns: int
     changed_generation: int
+    changed_real_ns: int
 
 
 _CONVERTERS: Dict[Any, Callable[[Any], Any]] = {str: decode, Optional[int]: age}

@@ -136,6 +136,7 @@ static const struct field queue_fields[] = {
     AS("last_send", last_send_real_ns, TIME_NS),
     AS("last_receive", last_receive_real_ns, TIME_NS),
     F(changed_generation, U64),
+    AS("changed", changed_real_ns, TIME_NS),
 };
 #undef STRUCT
 #define STRUCT struct shmc_lane_stat
