@@ -76,9 +76,12 @@ static void make_first(void) {
 }
 
 static void plan(int to, int from) {
-    layout_clear(&layouts[to]);
-    scenery_edit(&table);
-    scenery_plan(&layouts[to], &layouts[from], &table);
+    bool changes;
+    do { /* edits may cancel one another */
+        layout_clear(&layouts[to]);
+        scenery_edit(&table);
+        changes = scenery_plan(&layouts[to], &layouts[from], &table);
+    } while (!changes);
 }
 
 /* All that a publish may write. */

@@ -79,7 +79,7 @@ void scenery_edit(struct table *t) {
         row->stale_ms = 1 + sweep_random() % 1000;
 }
 
-void scenery_plan(struct layout *ret, const struct layout *running, const struct table *table) {
+bool scenery_plan(struct layout *ret, const struct layout *running, const struct table *table) {
     struct plan plan;
     char error[256];
     const int r = plan_make(&plan, running, table, &(struct plan_facts){0});
@@ -87,10 +87,12 @@ void scenery_plan(struct layout *ret, const struct layout *running, const struct
         sweep_fail(plan.error, r);
     *ret = plan.next;
     ret->generation = running->generation + 1;
+    const bool changes = plan.changes_n > 0;
     plan.next = (struct layout){0};
     plan_clear(&plan);
-    if (layout_check(ret, error, sizeof error) < 0)
+    if (changes && layout_check(ret, error, sizeof error) < 0)
         sweep_fail(error, -EBADMSG);
+    return changes;
 }
 
 static bool same_array(const void *a, const void *b, uint32_t n, size_t each) {

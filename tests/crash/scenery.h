@@ -24,8 +24,9 @@ void scenery_drop(struct table *table, size_t i);
 /* One of the edits that people make, which a planner accepts. */
 void scenery_edit(struct table *table);
 
-/* The layout that follows `running`; its generation is one more, whatever changes. */
-void scenery_plan(struct layout *ret, const struct layout *running, const struct table *table);
+/* The layout that follows `running`; its generation is one more, whatever changes.  False: nothing
+ * does, and the directory whose turn it would be may be too small for it. */
+bool scenery_plan(struct layout *ret, const struct layout *running, const struct table *table);
 
 bool scenery_same(const struct layout *a, const struct layout *b);
 
