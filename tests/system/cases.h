@@ -132,6 +132,14 @@ static inline int try_attach(const char *worker, int timeout_ms) {
     return r;
 }
 
+/* The same, for longer where the manager had no time to say anything in that time. */
+static inline int try_attach_within(const char *worker, int timeout_ms) {
+    int r;
+    while ((r = try_attach(worker, timeout_ms)) == -ETIMEDOUT && timeout_ms < PATIENCE_MS)
+        timeout_ms *= 2;
+    return r;
+}
+
 static inline shmc_section *open_section(shmc *segment, const char *name) {
     shmc_section *section = NULL;
     int r = shmc_open(&section, segment, name, NULL);
