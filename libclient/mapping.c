@@ -218,9 +218,8 @@ bool mapping_shows(shmc *segment, const struct mapping *mapping, const struct sh
         return true;
     if (lock_take(&segment->lock) < 0)
         return false;
-    bool shows = mapping == segment->now;
     segment->now->parts.hasty = parts_waited(segment);
-    shows = shows && mapping_reach(segment, section, generation) == 0;
+    bool shows = mapping == segment->now && mapping_reach(segment, section, generation) == 0;
     segment->now->parts.hasty = false;
     lock_release(&segment->lock);
     return shows;

@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #define PAUSE_NS 5000000
-#define HASTE_NS UINT64_C(50000000)  /* for one part, where there is another way */
-#define AGAIN_NS UINT64_C(100000000) /* behind a failure, until there the next one asks */
-#define VAIN_NS  UINT64_C(1000000000)
+#define HASTE_NS UINT64_C(50000000)   /* for one part, where there is another way */
+#define AGAIN_NS UINT64_C(100000000)  /* behind a failure, until there the next one asks */
+#define VAIN_NS  UINT64_C(1000000000) /* behind one, until there a list waits for no more */
 
 static uint64_t patience(uint64_t deadline_ns) {
     uint64_t least = clock_mono_ns() + CONNECTION_PATIENCE_NS;
